@@ -1,0 +1,80 @@
+"""A build: one job that turns a commit into an artifact, and the recipe it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName
+
+
+class BuildStatus(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+BUILD_TRANSITIONS: Final[Mapping[BuildStatus, frozenset[BuildStatus]]] = {
+    # Out of QUEUED straight to FAILED: the queue deadline passed.
+    BuildStatus.QUEUED: frozenset({BuildStatus.RUNNING, BuildStatus.FAILED}),
+    # Back to QUEUED: the reaper found the worker silent, or the worker handed the build back.
+    BuildStatus.RUNNING: frozenset({BuildStatus.QUEUED, BuildStatus.SUCCEEDED, BuildStatus.FAILED}),
+    BuildStatus.SUCCEEDED: frozenset(),
+    BuildStatus.FAILED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to build and run a service, from ``fleetcast.toml`` at the commit or from the command line.
+
+    Commands are run by ``/bin/sh -c``. A field left ``None`` is taken from the next source; ``build`` and ``output`` must
+    come from one of them.
+    """
+
+    build: str | None = None
+    """Run in the worktree. ``None`` after merging: nothing to build, ``output`` is in the commit."""
+    output: str | None = None
+    """File or directory that becomes the artifact, relative to the worktree."""
+    activate: str | None = None
+    """Run in the release's directory after the switch. While it runs it is the service's process and is supervised."""
+    health: str | None = None
+    """Run in the release's directory until it exits 0 or ``health_timeout_s`` is over."""
+    health_timeout_s: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to what ``activate`` and ``health`` see."""
+
+    def over(self, other: Recipe) -> Recipe:
+        """This recipe, with what it leaves open taken from ``other``."""
+        return Recipe(
+            build=self.build if self.build is not None else other.build,
+            output=self.output if self.output is not None else other.output,
+            activate=self.activate if self.activate is not None else other.activate,
+            health=self.health if self.health is not None else other.health,
+            health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
+            environment={**other.environment, **self.environment},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A row of ``jobs`` as people see it. Times are the database's clock, UTC milliseconds."""
+
+    id: BuildId
+    name: ArtifactName
+    service: ServiceName
+    commit_sha: CommitSha
+    status: BuildStatus
+    reason: str
+    """Why it FAILED, or why it went back to QUEUED; empty otherwise."""
+    attempt: int
+    """How often it was claimed."""
+    worker: str
+    created_at_ms: int
+    last_heartbeat_ms: int | None
+    finished_at_ms: int | None
+    blob: str
+    """Key of the artifact's content in the main store; empty until SUCCEEDED."""

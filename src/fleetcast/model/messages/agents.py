@@ -1,0 +1,137 @@
+"""Agent to its region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetcast.model.goal import Goal
+from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.grants import Grant
+from fleetcast.model.permit import PermitDecision, PermitRequest
+from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.report import ServiceReport
+
+
+@dataclass(frozen=True, slots=True)
+class GoalsRequest:
+    """``POST /v1/goals``: long poll. Held up to ``wait_s`` or until this machine's goals differ from ``etag``."""
+
+    machine: Machine
+    etag: str
+    """Of the last answer; empty: answer at once."""
+    wait_s: float
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class GoalsReply:
+    etag: str
+    goals: tuple[Goal, ...] | None
+    """All goals that select this machine; ``None``: unchanged."""
+    ticket_key: str
+    """Hex ed25519 public key with which this region signs swarm tickets."""
+    report_interval_s: float
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReport:
+    """``POST /v1/reports``: at every change, and once a report interval. Repeats everything (law 12)."""
+
+    machine: Machine
+    services: tuple[ServiceReport, ...]
+    alarms: tuple[str, ...] = ()
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReportAccepted:
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RootReply:
+    """``GET /v1/roots/{root digest}``: the signed root, to be checked against digest and worker key by the receiver."""
+
+    envelope: str
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class PermitCall:
+    """``POST /v1/permits`` (ask or renew), ``POST /v1/permits/release`` (done with it)."""
+
+    request: PermitRequest
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class PermitReply:
+    decision: PermitDecision
+    protocol: int = PROTOCOL
+
+
+# The swarm of one artifact is named by its digest: equal files are one swarm, whatever commit they came from.
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    machine: MachineId
+    host: str
+    port: int
+    zone: str = ""
+    rack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceRequest:
+    """``POST /v1/swarms/{digest}/announce``: I am here, and how far I am. No bitmaps."""
+
+    peer: PeerAddress
+    root: Digest
+    """A root of this artifact, for the origin's sizes."""
+    complete: bool
+    want: int
+    """How many peers to be introduced to; 0: none."""
+    leaving: bool = False
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceReply:
+    peers: tuple[PeerAddress, ...]
+    ticket: str
+    """To show to peers; see ``swarm/tickets.py``."""
+    interval_s: float
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """``POST /v1/swarms/{digest}/leases``: pieces to read from the origin.
+
+    Pieces are numbered as in ``swarm/pieces.py``: the manifest's first, then the distinct chunks.
+    """
+
+    machine: MachineId
+    root: Digest
+    missing: tuple[tuple[int, int], ...]
+    """Half-open ranges ``[first, last)`` that this peer has not and finds at no neighbour."""
+    held: tuple[int, ...]
+    """Pieces leased to this machine earlier that it now has."""
+    returned: tuple[int, ...]
+    """Pieces leased to it earlier that it gives up."""
+    want: int
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    pieces: tuple[int, ...]
+    expires_in_s: float
+    manifest: Grant | None
+    """Read grants on the regional bucket; ``None`` when no piece was leased."""
+    content: Grant | None
+    retry_after_s: float
+    protocol: int = PROTOCOL

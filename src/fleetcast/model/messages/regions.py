@@ -1,0 +1,76 @@
+"""Region to control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.grants import Grant
+from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.replication import CopyProgress
+from fleetcast.model.report import DeploymentRollup
+
+
+@dataclass(frozen=True, slots=True)
+class RegionHello:
+    """``POST /v1/regions/{region}/hello`` at every start of a region process."""
+
+    region: RegionName
+    data_url: str
+    """Base URL of the data port in front of the region's bucket."""
+    data_key: str
+    """Hex: the key with which that port's grants are signed, so that control can look into the bucket."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class KvEntry:
+    key: str
+    value: str
+    """UTF-8 JSON."""
+    mod_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class KvPage:
+    """``GET /v1/kv?prefix=&after=&wait_s=``: what changed in the global KV after a revision.
+
+    ``snapshot`` true: ``entries`` is everything under the prefix and what is missing from it is gone (``after`` was 0, or
+    compacted away). False: ``entries`` and ``deleted`` are the changes.
+    """
+
+    revision: int
+    snapshot: bool
+    entries: tuple[KvEntry, ...]
+    deleted: tuple[str, ...] = ()
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGrants:
+    """``POST /v1/artifacts/{digest}/source``: read grants on the main store's blobs of an artifact."""
+
+    digest: Digest
+    manifest: Grant
+    content: Grant
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RegionReport:
+    """``POST /v1/regions/{region}/report`` every few seconds. Repeats all it knows: nothing is lost with one of them."""
+
+    region: RegionName
+    machines: tuple[Machine, ...]
+    """All that report."""
+    rollups: tuple[DeploymentRollup, ...]
+    copies: tuple[CopyProgress, ...]
+    alarms: tuple[str, ...] = ()
+    """What a person should know: a goal refused, a peer that lied."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAccepted:
+    protocol: int = PROTOCOL

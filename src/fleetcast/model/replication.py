@@ -1,0 +1,37 @@
+"""Where an artifact's copies are: one row per bucket and artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetcast.model.ids import Digest, RegionName
+
+
+class ReplicaStatus(StrEnum):
+    PENDING = "PENDING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One bucket's copy of one artifact. ``bucket`` is named after its region."""
+
+    bucket: RegionName
+    digest: Digest
+    status: ReplicaStatus
+    reason: str
+    """Why FAILED, or what a PENDING one waits for."""
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """A region's own account of a copy under way. Control believes only what it sees in the bucket itself."""
+
+    digest: Digest
+    bytes_copied: int
+    bytes_total: int
+    error: str = ""
+    """Why the last attempt ended; empty while there is nothing wrong."""

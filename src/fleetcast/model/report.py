@@ -1,0 +1,78 @@
+"""What machines run (actual), and how regions sum it up for control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.ids import DeploymentId, MachineId, ServiceName
+
+
+class Phase(StrEnum):
+    """How far a machine is with a goal's target."""
+
+    FETCHING = "FETCHING"
+    FETCHED = "FETCHED"
+    """On disk, verified, not yet its turn (wave or permit)."""
+    ACTIVATING = "ACTIVATING"
+    ACTIVE = "ACTIVE"
+    """Switched, started, health check passed."""
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """One service on one machine. Describes the newest goal the machine knows for it."""
+
+    service: ServiceName
+    environment: str
+    generation: Generation
+    deployment: DeploymentId
+    target: ReleaseRef
+    phase: Phase
+    running: ReleaseRef | None
+    """What ``current`` points to, with its health check passed; ``None``: nothing."""
+    bytes: ByteCounts
+    """Of the target's content, for this deployment. All ``local`` when it was on disk already."""
+    target_bytes: int
+    """Content size of the target; 0 until its root is known."""
+    active_age_ms: int
+    """How long ago the health check passed, by the machine's monotonic clock; 0 unless ACTIVE."""
+    waiting_for: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFailure:
+    """A machine that failed a deployment, with the reason."""
+
+    machine: MachineId
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRollup:
+    """One region's sum of its machines' reports on one deployment."""
+
+    deployment: DeploymentId
+    service: ServiceName
+    environment: str
+    generation: Generation
+    """The lowest among the reporting machines."""
+    selected: int
+    """Machines known to this region that the goal selects."""
+    reporting: int
+    fetched: int
+    """FETCHED, ACTIVATING, ACTIVE, or FAILED after the fetch."""
+    active: int
+    failed: int
+    bytes: ByteCounts
+    last_active_age_ms: int
+    """How long ago the last of the active ones became so; 0 when none is."""
+    failures: tuple[NamedFailure, ...] = ()
+    """At most ``ROLLUP_FAILURES_MAX``."""
+    waiting: tuple[NamedFailure, ...] = ()
+    """Some that are not done and what they wait for, for people; at most ``ROLLUP_FAILURES_MAX``."""
