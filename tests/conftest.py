@@ -1,0 +1,17 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skip is not a pass: a run with one fails."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    left_out = [outcome for outcome in ("skipped", "xfailed", "xpassed") if reporter.stats.get(outcome)]
+    if left_out and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"failed: {', '.join(left_out)} tests are not allowed here")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
