@@ -29,32 +29,76 @@ BLOB_PART_BYTES: Final = 8 * MIB
 """Size of every part of an upload but the last. S3 allows 10,000 parts of at least 5 MiB."""
 BLOB_PARTS_MAX: Final = 10_000
 BLOB_KEY_BYTES_MAX: Final = 512
+BLOB_KEY_PART_BYTES_MAX: Final = 255
+"""Between two slashes of a key: what a file system takes as a name."""
+BLOB_UPLOAD_IDLE_S_MAX: Final = 24 * 3600
+"""An upload that got no part for so long may be dropped by its store."""
 BLOB_READ_BYTES_MAX: Final = MANIFEST_BYTES_MAX
 """Most that one in-memory read of a blob returns; more goes by grant."""
 GRANT_LIFETIME_S: Final = 3600
 DATA_PORT_CONNECTIONS_MAX: Final = 1024
 DATA_PORT_IDLE_S_MAX: Final = 60
+DATA_PORT_PARTS_MAX: Final = 16
+"""Parts received at a time; each holds one buffer of ``BLOB_PART_BYTES``."""
+DATA_PORT_PART_S_MAX: Final = 300
+"""From a part's first byte to its last."""
+DATA_PORT_LOOK_LIFETIME_S: Final = 60
+"""Of the grants with which one process looks into the bucket of another."""
+
+# The embedded database
+SQLITE_BUSY_S_MAX: Final = 30
+"""Longest wait for another process's write transaction."""
+DATABASE_READERS_MAX: Final = 4
+"""Connections of one process that read at a time; one more writes."""
 
 # Key-value stores
 KV_KEY_BYTES_MAX: Final = 512
 KV_VALUE_BYTES_MAX: Final = 512 * KIB
 KV_WAIT_S_MAX: Final = 60
+KV_CHANGES_MAX: Final = 1000
+"""Changes in one answer; the asker goes on from the last one's revision."""
+KV_CHANGES_BYTES_MAX: Final = 2 * MIB
+"""Values in one answer; a single change may be larger."""
+KV_LOOK_INTERVAL_S: Final = 0.25
+"""How often somebody who waits for changes looks for those of other processes."""
 KV_HISTORY_REVISIONS: Final = 100_000
 """Revisions kept behind the newest before compaction."""
+KV_COMPACT_INTERVAL_S: Final = 600
 
 # The queue (defaults of settings)
 BUILD_ATTEMPTS_MAX: Final = 3
 BUILD_COMMAND_S_MAX: Final = 15 * 60
 BUILD_PACK_UPLOAD_S_MAX: Final = 5 * 60
 BUILD_QUEUED_S_MAX: Final = 2 * 3600
+WORKER_NAME_CHARS_MAX: Final = 200
 HEARTBEAT_INTERVAL_S: Final = 180
 HEARTBEAT_SILENCE_S_MAX: Final = 600
 REAPER_INTERVAL_S: Final = 30
 CLAIM_WAIT_S_MAX: Final = 30
 CLAIM_POLL_INTERVAL_S: Final = 5
+BUILD_RUNNING_S_MAX: Final = BUILD_COMMAND_S_MAX + BUILD_PACK_UPLOAD_S_MAX + HEARTBEAT_SILENCE_S_MAX
+"""What the queue allows one attempt that sends heartbeats. The worker keeps the shorter limits itself."""
+BUILD_REASON_CHARS_MAX: Final = 2000
+BUILD_GRANTS_MAX: Final = 256
+"""Parts of an upload that one call asks URLs for."""
 BUILD_LOG_BYTES_MAX: Final = 64 * MIB
+BUILD_LOG_READ_BYTES_MAX: Final = 1 * MIB
+"""About how much of a log one answer carries."""
 BUILD_LOG_TAIL_BYTES: Final = 4 * KIB
 BUILD_KILL_GRACE_S: Final = 10
+BUILD_SOURCE_S_MAX: Final = 5 * 60
+"""Fetching and checking out the commit."""
+BUILD_LOG_PIECE_BYTES_MAX: Final = 256 * KIB
+BUILD_LOG_SEND_INTERVAL_S: Final = 0.5
+BUILD_FINISH_S_MAX: Final = 120
+"""How long a worker goes on telling control how a build ended. After that the reaper decides."""
+BUILD_HAND_BACK_S_MAX: Final = 5
+"""The same for a worker that is stopping."""
+UPLOAD_PART_ATTEMPTS_MAX: Final = 8
+"""With the waits between them: about three quarters of a minute."""
+UPLOAD_GRANTS_AT_ONCE: Final = 32
+RECIPE_BYTES_MAX: Final = 64 * KIB
+WORKER_BACKOFF_S_MAX: Final = 30
 
 # Regions and goals (defaults of settings)
 KV_POLL_INTERVAL_S: Final = 10
@@ -63,15 +107,35 @@ AGENT_REPORT_INTERVAL_S: Final = 15
 REPLICATION_CHECK_INTERVAL_S: Final = 5
 REPLICATION_RECHECK_INTERVAL_S: Final = 60
 """How often a COMPLETE copy is looked at again."""
+REPLICATION_LOOKS_MAX: Final = 16
+"""Questions to buckets in flight at a time."""
 COPY_ATTEMPTS_MAX: Final = 5
 GOAL_LIFETIME_S: Final = 24 * 3600
+ROLLOUT_INTERVAL_S: Final = 1
+"""How often the controller looks without being woken."""
+ROLLOUT_LEASE_S: Final = 15
+"""How long a controller's claim on a deployment lives without renewal: another goes on after that."""
 DISTRIBUTE_S_MAX: Final = 30 * 60
 REPLICATE_S_MAX: Final = 30 * 60
+REASON_NAMES_MAX: Final = 5
+"""Machines, or regions, that a reason names before it counts the others."""
 ROLLUP_FAILURES_MAX: Final = 20
 GOAL_WAIT_S_MAX: Final = 30
 MACHINE_SILENCE_S_MAX: Final = 60
 """After this without a report a region no longer counts a machine as reporting."""
 PERMIT_LIFETIME_S: Final = 300
+MIRROR_SNAPSHOT_INTERVAL_S: Final = 600
+"""How often a region reads all of the global KV instead of what changed."""
+COPIES_AT_ONCE_MAX: Final = 4
+COPY_BACKOFF_S_MAX: Final = 60
+COPY_PARTS_AT_ONCE_MAX: Final = 2
+"""Parts of one copy under way, each with a buffer of its own."""
+REGION_MACHINES_MAX: Final = 50_000
+MACHINE_FORGOTTEN_S: Final = 24 * 3600
+"""A region drops a machine that was silent for so long."""
+ALARMS_MAX: Final = 100
+"""Named in one report of a region."""
+ALARM_LIFETIME_S: Final = 600
 
 # The swarm
 SWARM_NEIGHBOURS: Final = 8
@@ -85,6 +149,26 @@ SWARM_FRAME_BYTES_MAX: Final = 2 * MIB
 SWARM_CONNECT_S_MAX: Final = 5
 SWARM_STALL_S_MAX: Final = 20
 """A neighbour that owes bytes and sends none for so long is dropped."""
+SWARM_PIECE_S_MAX: Final = 120
+"""A neighbour that takes longer over one piece is dropped, even if bytes trickle."""
+SWARM_KNOWN_PEERS_MAX: Final = 128
+"""Addresses of peers an agent remembers per artifact."""
+SWARM_USELESS_S_MAX: Final = 10
+"""A neighbour that gave nothing for so long makes room for another."""
+SWARM_REDIAL_S_MAX: Final = 30
+SWARM_DIALS_IN_VAIN_MAX: Final = 5
+"""Failures in a row before an address is forgotten."""
+SWARM_END_GAME_AGE_S_MIN: Final = 1.0
+"""A piece asked for longer ago than this may be asked of a second neighbour when nothing else is left to ask."""
+SWARM_END_GAME_COPIES_MAX: Final = 2
+SWARM_LACKS_MAX: Final = 16
+"""Pieces that a neighbour announced and then has not, before it is left."""
+SWARM_HELLO_BYTES_MAX: Final = 4 * KIB
+SWARM_HAVE_PIECES_MAX: Final = 4096
+"""News in one frame."""
+SWARM_ALARMS_KEPT: Final = 20
+SWARM_CLOSE_S_MAX: Final = 10
+"""How long closing waits for threads that are inside a call to the region or the origin."""
 HAVE_WAIT_MS_MAX: Final = 250
 """How long a neighbour holds a question for news before it answers 'none'."""
 ANNOUNCE_INTERVAL_S: Final = 5
@@ -95,6 +179,16 @@ ORIGIN_LEASE_CHUNKS_MAX: Final = 16
 """Pieces handed out in one answer."""
 ORIGIN_GRANTS_PER_CHUNK: Final = 2
 """While a holder lives."""
+ORIGIN_REGRANT_S_MIN: Final = 20
+"""A held piece is granted a second time only so long after its holder had it: until then it travels between peers."""
+ORIGIN_EXTRA_PIECES_PER_S: Final = 8
+"""Grants beyond ``ORIGIN_GRANTS_PER_CHUNK``, per artifact and region."""
+ORIGIN_RETRY_S: Final = 0.5
+"""When a peer that was granted nothing asks again."""
+ORIGIN_RANGES_MAX: Final = 256
+"""Ranges of missing pieces named in one lease request."""
+ORIGIN_SCAN_PIECES_MAX: Final = 4096
+"""Pieces looked at for one lease request."""
 
 # Releases on a machine
 RELEASES_SUCCEEDED_KEPT: Final = 2
@@ -102,15 +196,45 @@ RELEASES_SUCCEEDED_KEPT: Final = 2
 STOP_GRACE_S: Final = 10
 HEALTH_TIMEOUT_S: Final = 60.0
 HEALTH_INTERVAL_S: Final = 0.25
+ACTIVATION_SETTLE_S: Final = 0.5
+"""Without a health check: how long a process must live to count as healthy."""
 RESTART_BACKOFF_S_MAX: Final = 30
+RESTART_STABLE_S: Final = 60
+"""A process that lived so long starts its backoff from the beginning when it dies."""
+KILL_S_MAX: Final = 30
+"""How long a killed process may take to disappear before we stop waiting for it."""
+SERVICE_LOG_BYTES_MAX: Final = 64 * MIB
+"""Of a service's output on a machine; then it becomes the one earlier log kept beside it."""
+AGENT_TICK_S: Final = 5
+"""How often an agent looks at each service when nothing happens."""
+AGENT_RETRY_S_MIN: Final = 0.5
+AGENT_RETRY_S_MAX: Final = 15
+"""Between an agent's attempts at what failed for reasons outside of it; doubles, with jitter."""
+MACHINE_ALARMS_MAX: Final = 20
 
 # HTTP
 HTTP_TIMEOUT_S: Final = 30
+HTTP_CONNECT_S_MAX: Final = 5
+HTTP_KEEP_ALIVE_S: Final = 30
+"""How long a client keeps an idle connection. A server keeps it twice as long, so that the client closes first."""
+HTTP_STOP_S_MAX: Final = 3
+"""How long a stopping server lets requests finish."""
 MESSAGE_BYTES_MAX: Final = 4 * MIB
+"""Of one request."""
+DEPLOYMENT_WAIT_S_MAX: Final = 60
+"""Longest that a question about a deployment is held for news."""
+DEPLOYMENT_LOOK_INTERVAL_S: Final = 0.25
+"""How often a held one looks for news from other control processes."""
+DEPLOYMENTS_LISTED_MAX: Final = 200
+CONTROL_STOP_S_MAX: Final = 2
+"""How long a stopping control process lets its loops finish their turn."""
+ANSWER_BYTES_MAX: Final = 256 * MIB
+"""Of one answer; the largest is a snapshot of the global KV."""
 TOKEN_BYTES: Final = 32
 
 assert CHUNK_BYTES_MIN < CHUNK_AVERAGE_BYTES < CHUNK_BYTES_MAX < SWARM_FRAME_BYTES_MAX
 assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
 assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
+assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

@@ -6,10 +6,13 @@ either through the door (a region filling its own bucket) or by a granted URL (a
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleetcast.model.errors import Invalid
+from fleetcast.model.limits import BLOB_KEY_BYTES_MAX, BLOB_KEY_PART_BYTES_MAX, BLOB_READ_BYTES_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 
 
@@ -19,11 +22,40 @@ class BlobStat:
     size: int
 
 
-class BlobStore(Protocol):
-    """Keys are ``/``-separated, of ``A-Za-z0-9._-``, no empty, ``.`` or ``..`` part: :class:`Invalid` otherwise."""
+_KEY_PART = re.compile(r"[A-Za-z0-9._-]+")
 
-    part_bytes: int
-    """Size of every part of an upload but the last."""
+
+def check_key(key: str) -> str:
+    """Return ``key`` if it is a legal one, raise :class:`Invalid` otherwise. Every engine takes the same keys."""
+    parts = key.split("/")
+    if len(key) > BLOB_KEY_BYTES_MAX:
+        raise Invalid("illegal_key", f"a blob key has at most {BLOB_KEY_BYTES_MAX} bytes, this one {len(key)}: shorten it")
+    for part in parts:
+        if not _KEY_PART.fullmatch(part) or part in (".", "..") or len(part) > BLOB_KEY_PART_BYTES_MAX:
+            raise Invalid(
+                "illegal_key",
+                f"{key!r} is not a blob key: use parts of A-Z, a-z, 0-9, '.', '_' and '-' with '/' between them, "
+                f"none '.', '..', empty or longer than {BLOB_KEY_PART_BYTES_MAX} bytes",
+            )
+    return key
+
+
+def readable_length(key: str, size: int, offset: int, length: int | None) -> int:
+    """How much one read returns. Raises :class:`Invalid` for a range past the end or beyond ``BLOB_READ_BYTES_MAX``."""
+    wanted = size - offset if length is None else length
+    if offset < 0 or wanted < 0 or offset + wanted > size:
+        raise Invalid("range_past_end", f"{key} has {size} bytes: bytes {offset} to {offset + wanted} are not all there")
+    if wanted > BLOB_READ_BYTES_MAX:
+        raise Invalid("range_too_long", f"one read returns at most {BLOB_READ_BYTES_MAX} bytes: read {key} by grant")
+    return wanted
+
+
+class BlobReader(Protocol):
+    """What one may do with a bucket that others fill.
+
+    Keys are ``/``-separated, of ``A-Za-z0-9._-``, no empty, ``.`` or ``..`` part: :class:`Invalid` otherwise. A bucket that
+    cannot be reached or used is :class:`Unavailable`.
+    """
 
     async def stat(self, key: str) -> BlobStat | None:
         """``None``: no such blob."""
@@ -33,21 +65,37 @@ class BlobStore(Protocol):
         """At most ``BLOB_READ_BYTES_MAX`` bytes. Raises :class:`NotFound`; a range past the end is :class:`Invalid`."""
         ...
 
+    async def read_grant(self, key: str, *, lifetime_s: int) -> Grant:
+        """A GET (also usable as HEAD) that honours one ``Range: bytes=a-b``. Does not look whether the blob exists."""
+        ...
+
+
+class BlobStore(BlobReader, Protocol):
+    """A bucket to write into as well. No key may be another's beginning up to a ``/`` (``a`` and ``a/b``)."""
+
+    part_bytes: int
+    """Size of every part of an upload but the last."""
+
     async def put(self, key: str, data: bytes) -> None:
         """Write a small blob whole. Writing an existing key again is allowed only with the same size (a repeat), else
         :class:`Conflict`."""
         ...
 
     async def begin(self, key: str) -> str:
-        """Open an upload; returns its id. Two uploads of one key may be open; the first completed wins."""
+        """Open an upload; returns its id. Two uploads of one key may be open; the first completed wins.
+
+        One that got no part for ``BLOB_UPLOAD_IDLE_S_MAX`` may be dropped."""
         ...
 
     async def write_part(self, key: str, upload: str, number: int, data: memoryview) -> PartReceipt:
-        """Parts are numbered from 1, each ``part_bytes`` long but the last; one may be written again."""
+        """Parts are numbered from 1, each ``part_bytes`` long but the last; one may be written again.
+
+        Raises :class:`NotFound` for an upload that is not open (any more), :class:`Invalid` for a number or a size beyond
+        the bounds."""
         ...
 
     async def parts(self, key: str, upload: str) -> tuple[PartReceipt, ...]:
-        """What an open upload holds, durable or not. Raises :class:`NotFound` for an unknown upload."""
+        """What an open upload holds, by number. Raises :class:`NotFound` for an unknown upload."""
         ...
 
     async def part_grant(self, key: str, upload: str, number: int, size: int, *, lifetime_s: int) -> Grant:
@@ -55,7 +103,9 @@ class BlobStore(Protocol):
         ...
 
     async def complete(self, key: str, upload: str, parts: Sequence[PartReceipt]) -> BlobStat:
-        """Make the blob visible and durable. Safe to repeat: a completed upload answers with its blob.
+        """Make the blob of exactly these parts (from 1, without a gap) visible and durable; others are dropped.
+
+        Safe to repeat: a completed upload answers with its blob. No parts make an empty blob.
 
         Raises:
             Invalid: parts are missing or differ from what was received.
@@ -65,10 +115,6 @@ class BlobStore(Protocol):
 
     async def abort(self, key: str, upload: str) -> None:
         """Drop an open upload; nothing happens when it is gone."""
-        ...
-
-    async def read_grant(self, key: str, *, lifetime_s: int) -> Grant:
-        """A GET (also usable as HEAD) that honours one ``Range: bytes=a-b``. Does not look whether the blob exists."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -38,7 +38,7 @@ class Changes:
     revision: int
     """Ask for what comes after this next time."""
     changes: tuple[Change, ...]
-    """In revision order; empty when the wait was over first."""
+    """In revision order, at most ``KV_CHANGES_MAX`` of them; empty when the wait was over first."""
 
 
 class KeyValueStore(Protocol):
@@ -68,15 +68,16 @@ class KeyValueStore(Protocol):
     async def changes(self, prefix: str, after: int, *, wait_s: float = 0.0) -> Changes:
         """What was written under ``prefix`` after revision ``after``; waits up to ``wait_s`` for something.
 
-        Intermediate values of one key may be left out, its newest is always there.
+        Intermediate values of one key may be left out, its newest is always there. Waits ``KV_WAIT_S_MAX`` at most.
 
         Raises:
-            Compacted: history since ``after`` is gone: take a snapshot.
+            Compacted: history since ``after`` is gone, or ``after`` is not a revision of this store (it was set up anew):
+                take a snapshot.
         """
         ...
 
     async def compact(self, through: int) -> None:
-        """Forget history up to and including a revision. Current values stay."""
+        """Forget history up to and including a revision. Current values stay. A revision yet to come is :class:`Invalid`."""
         ...
 
     async def close(self) -> None: ...

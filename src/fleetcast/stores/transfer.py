@@ -1,0 +1,172 @@
+"""Bulk data by grant, synchronously, for threads: straight between a socket and the caller's buffer (law 10)."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from fleetcast.model.errors import FleetcastError, Forbidden, Invalid, NotFound, Unavailable
+from fleetcast.model.limits import HTTP_TIMEOUT_S
+from fleetcast.model.messages.grants import Grant
+
+_ERROR_TEXT_BYTES_MAX = 4096
+
+
+class GrantConnection:
+    """Uses grants of any store, one after another; keeps a connection to each host and makes a new one when it broke.
+
+    For one thread at a time. What it does may be repeated, and it repeats once itself when a kept connection turns out to be
+    dead. Raises :class:`Unavailable` (repeat), :class:`Forbidden` (expired: get a new grant), :class:`NotFound`,
+    :class:`Invalid`; after any of them it can be used again.
+    """
+
+    def __init__(self, *, timeout_s: float = HTTP_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._kept: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def read_into(self, grant: Grant, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` (of bytes, perhaps empty) with what the blob has from ``offset`` on.
+
+        :class:`Invalid`: the blob ends before. On any error the buffer's contents mean nothing.
+        """
+        if not len(buffer):
+            return
+        last = offset + len(buffer) - 1
+        response = self._send(grant, {"Range": f"bytes={offset}-{last}"}, None)
+        with self._answered(grant, response):
+            if response.status != http.client.PARTIAL_CONTENT:
+                raise _refusal(grant, response)
+            span = response.getheader("Content-Range", "").partition("/")[0]
+            if span != f"bytes {offset}-{last}" or response.length != len(buffer):
+                raise Invalid("range_past_end", f"asked for bytes {offset} to {last}, offered {span or 'something else'}")
+            _fill(response, buffer)
+
+    def size(self, grant: Grant) -> int:
+        """Bytes of the blob that a read grant of a data port is for, by HEAD."""
+        response = self._send(grant, {}, None, method="HEAD")
+        with self._answered(grant, response):
+            if response.status != http.client.OK:
+                raise _refusal(grant, response)
+            text = response.getheader("Content-Length", "")
+            response.read()
+            if not text.isdigit():
+                raise Unavailable("bad_answer", f"{_host(grant)} does not say how long the blob is: is it a data port?")
+            return int(text)
+
+    def write(self, grant: Grant, data: memoryview) -> str:
+        """Send one part; returns its ``ETag`` without quotes. A repeat is harmless."""
+        response = self._send(grant, {"Content-Length": str(len(data))}, data)
+        with self._answered(grant, response):
+            if response.status not in (http.client.OK, http.client.CREATED, http.client.NO_CONTENT):
+                raise _refusal(grant, response)
+            response.read(_ERROR_TEXT_BYTES_MAX)
+            etag = response.getheader("ETag", "").strip('"')
+            if not etag:
+                raise Unavailable("bad_answer", f"{_host(grant)} did not answer with an ETag: is it a blob store?")
+            return etag
+
+    def close(self) -> None:
+        """Close all connections; a later call makes new ones."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _send(
+        self, grant: Grant, headers: Mapping[str, str], body: memoryview | None, *, method: str | None = None
+    ) -> http.client.HTTPResponse:
+        parts = urlsplit(grant.url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        while True:
+            kept = (parts.scheme, parts.netloc) in self._kept
+            connection = self._connection(parts.scheme, parts.netloc)
+            try:
+                connection.request(method or grant.method, target, body=body, headers={**grant.headers, **headers})
+                return connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                self._drop(grant)
+                if not kept:
+                    raise _unreachable(grant, error) from error
+            except BaseException:
+                self._drop(grant)
+                raise
+
+    @contextmanager
+    def _answered(self, grant: Grant, response: http.client.HTTPResponse) -> Iterator[None]:
+        """Around the reading of an answer: a connection on which some of it is left cannot be used again."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(grant, error) from error
+        finally:
+            if not response.isclosed():
+                self._drop(grant)
+
+    def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        connection = self._kept.get((scheme, netloc))
+        if connection is None:
+            if scheme == "https":
+                self._tls = self._tls or ssl.create_default_context()
+                connection = http.client.HTTPSConnection(netloc, timeout=self._timeout_s, context=self._tls)
+            elif scheme == "http":
+                connection = http.client.HTTPConnection(netloc, timeout=self._timeout_s)
+            else:
+                raise Invalid("bad_grant", f"a grant's URL begins with http or https, not with {scheme!r}: ask for a new one")
+            self._kept[scheme, netloc] = connection
+        return connection
+
+    def _drop(self, grant: Grant) -> None:
+        parts = urlsplit(grant.url)
+        connection = self._kept.pop((parts.scheme, parts.netloc), None)
+        if connection is not None:
+            connection.close()
+
+
+def _fill(response: http.client.HTTPResponse, buffer: memoryview) -> None:
+    done = 0
+    while done < len(buffer):
+        count = response.readinto(buffer[done:])
+        if not count:
+            raise http.client.IncompleteRead(b"", len(buffer) - done)
+        done += count
+
+
+def _refusal(grant: Grant, response: http.client.HTTPResponse) -> FleetcastError:
+    """The error for an answer that is not the one hoped for, with the first line of what it says."""
+    text = response.read(_ERROR_TEXT_BYTES_MAX).decode("utf-8", "replace").strip().partition("\n")[0]
+    said = f"{_host(grant)} answered {response.status} {response.reason}: {text}"
+    match response.status:
+        case http.client.NOT_FOUND:
+            return NotFound("no_blob", f"{said} (is the blob, or the upload, still there?)")
+        case http.client.UNAUTHORIZED | http.client.FORBIDDEN:
+            return Forbidden("bad_grant", f"{said} (ask for a new grant)")
+        case http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return Invalid("range_past_end", f"{said} (the blob is shorter)")
+        case http.client.REQUEST_TIMEOUT | http.client.TOO_MANY_REQUESTS:
+            return Unavailable("bucket_unavailable", f"{said} (try again)")
+        case status if http.client.BAD_REQUEST <= status < http.client.INTERNAL_SERVER_ERROR:
+            return Invalid("bad_transfer", f"{said} (the request must be corrected)")
+        case _:
+            return Unavailable("bucket_unavailable", f"{said} (try again)")
+
+
+def _unreachable(grant: Grant, error: Exception) -> Unavailable:
+    reason = str(error) or type(error).__name__
+    return Unavailable(
+        "bucket_unreachable", f"cannot reach {_host(grant)}: {reason}: is it up, and is the URL right? try again"
+    )
+
+
+def _host(grant: Grant) -> str:
+    """What of the URL may be shown: the rest is the grant."""
+    return urlsplit(grant.url).netloc
