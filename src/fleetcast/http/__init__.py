@@ -1,1 +1,1 @@
-"""What every HTTP edge of ours shares: tokens, problem details, message codec, serving, sessions."""
+"""What every HTTP conversation of ours has in common: messages, problems, tokens and roles, serving, calling."""

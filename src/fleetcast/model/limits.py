@@ -185,6 +185,8 @@ ORIGIN_EXTRA_PIECES_PER_S: Final = 8
 """Grants beyond ``ORIGIN_GRANTS_PER_CHUNK``, per artifact and region."""
 ORIGIN_RETRY_S: Final = 0.5
 """When a peer that was granted nothing asks again."""
+ORIGIN_STALL_S_MAX: Final = 8
+"""An origin that sends nothing for so long is left alone for a while."""
 ORIGIN_RANGES_MAX: Final = 256
 """Ranges of missing pieces named in one lease request."""
 ORIGIN_SCAN_PIECES_MAX: Final = 4096
@@ -236,5 +238,6 @@ assert CHUNK_BYTES_MIN < CHUNK_AVERAGE_BYTES < CHUNK_BYTES_MAX < SWARM_FRAME_BYT
 assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
 assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
 assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
+assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

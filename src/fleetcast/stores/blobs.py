@@ -99,7 +99,7 @@ class BlobStore(BlobReader, Protocol):
         ...
 
     async def part_grant(self, key: str, upload: str, number: int, size: int, *, lifetime_s: int) -> Grant:
-        """A PUT for one part. The answer's ``ETag`` header belongs into the receipt."""
+        """A PUT for one part of at most ``size`` bytes. The answer's ``ETag`` header belongs into the receipt."""
         ...
 
     async def complete(self, key: str, upload: str, parts: Sequence[PartReceipt]) -> BlobStat:

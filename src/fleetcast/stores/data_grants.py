@@ -24,7 +24,7 @@ _PART = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class GrantedPart:
-    """One part of one upload, of exactly ``size`` bytes."""
+    """One part of one upload, of at most ``size`` bytes (who grants does not know how long the last part will be)."""
 
     upload: str
     number: int

@@ -1,0 +1,76 @@
+"""What people ask of control."""
+
+from __future__ import annotations
+
+from fleetcast.http.session import Session
+from fleetcast.model.deployment import Deployment
+from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, ServiceName
+from fleetcast.model.limits import HTTP_TIMEOUT_S
+from fleetcast.model.messages.operations import (
+    ArtifactDetail,
+    BuildLog,
+    DeploymentDetail,
+    DeployRequest,
+    FleetStatus,
+    RollbackRequest,
+    ServiceSpec,
+)
+
+
+class Operations:
+    """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def put_service(self, spec: ServiceSpec) -> ServiceSpec:
+        """Create or change a service; returns it as stored."""
+        return await self._session.ask("PUT", f"/v1/services/{spec.name}", spec, reply=ServiceSpec)
+
+    async def service(self, name: ServiceName) -> ServiceSpec:
+        """Raises :class:`NotFound`."""
+        return await self._session.ask("GET", f"/v1/services/{name}", reply=ServiceSpec)
+
+    async def services(self) -> tuple[ServiceSpec, ...]:
+        """All services, by name."""
+        return await self._session.ask("GET", "/v1/services", reply=tuple[ServiceSpec, ...])
+
+    async def deploy(self, request: DeployRequest) -> Deployment:
+        """Trigger a deployment; the answer is its first state, long before its end."""
+        return await self._session.ask("POST", "/v1/deployments", request, reply=Deployment)
+
+    async def rollback(self, request: RollbackRequest) -> Deployment:
+        """Trigger a rollback. Raises :class:`Refused` when there is nothing to go back to."""
+        return await self._session.ask("POST", "/v1/rollbacks", request, reply=Deployment)
+
+    async def abort(self, deployment: DeploymentId) -> Deployment:
+        """End an unfinished deployment ABORTED. Raises :class:`NotFound`, :class:`Refused` when it has ended."""
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/abort", reply=Deployment)
+
+    async def deployment(self, deployment: DeploymentId, *, wait_s: float = 0.0, seen: str = "") -> DeploymentDetail:
+        """One deployment; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""
+        return await self._session.ask(
+            "GET",
+            f"/v1/deployments/{deployment}",
+            params={"wait_s": wait_s, "seen": seen},
+            reply=DeploymentDetail,
+            timeout_s=HTTP_TIMEOUT_S + wait_s,
+        )
+
+    async def deployments(self, service: ServiceName, *, limit: int = 20) -> tuple[Deployment, ...]:
+        """The newest deployments of a service, newest first. Raises :class:`NotFound` for an unknown service."""
+        return await self._session.ask(
+            "GET", "/v1/deployments", params={"service": service, "limit": limit}, reply=tuple[Deployment, ...]
+        )
+
+    async def status(self) -> FleetStatus:
+        """Services, regions, machines and the newest deployment of each service."""
+        return await self._session.ask("GET", "/v1/status", reply=FleetStatus)
+
+    async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
+        """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``."""
+        return await self._session.ask("GET", f"/v1/builds/{build}/log", params={"offset": offset}, reply=BuildLog)
+
+    async def artifact(self, name: ArtifactName) -> ArtifactDetail:
+        """An artifact by its name, ``<service>/<commit>``. Raises :class:`NotFound`."""
+        return await self._session.ask("GET", f"/v1/artifacts/{name}", reply=ArtifactDetail)

@@ -1,0 +1,123 @@
+"""The API for workers. Every call but the claim names the attempt's token; a stale one is answered 409 ``stale_token``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Request, Response, post
+from litestar.params import FromPath, JSONBody
+
+from fleetcast.builds.queue import Claim
+from fleetcast.control.config import ControlConfig
+from fleetcast.control.parts import PartsHere
+from fleetcast.http.auth import allow
+from fleetcast.http.holding import caller_gone, held_s, hold
+from fleetcast.http.tokens import Role
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.errors import Invalid
+from fleetcast.model.ids import BuildId
+from fleetcast.model.limits import CLAIM_WAIT_S_MAX, WORKER_NAME_CHARS_MAX
+from fleetcast.model.messages.builds import (
+    BuildAccepted,
+    ClaimedBuild,
+    ClaimRequest,
+    CommitRequest,
+    FailRequest,
+    Heartbeat,
+    LogAppend,
+    PartGrantRequest,
+    PartGrants,
+    UploadOpened,
+    UploadRequest,
+)
+
+WORKERS: Final = [allow(Role.WORKER)]
+
+
+@post("/v1/builds/claim", status_code=200, guards=WORKERS)
+async def claim(
+    data: JSONBody[ClaimRequest], request: Request[Any, Any, Any], parts: PartsHere
+) -> Response[ClaimedBuild] | Response[None]:
+    """The oldest queued build, as soon as there is one; 204 when the wait is over."""
+    if not 0 < len(data.worker) <= WORKER_NAME_CHARS_MAX:
+        raise Invalid("illegal_worker", f"a worker's name has 1 to {WORKER_NAME_CHARS_MAX} characters")
+    async with caller_gone(request.receive) as gone:
+        claimed = await hold(
+            parts.queued,
+            lambda: parts.queue.claim(data.worker),
+            wait_s=held_s(data.wait_s, CLAIM_WAIT_S_MAX),
+            poll_s=parts.config.claim_poll_interval_s,
+            abandoned=gone,
+        )
+        if claimed is not None and gone():
+            # Left while the claim was written. Who leaves after this look is found by the reaper.
+            await parts.queue.fail(claimed.build.id, claimed.token, "the worker left while it claimed", hand_back=True)
+            claimed = None
+    if claimed is None:
+        return Response(None, status_code=204)
+    parts.news.ring()
+    return Response(_claimed(claimed, parts.config))
+
+
+@post("/v1/builds/{build:int}/heartbeat", status_code=200, guards=WORKERS)
+async def heartbeat(build: FromPath[int], data: JSONBody[Heartbeat], parts: PartsHere) -> BuildAccepted:
+    await parts.queue.heartbeat(BuildId(build), data.token)
+    return BuildAccepted(BuildId(build), BuildStatus.RUNNING)
+
+
+@post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS)
+async def append_log(build: FromPath[int], data: JSONBody[LogAppend], parts: PartsHere) -> BuildAccepted:
+    await parts.logs.append(BuildId(build), data.token, data.offset, data.text)
+    return BuildAccepted(BuildId(build), BuildStatus.RUNNING)
+
+
+@post("/v1/builds/{build:int}/uploads", status_code=201, guards=WORKERS)
+async def open_upload(build: FromPath[int], data: JSONBody[UploadRequest], parts: PartsHere) -> UploadOpened:
+    return await parts.uploads.open(BuildId(build), data.token, data.blob)
+
+
+@post("/v1/builds/{build:int}/uploads/{upload:str}/parts", status_code=200, guards=WORKERS)
+async def part_grants(
+    build: FromPath[int], upload: FromPath[str], data: JSONBody[PartGrantRequest], parts: PartsHere
+) -> PartGrants:
+    return await parts.uploads.grants(BuildId(build), data.token, upload, data.first, data.count)
+
+
+@post("/v1/builds/{build:int}/commit", status_code=200, guards=WORKERS)
+async def commit(build: FromPath[int], data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
+    status = await parts.uploads.commit(BuildId(build), data.token, data)
+    _wake(parts)
+    return BuildAccepted(BuildId(build), status)
+
+
+@post("/v1/builds/{build:int}/fail", status_code=200, guards=WORKERS)
+async def fail(build: FromPath[int], data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
+    status = await parts.queue.fail(BuildId(build), data.token, data.reason, hand_back=data.hand_back)
+    _wake(parts)
+    return BuildAccepted(BuildId(build), status)
+
+
+def _wake(parts: PartsHere) -> None:
+    parts.controller.wake()
+    parts.news.ring()
+
+
+def _claimed(claimed: Claim, config: ControlConfig) -> ClaimedBuild:
+    build = claimed.build
+    return ClaimedBuild(
+        build=build.id,
+        token=claimed.token,
+        attempt=build.attempt,
+        name=build.name,
+        service=build.service,
+        commit_sha=build.commit_sha,
+        repository=claimed.repository,
+        trunk=claimed.trunk,
+        recipe=claimed.recipe,
+        heartbeat_interval_s=config.heartbeat_interval_s,
+        command_s_max=config.build_command_s_max,
+        pack_upload_s_max=config.build_pack_upload_s_max,
+    )
+
+
+HANDLERS = (claim, heartbeat, append_log, open_upload, part_grants, commit, fail)

@@ -1,0 +1,18 @@
+"""The control API as an application: three audiences, three tokens. An agent's token is known and opens nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import Litestar
+
+from fleetcast.control import api_builds, api_operations, api_regions
+from fleetcast.control.parts import Parts
+from fleetcast.http.application import application
+
+HANDLERS: Final = (*api_operations.HANDLERS, *api_builds.HANDLERS, *api_regions.HANDLERS)
+
+
+def control_app(parts: Parts) -> Litestar:
+    """The ASGI application that serves ``parts``."""
+    return application(HANDLERS, parts.config.tokens, {"parts": parts})

@@ -1,0 +1,52 @@
+"""What the control process is told. Where these come from is the business of ``launch``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetcast.http.tokens import TokenSet
+from fleetcast.model import limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """Times in seconds. Several control processes of one installation share databases, KV, bucket and data key."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """Of the API; 0 picks one."""
+    data_host: str = "127.0.0.1"
+    data_port: int = 0
+    """Of the data port in front of the main store; 0 picks one."""
+    data_url: str = ""
+    """How others reach that port; empty: by its host and port."""
+    data_key: Path
+    """File of the secret that signs grants on the main store; made when it is missing."""
+    tokens: TokenSet
+    """Of every role, the agents' too: theirs is known here, and may do nothing."""
+    database_url: str
+    replication_database_url: str = ""
+    """Of the replication status; empty: the same database."""
+    kv_path: Path
+    """The global key-value store."""
+    main_bucket: Path
+    """Directory of the main blob store."""
+    worker_public_keys: tuple[Path, ...]
+    """PEM files: builders whose signature on a root is accepted."""
+
+    heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
+    heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX
+    reaper_interval_s: float = limits.REAPER_INTERVAL_S
+    claim_poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
+    """How often a held claim looks for builds that another control process queued."""
+    build_attempts_max: int = limits.BUILD_ATTEMPTS_MAX
+    build_command_s_max: float = limits.BUILD_COMMAND_S_MAX
+    build_pack_upload_s_max: float = limits.BUILD_PACK_UPLOAD_S_MAX
+    build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
+    replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
+    replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
+    replicate_s_max: float = limits.REPLICATE_S_MAX
+    distribute_s_max: float = limits.DISTRIBUTE_S_MAX
+    goal_lifetime_s: float = limits.GOAL_LIFETIME_S
+    kv_history_revisions: int = limits.KV_HISTORY_REVISIONS

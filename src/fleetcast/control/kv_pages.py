@@ -1,0 +1,62 @@
+"""The global KV as regions read it: page by page, as changes where history allows, as a snapshot where not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from fleetcast.model.errors import Compacted, FleetcastError
+from fleetcast.model.limits import KV_COMPACT_INTERVAL_S
+from fleetcast.model.messages.regions import KvEntry, KvPage
+from fleetcast.stores.kv import Change, Changes, KeyValueStore
+
+log = structlog.get_logger(__name__)
+
+
+async def page(kv: KeyValueStore, prefix: str, after: int, wait_s: float) -> KvPage:
+    """What happened under ``prefix`` after revision ``after``, waiting up to ``wait_s`` for something.
+
+    A snapshot when ``after`` is 0, compacted away, or of a future that this store has not seen (it was made anew).
+    """
+    if after > 0:
+        try:
+            return _of_changes(await kv.changes(prefix, after, wait_s=wait_s))
+        except Compacted as gone:
+            log.info("kv_page_from_snapshot", prefix=prefix, after=after, reason=gone.message)
+    snapshot = await kv.range(prefix)
+    return KvPage(
+        revision=snapshot.revision,
+        snapshot=True,
+        entries=tuple(KvEntry(entry.key, entry.value.decode(), entry.mod_revision) for entry in snapshot.entries),
+    )
+
+
+def _of_changes(changes: Changes) -> KvPage:
+    newest: dict[str, Change] = {change.key: change for change in changes.changes}
+    return KvPage(
+        revision=changes.revision,
+        snapshot=False,
+        entries=tuple(
+            KvEntry(change.key, change.value.decode(), change.mod_revision)
+            for change in newest.values()
+            if change.value is not None
+        ),
+        deleted=tuple(change.key for change in newest.values() if change.value is None),
+    )
+
+
+async def compact_regularly(kv: KeyValueStore, history_revisions: int, stop: asyncio.Event) -> None:
+    """Keep ``history_revisions`` behind the newest revision, until ``stop``. Who reads less often takes a snapshot."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KV_COMPACT_INTERVAL_S):
+                await stop.wait()
+                return
+        try:
+            newest = (await kv.range("\0")).revision  # no such key: only the revision is wanted
+            if newest > history_revisions:
+                await kv.compact(newest - history_revisions)
+        except FleetcastError as error:
+            log.warning("kv_compaction_failed", error=str(error))

@@ -1,0 +1,161 @@
+"""The control process: opens what is global, runs the loops, serves the API, and ends when told.
+
+Each loop is safe to run in several control processes at once. A loop that fails with an error of ours tries again by itself;
+any other error ends the process, and whoever supervises it starts another: all that lasts is in SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from fleetcast.artifacts.signing import load_public
+from fleetcast.builds import reaper
+from fleetcast.builds.lease_rules import QueueLimits
+from fleetcast.builds.logs import BuildLogs
+from fleetcast.builds.queue import BuildQueue
+from fleetcast.builds.uploads import BuildUploads
+from fleetcast.control import kv_pages
+from fleetcast.control.app import control_app
+from fleetcast.control.buckets import RegionalBuckets
+from fleetcast.control.config import ControlConfig
+from fleetcast.control.parts import Parts
+from fleetcast.http import serving
+from fleetcast.http.holding import Bell
+from fleetcast.http.tokens import load_or_create_secret
+from fleetcast.model.limits import CONTROL_STOP_S_MAX
+from fleetcast.replication.status import ReplicationStatus
+from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.triggers import Triggers
+from fleetcast.schema import migrate
+from fleetcast.stores.blobs import BlobStore
+from fleetcast.stores.data_port import DataPort
+from fleetcast.stores.database import Database
+from fleetcast.stores.directory_blobs import DirectoryBlobs
+from fleetcast.stores.kv import KeyValueStore
+from fleetcast.stores.sqlite_kv import SqliteKv
+
+log = structlog.get_logger(__name__)
+
+Listening = Callable[[Mapping[str, str]], None]
+
+
+async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening) -> None:
+    """Run until ``stop``. ``listening`` is told the addresses of ``api`` and ``data`` once requests are answered.
+
+    Raises:
+        Refused, Unavailable: an address is taken, a file cannot be opened.
+        Invalid, NotFound: a key file is missing or none.
+    """
+    async with contextlib.AsyncExitStack() as opened:
+        sock = serving.bind(config.host, config.port)
+        opened.callback(sock.close)
+        database = await _database(opened, config.database_url)
+        apart = config.replication_database_url not in ("", config.database_url)
+        replication_database = await _database(opened, config.replication_database_url) if apart else database
+        kv = await SqliteKv.open(config.kv_path)
+        opened.push_async_callback(kv.close)
+        main, data_url = await _main_store(opened, config)
+        parts = _assemble(config, database, replication_database, kv, main)
+        addresses = {"api": serving.url_of(sock), "data": data_url}
+
+        def started() -> None:
+            log.info("control_started", **addresses)
+            listening(addresses)
+
+        app = control_app(parts)
+        async with _running(_loops(parts, stop)):
+            await serving.serve(app, sock, stop, started=started)
+    log.info("control_stopped")
+
+
+async def _database(opened: contextlib.AsyncExitStack, url: str) -> Database:
+    await asyncio.to_thread(migrate, url)
+    database = await Database.open(url)
+    opened.push_async_callback(database.close)
+    return database
+
+
+async def _main_store(opened: contextlib.AsyncExitStack, config: ControlConfig) -> tuple[BlobStore, str]:
+    """The main blob store, and the URL of the data port in front of it."""
+    key = load_or_create_secret(config.data_key).encode()
+    config.main_bucket.mkdir(parents=True, exist_ok=True)
+    port = DataPort(config.main_bucket, key, config.data_host, config.data_port)
+    port.start()
+    opened.push_async_callback(asyncio.to_thread, port.close)
+    url = config.data_url or port.url
+    return DirectoryBlobs(config.main_bucket, data_url=url, data_key=key), url
+
+
+def _assemble(
+    config: ControlConfig, database: Database, replication_database: Database, kv: KeyValueStore, main: BlobStore
+) -> Parts:
+    queued, news = Bell(), Bell()
+    limits = QueueLimits(config.build_attempts_max, config.build_queued_s_max, config.heartbeat_silence_s_max)
+    queue = BuildQueue(database, limits, on_queued=queued.ring)
+    worker_keys = tuple(load_public(path) for path in config.worker_public_keys)
+    controller = RolloutController(
+        database,
+        kv,
+        replicate_s_max=config.replicate_s_max,
+        distribute_s_max=config.distribute_s_max,
+        goal_lifetime_s=config.goal_lifetime_s,
+    )
+    return Parts(
+        config=config,
+        database=database,
+        replication_database=replication_database,
+        kv=kv,
+        main=main,
+        buckets=RegionalBuckets(database),
+        queue=queue,
+        logs=BuildLogs(database),
+        uploads=BuildUploads(database, queue, main, worker_keys),
+        triggers=Triggers(database, queue, goal_lifetime_s=config.goal_lifetime_s),
+        controller=controller,
+        queued=queued,
+        news=news,
+    )
+
+
+def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+    config = parts.config
+    status = ReplicationStatus(
+        parts.database,
+        parts.buckets,
+        replication=parts.replication_database,
+        interval_s=config.replication_check_interval_s,
+        recheck_interval_s=config.replication_recheck_interval_s,
+        on_change=parts.controller.wake,
+    )
+    return {
+        "reaper": reaper.run(parts.queue, config.reaper_interval_s, stop),
+        "buckets": parts.buckets.refresh_regularly(config.replication_check_interval_s, stop),
+        "replication": status.run(stop),
+        "rollouts": parts.controller.run(stop),
+        "bells": _close_bells(parts, stop),
+        "kv compaction": kv_pages.compact_regularly(parts.kv, config.kv_history_revisions, stop),
+    }
+
+
+@contextlib.asynccontextmanager
+async def _running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run the loops beside the block. One that fails cancels the block; when it ends, they get a moment to end as well."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
+        yield
+        _, late = await asyncio.wait(tasks, timeout=CONTROL_STOP_S_MAX)
+        for task in late:
+            log.warning("loop_cut_off", loop=task.get_name())
+            task.cancel()
+
+
+async def _close_bells(parts: Parts, stop: asyncio.Event) -> None:
+    """Answer what is held, so that nobody is cut off."""
+    await stop.wait()
+    parts.queued.close()
+    parts.news.close()

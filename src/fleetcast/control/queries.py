@@ -1,0 +1,78 @@
+"""Read models: what people are shown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from sqlalchemy import select
+
+from fleetcast import __version__
+from fleetcast.control.parts import Parts
+from fleetcast.http import messages
+from fleetcast.model.deployment import Deployment
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, ServiceName
+from fleetcast.model.messages.operations import ArtifactDetail, DeploymentDetail, FleetStatus, RegionStatus
+from fleetcast.model.replication import Replica
+from fleetcast.replication.status import list_replicas
+from fleetcast.rollouts.deployments import get_deployment, list_deployments, newest_of_each
+from fleetcast.rollouts.inventory import known_machines, known_regions
+from fleetcast.rollouts.services import get_service, list_services
+from fleetcast.schema.tables import artifacts, releases
+
+
+async def fleet_status(parts: Parts) -> FleetStatus:
+    """Everything at a glance; the newest deployment of each service."""
+    async with parts.database.reading() as reading:
+        services = await list_services(reading)
+        machines = await known_machines(reading)
+        regions = await known_regions(reading)
+        newest = await newest_of_each(reading)
+    count = Counter(machine.region for machine in machines)
+    return FleetStatus(
+        version=__version__,
+        services=services,
+        regions=tuple(
+            RegionStatus(region.name, region.drained, region.last_report_age_s, count[region.name]) for region in regions
+        ),
+        machines=machines,
+        deployments=newest,
+    )
+
+
+async def deployment_detail(parts: Parts, deployment: DeploymentId) -> DeploymentDetail:
+    """Raises :class:`NotFound`."""
+    async with parts.database.reading() as reading:
+        shown = await get_deployment(reading, deployment)
+    build = await parts.queue.get(shown.build) if shown.build is not None else None
+    replicas = await _replicas(parts, shown.release.digest) if shown.release is not None else ()
+    version = hashlib.blake2s(messages.encode((shown, build, replicas)), digest_size=12).hexdigest()
+    return DeploymentDetail(shown, build, replicas, version)
+
+
+async def deployments(parts: Parts, service: ServiceName, limit: int) -> tuple[Deployment, ...]:
+    """The newest ``limit``, newest first. Raises :class:`NotFound` for an unknown service."""
+    async with parts.database.reading() as reading:
+        await get_service(reading, service)
+        return await list_deployments(reading, service, at_most=limit)
+
+
+async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
+    """Raises :class:`NotFound`."""
+    rows = select(artifacts, releases.c.deployable).join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
+    async with parts.database.reading() as reading:
+        row = (await reading.execute(rows.where(artifacts.c.name == name))).one_or_none()
+    if row is None:
+        raise NotFound("unknown_artifact", f"there is no artifact {name}: deploy the commit to have it built")
+    return ArtifactDetail(
+        name=name,
+        envelope=row.envelope,
+        replicas=await _replicas(parts, Digest(row.digest)),
+        deployable=bool(row.deployable),
+    )
+
+
+async def _replicas(parts: Parts, digest: Digest) -> tuple[Replica, ...]:
+    async with parts.replication_database.reading() as reading:
+        return await list_replicas(reading, digest)

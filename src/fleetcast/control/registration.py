@@ -1,0 +1,56 @@
+"""Registering a service: what of its description is legal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleetcast.model.errors import Invalid, NotFound, Refused
+from fleetcast.model.ids import region_name, service_name
+from fleetcast.model.messages.operations import ServiceSpec
+from fleetcast.model.protocol import PROTOCOL
+from fleetcast.rollouts.services import get_service, put_service
+from fleetcast.stores.database import Database
+
+
+async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
+    """Store a service; returns it as stored.
+
+    Raises:
+        Invalid: a name in it is illegal, the repository is missing, or a limit is not positive.
+        Refused: it exists in another environment.
+    """
+    _check(spec)
+    async with database.transaction() as tx:
+        try:
+            known = await get_service(tx, spec.name)
+        except NotFound:
+            known = spec
+        if known.environment != spec.environment:
+            # The goal under the old environment's key would go on standing, and nobody would ever change it again.
+            raise Refused(
+                "environment_fixed",
+                f"{spec.name} is in environment {known.environment!r}: register another service for {spec.environment!r}",
+            )
+        await put_service(tx, spec)
+    return replace(spec, protocol=PROTOCOL)
+
+
+def _check(spec: ServiceSpec) -> None:
+    service_name(spec.name)
+    try:
+        service_name(spec.environment)
+    except Invalid:
+        raise Invalid("illegal_name", f"environment {spec.environment!r} is no legal name: use a-z, 0-9 and '-'") from None
+    for region in spec.selector.regions:
+        region_name(region)
+    for what, text in (("repository", spec.repository), ("trunk", spec.trunk)):
+        # Git would take it for an option.
+        if text.startswith("-") or "\0" in text:
+            raise Invalid(f"illegal_{what}", f"{text!r} is no {what}: it must not start with '-'")
+    if not spec.repository:
+        raise Invalid("no_repository", f"{spec.name} needs a repository: a path or URL that git clone takes")
+    if spec.max_unavailable is not None and spec.max_unavailable < 1:
+        raise Invalid(
+            "illegal_max_unavailable",
+            f"max_unavailable is {spec.max_unavailable}: with less than 1 nothing could ever be replaced",
+        )

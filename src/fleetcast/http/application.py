@@ -1,0 +1,103 @@
+"""The frame of a Litestar application of ours: roles, problem details for every error, bounded bodies, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.types import ControllerRouterHandler
+
+from fleetcast.http import messages
+from fleetcast.http.problems import PROBLEM_JSON, Problem, problem_of, problem_of_status
+from fleetcast.http.tokens import TokenSet
+from fleetcast.model.errors import FleetcastError
+from fleetcast.model.limits import MESSAGE_BYTES_MAX
+
+log = structlog.get_logger(__name__)
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class MessageRequest(AnyRequest):
+    """Checks the protocol version of every message before a handler sees it (law 13)."""
+
+    async def json(self) -> Any:
+        body = await super().json()
+        if isinstance(body, dict):
+            messages.check_protocol(body.get("protocol"))
+        return body
+
+
+def application(
+    handlers: Sequence[ControllerRouterHandler], tokens: TokenSet, provided: Mapping[str, object] | None = None
+) -> Litestar:
+    """An application of these handlers.
+
+    ``tokens`` is what guards of :func:`fleetcast.http.auth.allow` look at; ``provided`` objects are handed to the handlers
+    whose parameters have these names.
+    """
+    app = Litestar(
+        route_handlers=handlers,
+        dependencies={name: _constant(value) for name, value in (provided or {}).items()},
+        exception_handlers={
+            FleetcastError: _on_error,
+            ValidationException: _on_invalid,
+            HTTPException: _on_http,
+            Exception: _on_defect,
+        },
+        request_class=MessageRequest,
+        request_max_body_size=MESSAGE_BYTES_MAX,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.state.tokens = tokens
+    return app
+
+
+def problem_of_exception(error: Exception) -> Problem:
+    """What the caller is told about anything that a handler may raise. A defect of ours is logged, not told."""
+    if isinstance(error, FleetcastError):
+        return problem_of(error)
+    log.error("request_failed", exc_info=error)
+    return problem_of_status(500, "the server failed at this request: its log says why", code="internal_error")
+
+
+def _constant(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False)
+
+
+def _answer(problem: Problem) -> Response[bytes]:
+    return Response(messages.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON)
+
+
+def _on_error(_request: AnyRequest, error: FleetcastError) -> Response[bytes]:
+    return _answer(problem_of(error))
+
+
+def _on_invalid(_request: AnyRequest, error: ValidationException) -> Response[bytes]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    faults = [f"{fault.get('key', 'body')}: {fault.get('message', '')}" for fault in extra if isinstance(fault, dict)]
+    return _answer(problem_of_status(400, "; ".join(faults) or error.detail, code="invalid_message"))
+
+
+def _on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    path = request.scope["path"]
+    if isinstance(error, NotFoundException):
+        problem = problem_of_status(404, f"there is no {path} here: check address and version", code="no_such_route")
+    elif isinstance(error, MethodNotAllowedException):
+        problem = problem_of_status(405, f"{path} takes no {request.method}", code="no_such_method")
+    elif error.status_code == 400:
+        problem = problem_of_status(400, error.detail, code="invalid_message")
+    elif error.status_code == 500:
+        problem = problem_of_exception(error)
+    else:
+        problem = problem_of_status(error.status_code, error.detail)
+    return _answer(problem)
+
+
+def _on_defect(_request: AnyRequest, error: Exception) -> Response[bytes]:
+    return _answer(problem_of_exception(error))

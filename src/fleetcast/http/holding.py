@@ -1,0 +1,96 @@
+"""Long polls: hold a request until there is something to say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from litestar.types import Receive
+
+T = TypeVar("T")
+
+
+class Bell:
+    """Wakes everybody who waits, each time it rings; once closed, nobody waits any more."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+        self.closed = False
+
+    def ring(self) -> None:
+        """Something changed: everybody look."""
+        if not self.closed:
+            rung, self._next = self._next, asyncio.Event()
+            rung.set()
+
+    def close(self) -> None:
+        """The process stops: every hold ends with one last look, now and from now on."""
+        self.closed = True
+        self._next.set()
+
+    def next(self) -> asyncio.Event:
+        """Set by the next ring. Take it before looking, so that a ring during the look is not lost."""
+        return self._next
+
+    async def until_closed(self, work: Awaitable[T]) -> T | None:
+        """The result of ``work``, or ``None`` and ``work`` cancelled when the bell is closed first."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (task.done() or self.closed):
+                ring = asyncio.create_task(self.next().wait())
+                await asyncio.wait({task, ring}, return_when=asyncio.FIRST_COMPLETED)
+                ring.cancel()
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+
+
+async def hold(
+    bell: Bell,
+    look: Callable[[], Awaitable[T | None]],
+    *,
+    wait_s: float,
+    poll_s: float,
+    abandoned: Callable[[], bool] = lambda: False,
+) -> T | None:
+    """What ``look`` finds: asked at once, at every ring, and every ``poll_s`` for what rings in another process.
+
+    ``None`` when ``wait_s`` is over, the bell is closed, or the caller has ``abandoned`` the request (which is checked
+    before every look, so that nothing is taken for somebody who left).
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_s
+    while not abandoned():
+        ring = bell.next()
+        found = await look()
+        left = deadline - clock()
+        if found is not None or left <= 0 or bell.closed:
+            return found
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, poll_s)):
+                await ring.wait()
+    return None
+
+
+def held_s(wanted_s: float, most_s: float) -> float:
+    """How long to hold a request whose caller wants ``wanted_s``: within ``[0, most_s]``, 0 for what is no number."""
+    return min(wanted_s, most_s) if wanted_s > 0 else 0.0
+
+
+@contextlib.asynccontextmanager
+async def caller_gone(receive: Receive) -> AsyncIterator[Callable[[], bool]]:
+    """Tells whether the caller has closed the connection. The request's body must have been read before."""
+
+    async def disconnect() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.create_task(disconnect())
+    try:
+        yield task.done
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,90 @@
+"""Errors on the wire: RFC 9457 problem details, made from :mod:`fleetcast.model.errors` and turned back into them.
+
+``code`` is stable and for programs, ``detail`` is for people, ``kind`` is the class: what the caller must do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import msgspec
+
+from fleetcast.model import errors
+from fleetcast.model.errors import FleetcastError
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+_KINDS: Final[dict[str, type[FleetcastError]]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.FleetcastError,
+        errors.Invalid,
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Refused,
+        errors.Stale,
+        errors.Conflict,
+        errors.Compacted,
+        errors.Unavailable,
+        errors.Corrupt,
+        errors.Incompatible,
+    )
+}
+
+_KIND_OF_STATUS: Final[dict[int, type[FleetcastError]]] = {
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Refused,
+    410: errors.Compacted,
+    426: errors.Incompatible,
+    429: errors.Unavailable,
+    502: errors.Unavailable,
+    503: errors.Unavailable,
+    504: errors.Unavailable,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``application/problem+json``: ``type``, ``title``, ``status`` and ``detail`` as RFC 9457 has them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    kind: str
+
+
+def problem_of(error: FleetcastError) -> Problem:
+    """What goes over the wire for ``error``."""
+    return _problem(type(error), error.status, error.code, error.message)
+
+
+def problem_of_status(status: int, detail: str, *, code: str | None = None) -> Problem:
+    """A problem for an HTTP status that did not start as an error of ours (no such route, body too large)."""
+    return _problem(kind_of_status(status), status, code or f"http_{status}", detail)
+
+
+def kind_of_status(status: int) -> type[FleetcastError]:
+    """What the caller must do, where a status is all that is known."""
+    if status in _KIND_OF_STATUS:
+        return _KIND_OF_STATUS[status]
+    return errors.Invalid if 400 <= status < 500 else FleetcastError
+
+
+def raise_problem(status: int, body: bytes) -> NoReturn:
+    """Raise the error that an answer outside 2xx stands for; ``body`` need not be one of our problems (a proxy's page)."""
+    try:
+        problem = msgspec.json.decode(body, type=Problem)
+    except msgspec.MsgspecError:
+        raise kind_of_status(status)(f"http_{status}", f"the other side answered HTTP {status} and no reason") from None
+    raise _KINDS.get(problem.kind, kind_of_status(status))(problem.code, problem.detail)
+
+
+def _problem(kind: type[FleetcastError], status: int, code: str, detail: str) -> Problem:
+    title = "Error" if kind is FleetcastError else kind.__name__
+    return Problem(f"urn:fleetcast:problem:{code}", title, status, detail, code, kind.__name__)
