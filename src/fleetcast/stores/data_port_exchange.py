@@ -115,10 +115,8 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _receive_part(self) -> None:
         part = granted_part(self._bucket.data_key, self.path, _now_ms())
-        if not 0 < self._unread <= min(part.size, BLOB_PART_BYTES):
-            raise Invalid(
-                "wrong_size", f"1 to {part.size} bytes were granted, {self._unread} announced: send a part of that size"
-            )
+        if self._unread > min(part.size, BLOB_PART_BYTES):
+            raise Invalid("part_too_large", f"{part.size} bytes were granted, {self._unread} announced: send no more than that")
         self._bucket.uploads.record(part.upload)  # refuses an upload that is not open before its bytes travel
         with self._bucket.buffers.borrow(self._unread) as buffer:
             if not self._read_body(buffer):

@@ -1,0 +1,88 @@
+"""What agents may ask of their region, apart from the hot routes (``hot.py``)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from litestar import Litestar, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, SkipValidation
+
+from fleetcast.http.application import application
+from fleetcast.http.auth import allow
+from fleetcast.http.tokens import Role, TokenSet
+from fleetcast.model import ids
+from fleetcast.model.errors import NotFound
+from fleetcast.model.messages.agents import (
+    AnnounceReply,
+    AnnounceRequest,
+    LeaseReply,
+    LeaseRequest,
+    PermitCall,
+    PermitReply,
+    RootReply,
+)
+from fleetcast.region.machines import MachineBook
+from fleetcast.region.permit_note import PermitNote
+from fleetcast.region.permits import PermitBook
+from fleetcast.region.swarms import Swarms
+from fleetcast.region.view import RegionView
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    view: RegionView
+    machines: MachineBook
+    permits: PermitBook
+    permit_note: PermitNote
+    swarms: Swarms
+
+
+PartsHere: TypeAlias = NamedDependency[SkipValidation[Parts]]
+"""The type of a handler's ``parts`` parameter."""
+
+
+@get("/v1/roots/{root:str}")
+async def signed_root(root: FromPath[str], parts: PartsHere) -> RootReply:
+    """The envelope with this digest."""
+    record = parts.view.record(ids.digest(root))
+    if record is None:
+        raise NotFound("unknown_root", f"this region knows no root {root}: read goals again")
+    return RootReply(record.envelope)
+
+
+@post("/v1/swarms/{digest:str}/announce", status_code=200)
+async def announce(digest: FromPath[str], data: JSONBody[AnnounceRequest], parts: PartsHere) -> AnnounceReply:
+    """A machine joins, stays in, or leaves a swarm."""
+    return parts.swarms.announce(ids.digest(digest), data, time.monotonic(), time.time())
+
+
+@post("/v1/swarms/{digest:str}/leases", status_code=200)
+async def lease(digest: FromPath[str], data: JSONBody[LeaseRequest], parts: PartsHere) -> LeaseReply:
+    """A machine asks to read named pieces from the bucket."""
+    return await parts.swarms.lease(ids.digest(digest), data, time.monotonic())
+
+
+@post("/v1/permits", status_code=200)
+async def ask_permit(data: JSONBody[PermitCall], parts: PartsHere) -> PermitReply:
+    """A machine asks whether it may take a service down now, or goes on holding its permit."""
+    request = data.request
+    now_ms = round(time.time() * 1000)
+    await parts.permit_note.cover(now_ms)
+    goal = parts.view.goal(request.environment, request.service)
+    down = parts.machines.down(request.environment, request.service)
+    return PermitReply(parts.permits.ask(request, goal, down, time.monotonic(), now_ms))
+
+
+@post("/v1/permits/release", status_code=200)
+async def release_permit(data: JSONBody[PermitCall], parts: PartsHere) -> PermitReply:
+    """A machine is done with its permit."""
+    return PermitReply(parts.permits.release(data.request))
+
+
+def agent_api(parts: Parts, tokens: TokenSet) -> Litestar:
+    """The application; callers need an agent's token."""
+    handlers = [signed_root, announce, lease, ask_permit, release_permit]
+    return application([Router("/", guards=[allow(Role.AGENT)], route_handlers=handlers)], tokens, {"parts": parts})

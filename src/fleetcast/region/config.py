@@ -1,0 +1,44 @@
+"""What a region process needs to know to start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleetcast.model import limits
+from fleetcast.model.ids import RegionName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionConfig:
+    """Times are seconds. Port 0 picks a free one."""
+
+    region: RegionName
+    host: str = "127.0.0.1"
+    port: int = 0
+    control_url: str
+    token: str = field(repr=False)
+    """Ours, shown to control."""
+    agent_token: str = field(repr=False)
+    """The one that agents show us."""
+    kv_path: Path
+    """The regional key-value store's SQLite file; made on the first start."""
+    bucket: Path
+    """Root directory of the region's blob store; made on the first start."""
+    data_host: str = "127.0.0.1"
+    data_port: int = 0
+    data_url: str = ""
+    """How control and agents reach the data port; empty: by its host and port."""
+    data_key: Path
+    """The key that signs grants on the bucket, 32 raw bytes, mode 0600; made on the first start."""
+    ticket_key: Path
+    """The ed25519 key, PEM, that signs swarm tickets, its public half beside it in ``.pub``; made on the first start."""
+    worker_public_keys: tuple[Path, ...]
+    """PEM files of the workers whose roots are believed."""
+    kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S
+    report_interval_s: float = limits.REGION_REPORT_INTERVAL_S
+    agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
+    machine_silence_s_max: float = limits.MACHINE_SILENCE_S_MAX
+    permit_lifetime_s: float = limits.PERMIT_LIFETIME_S
+    bucket_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
+    """How often a complete copy is looked at again."""

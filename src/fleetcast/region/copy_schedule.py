@@ -1,0 +1,100 @@
+"""Which copies to attempt when, and how far each is. Pure: ``now`` (monotonic seconds) and ``rng`` are arguments.
+
+An attempt at a copy that is complete finds nothing to do: that is how a vanished blob is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from fleetcast.model.ids import Digest
+from fleetcast.model.limits import COPIES_AT_ONCE_MAX, COPY_BACKOFF_S_MAX
+from fleetcast.model.replication import CopyProgress
+
+
+@dataclass(slots=True)
+class _Copy:
+    bytes_total: int
+    bytes_copied: int = 0
+    complete: bool = False
+    running: bool = False
+    failures: int = 0
+    """In a row."""
+    error: str = ""
+    due_at: float = 0.0
+
+
+class CopySchedule:
+    """The copies of one bucket."""
+
+    def __init__(self, recheck_interval_s: float) -> None:
+        self._recheck_interval_s = recheck_interval_s
+        self._copies: dict[Digest, _Copy] = {}
+
+    def want(self, sizes: Mapping[Digest, int]) -> None:
+        """These artifacts, with their content's bytes, belong into the bucket; the oldest come first, also in time."""
+        for digest in self._copies.keys() - sizes.keys():
+            del self._copies[digest]
+        for digest, size in sizes.items():
+            self._copies.setdefault(digest, _Copy(size))
+
+    def start_due(self, now: float) -> list[Digest]:
+        """The attempts to start now; they count as running until they :meth:`finished` or :meth:`failed`."""
+        free = COPIES_AT_ONCE_MAX - sum(copy.running for copy in self._copies.values())
+        due = [digest for digest, copy in self._copies.items() if not copy.running and copy.due_at <= now]
+        due.sort(key=lambda digest: self._copies[digest].complete)  # stable: what is missing before what is looked at again
+        started = due[: max(0, free)]
+        for digest in started:
+            self._copies[digest].running = True
+        return started
+
+    def next_due_at(self) -> float | None:
+        """When :meth:`start_due` has something again; ``None``: not before another call here."""
+        if sum(copy.running for copy in self._copies.values()) >= COPIES_AT_ONCE_MAX:
+            return None
+        return min((copy.due_at for copy in self._copies.values() if not copy.running), default=None)
+
+    def failures(self, digest: Digest) -> int:
+        """Failed attempts in a row."""
+        copy = self._copies.get(digest)
+        return 0 if copy is None else copy.failures
+
+    def progressed(self, digest: Digest, bytes_copied: int) -> None:
+        """An attempt found something missing, and has so many bytes now."""
+        copy = self._copies.get(digest)
+        if copy is not None:
+            if bytes_copied > copy.bytes_copied:
+                copy.error = ""  # it gets on again
+            copy.complete = False
+            copy.bytes_copied = bytes_copied
+
+    def finished(self, digest: Digest, now: float, rng: Random) -> None:
+        """Both blobs are in the bucket."""
+        copy = self._copies.get(digest)
+        if copy is not None:
+            copy.running, copy.complete, copy.failures, copy.error = False, True, 0, ""
+            copy.bytes_copied = copy.bytes_total
+            copy.due_at = now + self._recheck_interval_s * (0.9 + 0.2 * rng.random())
+
+    def failed(self, digest: Digest, error: str, now: float, rng: Random) -> None:
+        """An attempt ended with ``error``; the next follows after a pause that grows."""
+        copy = self._copies.get(digest)
+        if copy is not None:
+            copy.running, copy.failures, copy.error = False, copy.failures + 1, error
+            pause_s = min(float(COPY_BACKOFF_S_MAX), 0.5 * 2.0 ** min(copy.failures, 16))
+            copy.due_at = now + pause_s * (0.5 + 0.5 * rng.random())
+
+    def is_complete(self, digest: Digest) -> bool:
+        """Whether both blobs were in the bucket when it was looked at last."""
+        copy = self._copies.get(digest)
+        return copy is not None and copy.complete
+
+    def progress(self) -> tuple[CopyProgress, ...]:
+        """What is not complete."""
+        return tuple(
+            CopyProgress(digest, copy.bytes_copied, copy.bytes_total, copy.error)
+            for digest, copy in self._copies.items()
+            if not copy.complete
+        )

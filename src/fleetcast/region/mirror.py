@@ -1,0 +1,172 @@
+"""The loop that brings artifact records and goals from the global key-value store into the regional one.
+
+It polls control; with control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
+vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from fleetcast.artifacts.signing import envelope_digest
+from fleetcast.http import messages
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
+from fleetcast.model.errors import Conflict, FleetcastError, Incompatible, Invalid
+from fleetcast.model.goal import Goal
+from fleetcast.model.ids import Digest
+from fleetcast.model.limits import KV_HISTORY_REVISIONS, MIRROR_SNAPSHOT_INTERVAL_S
+from fleetcast.model.messages.regions import KvEntry, KvPage
+from fleetcast.region.alarms import Alarms
+from fleetcast.region.generations import Verdict, judge
+from fleetcast.region.view import ARTIFACTS, GOALS
+from fleetcast.stores.kv import Entry, KeyValueStore
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_JITTER: Final = 0.1
+"""Of the interval, either way: regions do not all ask at once."""
+
+
+class GlobalStore(Protocol):
+    async def kv_page(self, prefix: str, after: int, wait_s: float = 0.0) -> KvPage:
+        """As :meth:`fleetcast.client.regions.Regions.kv_page`."""
+        ...
+
+
+class Mirror:
+    """Writes the regional store; several may do so at once, every goal is written by compare-and-swap."""
+
+    def __init__(self, control: GlobalStore, store: KeyValueStore, alarms: Alarms, interval_s: float, rng: Random) -> None:
+        self._control = control
+        self._store = store
+        self._alarms = alarms
+        self._interval_s = interval_s
+        self._rng = rng
+        self._cursors = {ARTIFACTS: 0, GOALS: 0}
+        self._snapshot_due = 0.0
+        self._reachable = True
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            try:
+                await self.poll()
+            except FleetcastError as error:
+                if self._reachable:
+                    log.warning("mirror_failed", error=error.message)
+                self._reachable = False
+            else:
+                if not self._reachable:
+                    log.info("mirror_goes_on")
+                self._reachable = True
+            await asyncio.sleep(self._interval_s * (1 + _JITTER * (2 * self._rng.random() - 1)))
+
+    async def poll(self) -> None:
+        """Take over what is new. Raises :class:`Unavailable`; what was not taken over is asked for again.
+
+        Now and then everything is read: that also heals a regional store that lost something, and a global one that was
+        restored to an older state.
+        """
+        now = time.monotonic()
+        if now >= self._snapshot_due:
+            self._cursors = dict.fromkeys(self._cursors, 0)
+        # Goals are asked for first and written last: whatever artifact a goal names was recorded before the goal.
+        goals = await self._pages(GOALS)
+        artifacts = await self._pages(ARTIFACTS)
+        for page in artifacts:
+            await self._take_artifacts(page)
+        for page in goals:
+            await self._take_goals(page)
+        for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts)):
+            self._cursors[prefix] = pages[-1].revision
+        if now >= self._snapshot_due:
+            self._snapshot_due = now + MIRROR_SNAPSHOT_INTERVAL_S
+            await self._forget_history()
+
+    async def _pages(self, prefix: str) -> list[KvPage]:
+        """All there is after the cursor; one answer need not hold all of it."""
+        after = self._cursors[prefix]
+        pages = [await self._control.kv_page(prefix, after)]
+        if pages[0].revision < after:
+            # The global store went back in time: what it holds now is what counts, generations permitting.
+            pages = [await self._control.kv_page(prefix, 0)]
+        while not pages[-1].snapshot and (pages[-1].entries or pages[-1].deleted):
+            pages.append(await self._control.kv_page(prefix, pages[-1].revision))
+        return pages
+
+    async def _take_artifacts(self, page: KvPage) -> None:
+        for entry in page.entries:
+            record = self._read(entry, ArtifactRecord)
+            if record is not None and entry.key == artifact_record_key(envelope_digest(record.envelope)):
+                await self._write_artifact(entry.key, entry.value.encode())
+            elif record is not None:
+                self._alarm(f"{entry.key} holds another artifact's root: it was refused")
+        gone = set(page.deleted)
+        if page.snapshot:
+            named = {entry.key for entry in page.entries}
+            held = await self._store.range(ARTIFACTS)
+            gone = {entry.key for entry in held.entries if entry.key not in named}
+        wanted = await self._named_by_goals() if gone else set()
+        for key in gone - wanted:
+            await self._store.delete(key)
+
+    async def _write_artifact(self, key: str, value: bytes) -> None:
+        held = await self._store.get(key)
+        if held is None or held.value != value:
+            await self._store.put(key, value)
+
+    async def _named_by_goals(self) -> set[str]:
+        """Keys of records that a machine may still ask for."""
+        roots: set[Digest] = set()
+        for entry in (await self._store.range(GOALS)).entries:
+            goal = self._read(entry, Goal)
+            if goal is not None:
+                roots |= {release.root for release in (goal.target, goal.baseline) if release is not None}
+        return {artifact_record_key(root) for root in roots}
+
+    async def _take_goals(self, page: KvPage) -> None:
+        for entry in page.entries:
+            goal = self._read(entry, Goal)
+            if goal is None:
+                continue
+            if entry.key != goal_key(goal.environment, goal.service):
+                self._alarm(f"{entry.key} holds the goal of another service: it was refused")
+                continue
+            await self._take_goal(entry.key, goal, entry.value.encode())
+
+    async def _take_goal(self, key: str, goal: Goal, value: bytes) -> None:
+        held = await self._store.get(key)
+        # One that cannot be read any more (this program is older than its writer) does not stand in the way of a new one.
+        judgement = judge(None if held is None else self._read(held, Goal), goal)
+        if judgement.reason:
+            self._alarm(judgement.reason)
+        if judgement.verdict is not Verdict.TAKE:
+            return
+        try:
+            await self._store.put(key, value, expected=0 if held is None else held.mod_revision)
+        except Conflict:
+            return  # another process of this region wrote it: the next snapshot compares again
+        log.info("goal_taken", service=goal.service, environment=goal.environment, deployment=goal.deployment)
+
+    async def _forget_history(self) -> None:
+        revision = (await self._store.range(GOALS)).revision
+        if revision > KV_HISTORY_REVISIONS:
+            await self._store.compact(revision - KV_HISTORY_REVISIONS)
+
+    def _read(self, entry: KvEntry | Entry, into: type[T]) -> T | None:
+        try:
+            return messages.decode(entry.value, into)
+        except (Invalid, Incompatible) as error:
+            self._alarm(f"{entry.key} cannot be read: {error.message}")
+            return None
+
+    def _alarm(self, text: str) -> None:
+        if self._alarms.raise_alarm(text, time.monotonic()):
+            log.error("alarm", text=text)

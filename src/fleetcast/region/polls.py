@@ -1,0 +1,153 @@
+"""Agents' long polls for goals. One that is held costs a future and a timer; a change wakes those whose goals it changed.
+
+Answers are made once for each place (``goals.py``) and kept, encoded, until the goals change: 20,000 machines that are
+labelled alike share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from litestar.types import Receive
+
+from fleetcast.http.holding import held_s
+from fleetcast.model.errors import Refused
+from fleetcast.model.ids import MachineId
+from fleetcast.model.limits import GOAL_WAIT_S_MAX, REGION_MACHINES_MAX
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.agents import GoalsRequest
+from fleetcast.model.protocol import PROTOCOL
+from fleetcast.region.goals import HeldGoal, Place, etag_of, place_of, selecting
+
+_PROBE_TURNS = 3
+"""Turns of the event loop in which a connection that is closed already gets to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    etag: str
+    body: bytes
+    """An encoded ``GoalsReply`` with all goals of the place."""
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    machine: Machine
+    etag: str
+    receive: Receive
+    woken: asyncio.Future[None]
+
+    def wake(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
+
+
+class GoalPolls:
+    """All long polls of this process. Used from one event loop."""
+
+    def __init__(self, ticket_key: str, report_interval_s: float) -> None:
+        self._frame = {"ticket_key": ticket_key, "report_interval_s": report_interval_s, "protocol": PROTOCOL}
+        self._goals: tuple[HeldGoal, ...] = ()
+        self._answers: dict[Place, Answer] = {}
+        self._held: dict[MachineId, _Held] = {}
+        self._places: dict[Place, dict[MachineId, _Held]] = {}
+        self._closed = False
+
+    @property
+    def held(self) -> int:
+        """How many polls are being held."""
+        return len(self._held)
+
+    def publish(self, goals: Iterable[HeldGoal]) -> None:
+        """These are the goals now: answer the polls of machines for which that is news."""
+        self._goals = tuple(goals)
+        self._answers.clear()
+        for place, held in self._places.items():
+            etag = self._answer(place, next(iter(held.values())).machine).etag
+            for each in held.values():
+                if each.etag != etag:
+                    each.wake()
+
+    async def admit(self, machine: MachineId) -> None:
+        """Let an agent poll, unless another agent's poll is held under the same id.
+
+        Admitted race: of two machines with one id, the one that comes between two polls of the other gets in. Whichever
+        is out is told so, again and again.
+
+        Raises:
+            Refused: another agent uses this id.
+        """
+        other = self._held.get(machine)
+        if other is None:
+            return
+        if not await _gone(other.receive) and self._held.get(machine) is other:
+            raise Refused(
+                "machine_id_taken",
+                f"another agent is running with the id {machine}: give each machine its own id, then restart",
+            )
+        other.wake()
+
+    async def poll(self, request: GoalsRequest, receive: Receive) -> bytes:
+        """An encoded ``GoalsReply``: at once if the machine's goals differ from ``request.etag``, else as soon as they do,
+        or without goals when the wait is over.
+        """
+        place = place_of(request.machine)
+        answer = self._answer(place, request.machine)
+        wait_s = held_s(request.wait_s, GOAL_WAIT_S_MAX)
+        if answer.etag == request.etag and wait_s > 0 and not self._closed:
+            await self._hold(place, request, receive, wait_s)
+            answer = self._answer(place, request.machine)
+        return self._unchanged(answer.etag) if answer.etag == request.etag else answer.body
+
+    def close(self) -> None:
+        """The process stops: answer everybody now, hold nobody from now on."""
+        self._closed = True
+        for held in self._held.values():
+            held.wake()
+
+    async def _hold(self, place: Place, request: GoalsRequest, receive: Receive, wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        held = _Held(request.machine, request.etag, receive, loop.create_future())
+        machine = request.machine.id
+        self._held[machine] = held
+        self._places.setdefault(place, {})[machine] = held
+        timer = loop.call_later(wait_s, held.wake)
+        try:
+            await held.woken
+        finally:
+            timer.cancel()
+            if self._held.get(machine) is held:
+                del self._held[machine]
+            if self._places.get(place, {}).get(machine) is held:
+                del self._places[place][machine]
+                if not self._places[place]:
+                    del self._places[place]
+
+    def _answer(self, place: Place, machine: Machine) -> Answer:
+        answer = self._answers.get(place)
+        if answer is None:
+            selected = selecting(self._goals, machine)
+            etag = etag_of(selected)
+            goals = [msgspec.Raw(held.encoded) for held in selected]
+            answer = Answer(etag, msgspec.json.encode({"etag": etag, "goals": goals, **self._frame}))
+            if len(self._answers) >= REGION_MACHINES_MAX:
+                self._answers.clear()
+            self._answers[place] = answer
+        return answer
+
+    def _unchanged(self, etag: str) -> bytes:
+        return msgspec.json.encode({"etag": etag, "goals": None, **self._frame})
+
+
+async def _gone(receive: Receive) -> bool:
+    """Whether the caller of a request, whose body has been read, has closed the connection."""
+    event = asyncio.ensure_future(receive())
+    for _ in range(_PROBE_TURNS):
+        await asyncio.sleep(0)
+    if event.done():
+        return True
+    event.cancel()
+    return False

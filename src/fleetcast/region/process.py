@@ -1,0 +1,171 @@
+"""The region process: opens what the region has, runs the loops, serves the agents, and ends when told.
+
+A loop that cannot reach control tries again by itself, and agents do not notice. Any error that is not one of ours ends the
+process; whoever supervises it starts another, and the agents' next reports rebuild what this one knew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import structlog
+
+from fleetcast.artifacts.signing import PrivateKey, PublicKey, generate_key, load_private, load_public
+from fleetcast.client.control import ControlClient
+from fleetcast.http import serving
+from fleetcast.http.tokens import Role, TokenSet, load_or_create_secret
+from fleetcast.model.limits import ANNOUNCE_LIFETIME_S
+from fleetcast.model.messages.regions import RegionHello
+from fleetcast.region.alarms import Alarms
+from fleetcast.region.api import Parts, agent_api
+from fleetcast.region.config import RegionConfig
+from fleetcast.region.copying import Copying
+from fleetcast.region.hot import HotRoutes
+from fleetcast.region.machines import MachineBook
+from fleetcast.region.mirror import Mirror
+from fleetcast.region.permit_note import PermitNote
+from fleetcast.region.permits import PermitBook, PermitTerms
+from fleetcast.region.polls import GoalPolls
+from fleetcast.region.reporting import Reporting
+from fleetcast.region.swarms import Swarms
+from fleetcast.region.view import RegionView
+from fleetcast.replication.copier import Copier
+from fleetcast.stores.blobs import BlobStore
+from fleetcast.stores.data_port import DataPort
+from fleetcast.stores.directory_blobs import DirectoryBlobs
+from fleetcast.stores.kv import KeyValueStore
+from fleetcast.stores.sqlite_kv import SqliteKv
+from fleetcast.swarm import tickets
+
+log = structlog.get_logger(__name__)
+
+Listening = Callable[[Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What has to be closed again, and what is read from files."""
+
+    store: KeyValueStore
+    bucket: BlobStore
+    data_url: str
+    data_key: bytes
+    ticket_key: PrivateKey
+    worker_keys: Sequence[PublicKey]
+    control: ControlClient
+
+
+async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening) -> None:
+    """Run until ``stop``. ``listening`` is told the addresses of ``api`` and ``data`` once requests are answered.
+
+    Raises:
+        Refused, Unavailable: an address is taken, a file cannot be opened.
+        Invalid, NotFound: a key file is missing or none.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        sock = serving.bind(config.host, config.port)
+        stack.callback(sock.close)
+        opened = await _open(stack, config)
+        view = RegionView(opened.store)
+        await view.load()
+        polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s)
+        polls.publish(view.goals)
+        view.on_goals.append(lambda: polls.publish(view.goals))
+        permit_note = PermitNote(opened.store, config.permit_lifetime_s)
+        settled_at = time.monotonic() + await permit_note.remaining_s(round(time.time() * 1000))
+        permits = PermitBook(PermitTerms(config.permit_lifetime_s, settled_at))
+        machines = MachineBook(config.region, config.machine_silence_s_max)
+        loops, swarms = _loops(config, opened, view, machines)
+        parts = Parts(view, machines, permits, permit_note, swarms)
+        tokens = TokenSet({Role.AGENT: config.agent_token})
+        app = HotRoutes(agent_api(parts, tokens), tokens, polls, machines)
+        addresses = {"api": serving.url_of(sock), "data": opened.data_url}
+
+        def started() -> None:
+            log.info("region_started", region=config.region, **addresses)
+            listening(addresses)
+
+        async with _running({**loops, "polls": _close_polls(polls, stop)}):
+            await serving.serve(app, sock, stop, started=started)
+    log.info("region_stopped", region=config.region)
+
+
+async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Opened:
+    for directory in (config.kv_path.parent, config.bucket):
+        directory.mkdir(parents=True, exist_ok=True)
+    data_key = load_or_create_secret(config.data_key).encode()
+    port = DataPort(config.bucket, data_key, config.data_host, config.data_port)
+    port.start()
+    stack.push_async_callback(asyncio.to_thread, port.close)
+    data_url = config.data_url or port.url
+    store = await SqliteKv.open(config.kv_path)
+    stack.push_async_callback(store.close)
+    control = ControlClient(config.control_url, config.token)
+    stack.push_async_callback(control.aclose)
+    return _Opened(
+        store=store,
+        bucket=DirectoryBlobs(config.bucket, data_url=data_url, data_key=data_key),
+        data_url=data_url,
+        data_key=data_key,
+        ticket_key=_ticket_key(config.ticket_key),
+        worker_keys=tuple(load_public(path) for path in config.worker_public_keys),
+        control=control,
+    )
+
+
+def _ticket_key(path: Path) -> PrivateKey:
+    if not path.exists():
+        generate_key(path, path.with_suffix(".pub"))
+    return load_private(path)
+
+
+def _loops(
+    config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook
+) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms]:
+    """The loops by name, and the swarms that one of them keeps tidy."""
+    alarms = Alarms()
+    copier = Copier(opened.bucket, opened.control, opened.worker_keys, opened.store)
+    copying = Copying(view, copier, config.bucket_recheck_interval_s, Random())
+    started_at = time.monotonic()
+    swarms = Swarms(view, opened.bucket, copying.is_complete, opened.ticket_key, opened.worker_keys, started_at, Random())
+    hello = RegionHello(config.region, opened.data_url, opened.data_key.hex())
+    mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random())
+    reporting = Reporting(opened.control, hello, view, machines, copying, alarms, config.report_interval_s)
+    loops = {
+        "view": view.follow(),
+        "mirror": mirror.run(),
+        "copying": copying.run(),
+        "reporting": reporting.run(),
+        "swarms": _expire_swarms(swarms),
+    }
+    return loops, swarms
+
+
+@contextlib.asynccontextmanager
+async def _running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run the loops beside the block. One that fails cancels the block; when the block ends, they are cancelled: whatever
+    they were at, a new process takes up from what is stored."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def _close_polls(polls: GoalPolls, stop: asyncio.Event) -> None:
+    """Answer every poll that is held, so that nobody is cut off."""
+    await stop.wait()
+    polls.close()
+
+
+async def _expire_swarms(swarms: Swarms) -> None:
+    while True:
+        await asyncio.sleep(ANNOUNCE_LIFETIME_S)
+        swarms.expire(time.monotonic(), time.time())

@@ -1,0 +1,90 @@
+"""The loop that tells control what this region knows: everything, each time, so that no report matters by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import chain, islice
+from typing import Protocol
+
+import structlog
+
+from fleetcast.model.errors import FleetcastError
+from fleetcast.model.limits import ALARMS_MAX
+from fleetcast.model.messages.regions import RegionHello, RegionReport, ReportAccepted
+from fleetcast.region.alarms import Alarms
+from fleetcast.region.copying import Copying
+from fleetcast.region.machines import MachineBook
+from fleetcast.region.rollup import roll_up
+from fleetcast.region.view import RegionView
+
+log = structlog.get_logger(__name__)
+
+
+class ReportDoor(Protocol):
+    """As :class:`fleetcast.client.regions.Regions`."""
+
+    async def hello(self, hello: RegionHello) -> ReportAccepted: ...
+
+    async def report(self, report: RegionReport) -> ReportAccepted: ...
+
+
+class Reporting:
+    """Says hello before the first report and after every failed one: control may be another, or have forgotten us."""
+
+    def __init__(
+        self,
+        control: ReportDoor,
+        hello: RegionHello,
+        view: RegionView,
+        machines: MachineBook,
+        copying: Copying,
+        alarms: Alarms,
+        interval_s: float,
+    ) -> None:
+        self._control = control
+        self._hello = hello
+        self._view = view
+        self._machines = machines
+        self._copying = copying
+        self._alarms = alarms
+        self._interval_s = interval_s
+        self._greeted = False
+        self._failing = False
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            try:
+                await self._tell()
+            except FleetcastError as error:
+                if not self._failing:
+                    log.warning("report_failed", error=error.message)
+                self._failing, self._greeted = True, False
+            else:
+                if self._failing:
+                    log.info("reports_go_on")
+                self._failing = False
+            await asyncio.sleep(self._interval_s)
+
+    async def _tell(self) -> None:
+        if not self._greeted:
+            await self._control.hello(self._hello)
+            self._greeted = True
+        await self._control.report(await self._report())
+
+    async def _report(self) -> RegionReport:
+        now = time.monotonic()
+        self._machines.forget_silent(now)
+        rollups = []
+        for held in self._view.goals:
+            rollups.append(roll_up(held.goal, self._machines.told(held.goal, now)))
+            await asyncio.sleep(0)  # each goal costs milliseconds where machines are many: let agents in between
+        alarms = chain(self._alarms.current(now), self._machines.alarms(now))
+        return RegionReport(
+            region=self._hello.region,
+            machines=self._machines.reporting(now),
+            rollups=tuple(rollups),
+            copies=self._copying.progress(),
+            alarms=tuple(islice(alarms, ALARMS_MAX)),
+        )

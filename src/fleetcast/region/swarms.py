@@ -1,0 +1,91 @@
+"""The region's side of the swarm: the tracker that introduces, the tickets, and the leases on the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from fleetcast.artifacts.signing import PrivateKey, PublicKey, verify_root
+from fleetcast.model.artifact import ArtifactRecord, regional_content_blob, regional_manifest_blob
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.limits import ANNOUNCE_INTERVAL_S, ORIGIN_LEASE_S, TICKET_LIFETIME_S
+from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, LeaseReply, LeaseRequest
+from fleetcast.region.view import RegionView
+from fleetcast.stores.blobs import BlobReader
+from fleetcast.swarm import tickets
+from fleetcast.swarm.leases import LeaseBook
+from fleetcast.swarm.tickets import Ticket
+from fleetcast.swarm.tracker import Tracker
+
+_NOT_HERE_RETRY_S = 2.0
+"""When to ask again for an artifact that is still being copied into the bucket."""
+
+
+class Swarms:
+    """Soft state of all swarms of this region. ``now`` is monotonic seconds, ``now_s`` UTC seconds."""
+
+    def __init__(
+        self,
+        view: RegionView,
+        bucket: BlobReader,
+        is_complete: Callable[[Digest], bool],
+        ticket_key: PrivateKey,
+        worker_keys: Sequence[PublicKey],
+        started_at: float,
+        rng: Random,
+    ) -> None:
+        self._view = view
+        self._bucket = bucket
+        self._is_complete = is_complete
+        self._ticket_key = ticket_key
+        self._worker_keys = tuple(worker_keys)
+        self._grants_from = started_at + ANNOUNCE_INTERVAL_S
+        self._rng = rng
+        self._tracker = Tracker()
+        self._books: dict[Digest, LeaseBook] = {}
+        self._tickets: dict[tuple[Digest, MachineId], tuple[str, float]] = {}
+        """With the UTC second from which on a new one is signed."""
+
+    def announce(self, digest: Digest, request: AnnounceRequest, now: float, now_s: float) -> AnnounceReply:
+        """Note a member, introduce it to others. Raises :class:`NotFound` for an artifact this region knows nothing of."""
+        self._record(digest, request.root)
+        peers = self._tracker.announce(digest, request, now, self._rng)
+        return AnnounceReply(peers, self._ticket(digest, request.peer.machine, now_s), float(ANNOUNCE_INTERVAL_S))
+
+    async def lease(self, digest: Digest, request: LeaseRequest, now: float) -> LeaseReply:
+        """Lease pieces of the bucket's copy, once it is complete. Raises as :meth:`announce`, and :class:`Corrupt`."""
+        record = self._record(digest, request.root)
+        if not self._is_complete(digest):
+            return LeaseReply((), 0.0, None, None, _NOT_HERE_RETRY_S)
+        book = self._books.get(digest)
+        if book is None:
+            root = verify_root(record.envelope, self._worker_keys, record.release.root)
+            book = self._books[digest] = LeaseBook(len(root.manifest_pieces) + root.chunks, self._grants_from)
+        decision = book.lease(request, now, lambda machine: self._tracker.alive(digest, machine, now), self._rng)
+        if not decision.pieces:
+            return LeaseReply((), 0.0, None, None, decision.retry_after_s)
+        # A grant is good for a lease and the time to come back with it, no longer.
+        manifest = await self._bucket.read_grant(regional_manifest_blob(digest), lifetime_s=2 * ORIGIN_LEASE_S)
+        content = await self._bucket.read_grant(regional_content_blob(digest), lifetime_s=2 * ORIGIN_LEASE_S)
+        return LeaseReply(decision.pieces, decision.expires_in_s, manifest, content, decision.retry_after_s)
+
+    def expire(self, now: float, now_s: float) -> None:
+        """Forget swarms without members, and tickets that are to be signed anew; call it now and then."""
+        self._tracker.expire(now)
+        for digest in [digest for digest in self._books if not self._tracker.members(digest, now)]:
+            del self._books[digest]
+        self._tickets = {key: kept for key, kept in self._tickets.items() if now_s < kept[1]}
+
+    def _record(self, digest: Digest, root: Digest) -> ArtifactRecord:
+        record = self._view.record(root)
+        if record is None or record.release.digest != digest:
+            raise NotFound("unknown_artifact", f"this region knows no artifact {digest} with root {root}: read goals again")
+        return record
+
+    def _ticket(self, digest: Digest, machine: MachineId, now_s: float) -> str:
+        kept = self._tickets.get((digest, machine))
+        if kept is None or now_s >= kept[1]:
+            text = tickets.sign(self._ticket_key, Ticket(digest, machine, int(now_s) + TICKET_LIFETIME_S))
+            kept = self._tickets[digest, machine] = text, now_s + TICKET_LIFETIME_S / 2
+        return kept[0]

@@ -1,0 +1,135 @@
+"""What the regional key-value store holds, decoded and kept up to date by watching it.
+
+The mirror writes the store and everybody else reads this view, so that a region served by several processes, one of which
+mirrors, works the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import structlog
+
+from fleetcast.http import messages
+from fleetcast.model.artifact import ArtifactRecord, goal_key
+from fleetcast.model.errors import Compacted, Incompatible, Invalid, Unavailable
+from fleetcast.model.goal import Goal
+from fleetcast.model.ids import Digest, ServiceName
+from fleetcast.model.limits import KV_WAIT_S_MAX
+from fleetcast.region.goals import HeldGoal
+from fleetcast.stores.kv import Change, KeyValueStore
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+ARTIFACTS: Final = "artifacts/"
+"""Prefix of all keys of :func:`~fleetcast.model.artifact.artifact_record_key`."""
+GOALS: Final = "goals/"
+"""Prefix of all keys of :func:`~fleetcast.model.artifact.goal_key`."""
+
+_RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRecord:
+    record: ArtifactRecord
+    revision: int
+    """At which it was written here: the order in which records came."""
+
+
+class RegionView:
+    """Artifact records and goals. Who wants to know of changes adds itself to ``on_records`` or ``on_goals``; these are
+    called in the event loop and must not block.
+    """
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        self._revision = 0
+        self._records: dict[str, HeldRecord] = {}
+        self._goals: dict[str, HeldGoal] = {}
+        self.on_records: list[Callable[[], None]] = []
+        self.on_goals: list[Callable[[], None]] = []
+
+    @property
+    def goals(self) -> tuple[HeldGoal, ...]:
+        """All goals held."""
+        return tuple(self._goals.values())
+
+    def goal(self, environment: str, service: ServiceName) -> Goal | None:
+        """The goal of a service, if there is one."""
+        held = self._goals.get(goal_key(environment, service))
+        return None if held is None else held.goal
+
+    def record(self, root: Digest) -> ArtifactRecord | None:
+        """The record of a root, if there is one."""
+        held = self._records.get(f"{ARTIFACTS}{root}")
+        return None if held is None else held.record
+
+    def artifacts(self) -> dict[Digest, tuple[ArtifactRecord, ...]]:
+        """The records of each artifact, both oldest first. More than one: several commits gave equal files."""
+        found: dict[Digest, tuple[ArtifactRecord, ...]] = {}
+        for held in sorted(self._records.values(), key=lambda held: held.revision):
+            digest = held.record.release.digest
+            found[digest] = (*found.get(digest, ()), held.record)
+        return found
+
+    async def load(self) -> None:
+        """Read everything anew."""
+        snapshot = await self._store.range("")
+        self._records.clear()
+        self._goals.clear()
+        self._take(Change(entry.key, entry.value, entry.mod_revision) for entry in snapshot.entries)
+        self._revision = snapshot.revision
+        self._tell(goals=True, records=True)
+
+    async def follow(self) -> None:
+        """Keep up with the store until cancelled."""
+        while True:
+            try:
+                seen = await self._store.changes("", self._revision, wait_s=KV_WAIT_S_MAX)
+            except Compacted:
+                await self.load()
+            except Unavailable as error:
+                log.warning("store_unavailable", error=error.message)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self._take(seen.changes)
+                self._revision = seen.revision
+                keys = [change.key for change in seen.changes]
+                self._tell(
+                    goals=any(key.startswith(GOALS) for key in keys), records=any(key.startswith(ARTIFACTS) for key in keys)
+                )
+
+    def _take(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.key.startswith(ARTIFACTS):
+                record = _decoded(change, ArtifactRecord)
+                if record is None:
+                    self._records.pop(change.key, None)
+                else:
+                    self._records[change.key] = HeldRecord(record, change.mod_revision)
+            elif change.key.startswith(GOALS):
+                goal = _decoded(change, Goal)
+                if goal is None or change.value is None:
+                    self._goals.pop(change.key, None)
+                else:
+                    self._goals[change.key] = HeldGoal(change.key, goal, change.value)
+
+    def _tell(self, *, goals: bool, records: bool) -> None:
+        for listener in (self.on_goals if goals else []) + (self.on_records if records else []):
+            listener()
+
+
+def _decoded(change: Change, into: type[T]) -> T | None:
+    """``None`` for what was deleted, and for what this program cannot read: the mirror lets none of that in."""
+    if change.value is None:
+        return None
+    try:
+        return messages.decode(change.value, into)
+    except (Invalid, Incompatible) as error:
+        log.error("unreadable_value", key=change.key, error=error.message)
+        return None

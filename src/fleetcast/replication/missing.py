@@ -1,0 +1,98 @@
+"""Which copies to look at, and what was seen means (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.limits import REASON_NAMES_MAX
+from fleetcast.model.replication import ReplicaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An artifact that every bucket should hold. Sizes in bytes."""
+
+    digest: Digest
+    manifest_size: int
+    content_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was written down about one bucket's copy."""
+
+    status: ReplicaStatus
+    reason: str
+    checked_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a bucket answered: sizes in bytes, ``None`` where there is no such blob; or why it did not answer."""
+
+    manifest_size: int | None = None
+    content_size: int | None = None
+    unreachable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    status: ReplicaStatus
+    reason: str
+
+
+Copy = tuple[RegionName, Digest]
+
+
+def due(
+    wanted: Sequence[Wanted], buckets: Sequence[RegionName], known: Mapping[Copy, Known], now_ms: int, recheck_s: float
+) -> tuple[tuple[RegionName, Wanted], ...]:
+    """Copies to look at now: all that are not COMPLETE, and those that are and were not looked at for ``recheck_s``."""
+    return tuple(
+        (bucket, artifact)
+        for artifact in wanted
+        for bucket in buckets
+        if (before := known.get((bucket, artifact.digest))) is None
+        or before.status is not ReplicaStatus.COMPLETE
+        or now_ms - before.checked_at_ms >= recheck_s * 1000
+    )
+
+
+def judge(artifact: Wanted, seen: Seen, before: Known | None, copy_error: str) -> Finding:
+    """What to write down about a copy. ``copy_error`` is the region's own account of its last attempt.
+
+    Only the bucket's answer makes a copy COMPLETE, and only an answer takes that back: a bucket that cannot be reached
+    leaves it as it was.
+    """
+    if seen.unreachable:
+        if before is not None and before.status is ReplicaStatus.COMPLETE:
+            return Finding(ReplicaStatus.COMPLETE, before.reason)
+        return Finding(ReplicaStatus.PENDING, f"its bucket does not answer: {seen.unreachable}")
+    sizes = (seen.manifest_size, seen.content_size)
+    if sizes == (artifact.manifest_size, artifact.content_size):
+        return Finding(ReplicaStatus.COMPLETE, "")
+    if None not in sizes:
+        wrong = f"it holds {sizes[0]} + {sizes[1]} bytes instead of {artifact.manifest_size} + {artifact.content_size}"
+        return Finding(ReplicaStatus.FAILED, wrong)
+    if copy_error:
+        return Finding(ReplicaStatus.FAILED, copy_error)
+    if before is not None and before.status is ReplicaStatus.COMPLETE:
+        return Finding(ReplicaStatus.PENDING, "it vanished from the bucket")
+    return Finding(ReplicaStatus.PENDING, "being copied")
+
+
+def waiting_for(digest: Digest, buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> str:
+    """What keeps an artifact from being deployable, for people; empty: it is complete in every bucket of ``buckets``."""
+    if not buckets:
+        return "a region to join"
+    missing: list[str] = []
+    for bucket in buckets:
+        copy = known.get((bucket, digest))
+        if copy is None:
+            missing.append(f"{bucket}: not looked at yet")
+        elif copy.status is not ReplicaStatus.COMPLETE:
+            missing.append(f"{bucket}: {copy.status}" + (f" ({copy.reason})" if copy.reason else ""))
+    more = len(missing) - REASON_NAMES_MAX
+    return "; ".join(missing[:REASON_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

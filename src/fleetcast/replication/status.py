@@ -1,0 +1,193 @@
+"""Which buckets hold which artifacts, by control's own look into them; and thereby which releases are deployable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
+from fleetcast.model.errors import FleetcastError
+from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.limits import REPLICATION_CHECK_INTERVAL_S, REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
+from fleetcast.model.replication import Replica, ReplicaStatus
+from fleetcast.replication.missing import Copy, Finding, Known, Seen, Wanted, due, judge, waiting_for
+from fleetcast.schema.tables import artifacts, copies, regions, releases, replicas
+from fleetcast.schema.upsert import upsert
+from fleetcast.stores.blobs import BlobReader
+from fleetcast.stores.database import Database, now_ms
+
+log = structlog.get_logger(__name__)
+
+_NOT_HERE: Final = Seen(unreachable="control does not know where it is")
+
+
+class ReplicationStatus:
+    """A row per bucket and artifact. Artifacts are wanted from the moment their record is in the global KV.
+
+    Two control processes may check at once. Each writes what it saw; where they disagree, the next check settles it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bucket: Callable[[RegionName], BlobReader | None],
+        *,
+        replication: Database | None = None,
+        interval_s: float = REPLICATION_CHECK_INTERVAL_S,
+        recheck_interval_s: float = REPLICATION_RECHECK_INTERVAL_S,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``replication`` holds the rows of replicas (by default ``database``, which has everything else).
+
+        ``bucket`` gives the way into a region's bucket, ``None`` when there is none at the moment. ``on_change`` is called
+        when a release became deployable, or ceased to be.
+        """
+        self._database = database
+        self._replication = replication if replication is not None else database
+        self._bucket = bucket
+        self._interval_s = interval_s
+        self._recheck_interval_s = recheck_interval_s
+        self._on_change = on_change
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Check every ``interval_s`` until ``stop``; an engine that is away is tried again at the next turn."""
+        while not stop.is_set():
+            try:
+                await self.check()
+            except (FleetcastError, SQLAlchemyError) as error:
+                log.warning("replication_check_failed", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._interval_s)
+
+    async def check(self) -> None:
+        """Look at every copy that is due, write down what was found, and say which releases are deployable."""
+        async with self._database.reading() as reading:
+            wanted, buckets, errors = await _wanted(reading), await _buckets(reading), await _copy_errors(reading)
+        async with self._replication.reading() as reading:
+            now = int((await reading.execute(select(now_ms()))).scalar_one())
+            known = await _known(reading)
+        looks = due(wanted, buckets, known, now, self._recheck_interval_s)
+        limit = asyncio.Semaphore(REPLICATION_LOOKS_MAX)
+        seen = await asyncio.gather(*(self._look(limit, bucket, artifact) for bucket, artifact in looks))
+        findings = {
+            (bucket, artifact.digest): judge(
+                artifact, answer, known.get((bucket, artifact.digest)), errors.get((bucket, artifact.digest), "")
+            )
+            for (bucket, artifact), answer in zip(looks, seen, strict=True)
+        }
+        await self._write(findings, known)
+        known = {**known, **{copy: Known(found.status, found.reason, now) for copy, found in findings.items()}}
+        await self._decide([artifact.digest for artifact in wanted], buckets, known)
+
+    async def _look(self, limit: asyncio.Semaphore, region: RegionName, artifact: Wanted) -> Seen:
+        bucket = self._bucket(region)
+        if bucket is None:
+            return _NOT_HERE
+        async with limit:
+            try:
+                manifest = await bucket.stat(regional_manifest_blob(artifact.digest))
+                content = await bucket.stat(regional_content_blob(artifact.digest))
+            except FleetcastError as error:
+                return Seen(unreachable=error.message)
+        return Seen(None if manifest is None else manifest.size, None if content is None else content.size)
+
+    async def _write(self, findings: Mapping[Copy, Finding], known: Mapping[Copy, Known]) -> None:
+        """Rows that changed, and the time of the look at those that are COMPLETE."""
+        changed = [
+            (copy, found)
+            for copy, found in findings.items()
+            if (before := known.get(copy)) is None or (before.status, before.reason) != (found.status, found.reason)
+        ]
+        again = [copy for copy, found in findings.items() if found.status is ReplicaStatus.COMPLETE]
+        if not changed and not again:
+            return
+        async with self._replication.transaction() as tx:
+            now = int((await tx.execute(select(now_ms()))).scalar_one())
+            rows = [
+                {
+                    "bucket": bucket,
+                    "digest": digest,
+                    "status": found.status,
+                    "reason": found.reason,
+                    "updated_at": now,
+                    "checked_at": now,
+                }
+                for (bucket, digest), found in changed
+            ]
+            await upsert(tx, replicas, rows, update=["status", "reason", "updated_at", "checked_at"])
+            for bucket, digest in again:
+                await tx.execute(
+                    update(replicas).where(replicas.c.bucket == bucket, replicas.c.digest == digest).values(checked_at=now)
+                )
+        for (bucket, digest), found in changed:
+            log.info("replica_" + found.status.lower(), bucket=bucket, digest=digest, reason=found.reason)
+
+    async def _decide(self, digests: Sequence[Digest], buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> None:
+        """Rows of ``releases`` that are not what they should be. The main database has its own clock, and its own race:
+        the last writer saw the buckets last, or will look again."""
+        reasons = {digest: waiting_for(digest, buckets, known) for digest in digests}
+        async with self._database.reading() as reading:
+            before = {row.digest: (row.deployable, row.waiting_for) for row in await reading.execute(select(releases))}
+        changed = {digest: reason for digest, reason in reasons.items() if before.get(digest) != (not reason, reason)}
+        if not changed:
+            return
+        async with self._database.transaction() as tx:
+            now = int((await tx.execute(select(now_ms()))).scalar_one())
+            for digest, reason in changed.items():
+                row = {"digest": digest, "deployable": not reason, "waiting_for": reason}
+                if reason:
+                    await upsert(tx, releases, [row], update=["deployable", "waiting_for"])
+                else:
+                    row["completed_at"] = now
+                    await upsert(tx, releases, [row], update=["deployable", "waiting_for", "completed_at"])
+        flipped = [digest for digest, reason in changed.items() if before.get(digest, (False, ""))[0] != (not reason)]
+        for digest in flipped:
+            log.info(
+                "release_deployable" if not changed[digest] else "release_incomplete", digest=digest, reason=changed[digest]
+            )
+        if flipped:
+            self._on_change()
+
+
+async def list_replicas(reading: AsyncConnection, digest: Digest) -> tuple[Replica, ...]:
+    """What is known of an artifact's copies, by bucket. From the replication database."""
+    rows = await reading.execute(select(replicas).where(replicas.c.digest == digest).order_by(replicas.c.bucket))
+    return tuple(
+        Replica(RegionName(row.bucket), Digest(row.digest), ReplicaStatus(row.status), row.reason, row.updated_at)
+        for row in rows
+    )
+
+
+async def _wanted(reading: AsyncConnection) -> list[Wanted]:
+    rows = await reading.execute(
+        select(artifacts.c.digest, artifacts.c.manifest_size, artifacts.c.content_size)
+        .where(artifacts.c.published_at.is_not(None))
+        .distinct()
+        .order_by(artifacts.c.digest)
+    )
+    return [Wanted(Digest(row.digest), row.manifest_size, row.content_size) for row in rows]
+
+
+async def _buckets(reading: AsyncConnection) -> list[RegionName]:
+    """Every region that ever said hello and is not drained."""
+    rows = await reading.execute(select(regions.c.name).where(regions.c.drained.is_(False)).order_by(regions.c.name))
+    return [RegionName(name) for name in rows.scalars()]
+
+
+async def _copy_errors(reading: AsyncConnection) -> dict[Copy, str]:
+    rows = await reading.execute(select(copies).where(copies.c.error != ""))
+    return {(RegionName(row.region), Digest(row.digest)): row.error for row in rows}
+
+
+async def _known(reading: AsyncConnection) -> dict[Copy, Known]:
+    return {
+        (RegionName(row.bucket), Digest(row.digest)): Known(ReplicaStatus(row.status), row.reason, row.checked_at)
+        for row in await reading.execute(select(replicas))
+    }

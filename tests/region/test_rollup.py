@@ -1,0 +1,147 @@
+"""A region's sum says exactly what its machines said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.errors import Refused
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import Goal
+from fleetcast.model.ids import DeploymentId, RegionName
+from fleetcast.model.limits import MACHINE_FORGOTTEN_S, REGION_MACHINES_MAX, ROLLUP_FAILURES_MAX
+from fleetcast.model.machine import Machine, Selector
+from fleetcast.model.messages.agents import MachineReport
+from fleetcast.model.report import DeploymentRollup, Phase, ServiceReport
+from fleetcast.region.alarms import Alarms
+from fleetcast.region.machines import MachineBook
+from fleetcast.region.rollup import Told, roll_up
+
+MakeGoal = Callable[..., Goal]
+MakeMachine = Callable[..., Machine]
+MakeReport = Callable[..., ServiceReport]
+
+
+@pytest.fixture
+def book() -> MachineBook:
+    return MachineBook(RegionName("eu"), silence_s_max=60)
+
+
+def sum_of(book: MachineBook, goal: Goal, now: float) -> DeploymentRollup:
+    return roll_up(goal, book.told(goal, now))
+
+
+def test_phases_are_counted(make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport) -> None:
+    goal = make_goal()
+    phases = [Phase.FETCHING, Phase.FETCHED, Phase.ACTIVATING, Phase.ACTIVE, Phase.ACTIVE]
+    told = [Told(make_machine(f"m{index}"), make_report(goal, phase), 0) for index, phase in enumerate(phases)]
+    told.append(Told(make_machine("m8"), make_report(goal, Phase.FAILED, error="exit 1"), 0))
+    told.append(Told(make_machine("m9"), None, 0))
+    rollup = roll_up(goal, told)
+    assert (rollup.selected, rollup.reporting, rollup.fetched, rollup.active, rollup.failed) == (7, 6, 5, 2, 1)
+    assert [(failure.machine, failure.error) for failure in rollup.failures] == [("m8", "exit 1")]
+    assert [each.machine for each in rollup.waiting] == ["m0", "m1", "m2", "m9"]
+    assert rollup.bytes == ByteCounts(6, 12, 18)
+
+
+def test_failed_before_the_fetch_was_done_is_not_fetched(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    report = make_report(goal, Phase.FAILED, counts=ByteCounts(1, 0, 0))
+    assert roll_up(goal, [Told(make_machine("m1"), report, 0)]).fetched == 0
+
+
+def test_who_reports_another_deployment_has_not_heard_of_this_one(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    old, new = make_goal(), make_goal(deployment=DeploymentId("d2"), generation=Generation(0, 2))
+    rollup = roll_up(new, [Told(make_machine("m1"), make_report(old, Phase.ACTIVE), 0)])
+    assert (rollup.selected, rollup.reporting, rollup.active) == (1, 0, 0)
+    assert rollup.waiting[0].error == "has not answered to this goal yet"
+
+
+def test_the_last_to_become_active_counts_with_the_age_of_its_report(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    told = [
+        Told(make_machine("m1"), make_report(goal, Phase.ACTIVE, active_age_ms=5000), 100),
+        Told(make_machine("m2"), make_report(goal, Phase.ACTIVE, active_age_ms=200), 300),
+    ]
+    assert roll_up(goal, told).last_active_age_ms == 500
+
+
+def test_names_are_bounded(make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport) -> None:
+    goal = make_goal()
+    told = [Told(make_machine(f"m{index:04}"), make_report(goal, Phase.FAILED), 0) for index in range(500)]
+    rollup = roll_up(goal, told)
+    assert rollup.failed == 500
+    assert len(rollup.failures) == ROLLUP_FAILURES_MAX
+
+
+def test_a_silent_machine_is_selected_and_not_reporting(
+    book: MachineBook, make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    book.heard(MachineReport(make_machine("m1"), (make_report(goal, Phase.ACTIVE),)), now=0)
+    assert sum_of(book, goal, 60).active == 1
+    silent = sum_of(book, goal, 60.1)
+    assert (silent.selected, silent.reporting, silent.active) == (1, 0, 0)
+    assert book.reporting(60.1) == ()
+
+
+def test_machines_that_are_not_selected_do_not_count(book: MachineBook, make_goal: MakeGoal, make_machine: MakeMachine) -> None:
+    book.heard(MachineReport(make_machine("m1", zone="a"), ()), now=0)
+    assert sum_of(book, make_goal(selector=Selector(zones=("b",))), 0).selected == 0
+
+
+def test_down_is_what_the_last_report_says(
+    book: MachineBook, make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    for phase, expected in ((Phase.FETCHING, {"m1"}), (Phase.ACTIVE, set()), (Phase.ACTIVATING, {"m1"})):
+        book.heard(MachineReport(make_machine("m1"), (make_report(goal, phase),)), now=0)
+        assert book.down("production", "web") == expected
+    book.forget_silent(now=MACHINE_FORGOTTEN_S + 1)
+    assert book.down("production", "web") == set()
+
+
+def test_two_machines_of_one_id_are_refused(book: MachineBook, make_machine: MakeMachine) -> None:
+    book.claim(make_machine("m1", zone="a"), now=0)
+    with pytest.raises(Refused, match="m1 is in use"):
+        book.heard(MachineReport(make_machine("m1", zone="b"), ()), now=0)
+    book.claim(make_machine("m1", zone="b"), now=0)  # the other agent is gone, this one was let in
+    book.heard(MachineReport(make_machine("m1", zone="b"), ()), now=0)
+
+
+def test_a_machine_of_another_region_is_refused(book: MachineBook, make_machine: MakeMachine) -> None:
+    with pytest.raises(Refused, match="this is eu"):
+        book.heard(MachineReport(make_machine("m1", region="us"), ()), now=0)
+
+
+def test_too_many_machines_are_refused_until_silent_ones_are_forgotten(book: MachineBook, make_machine: MakeMachine) -> None:
+    for index in range(REGION_MACHINES_MAX):
+        book.claim(make_machine(f"m{index}"), now=0)
+    with pytest.raises(Refused, match="add a region"):
+        book.claim(make_machine("another"), now=0)
+    book.forget_silent(now=MACHINE_FORGOTTEN_S + 1)
+    book.claim(make_machine("another"), now=0)
+
+
+def test_alarms_name_their_machine_and_end_with_it(book: MachineBook, make_machine: MakeMachine) -> None:
+    book.heard(MachineReport(make_machine("m1"), (), ("peer m2 sent a wrong chunk",)), now=0)
+    assert list(book.alarms(0)) == ["m1: peer m2 sent a wrong chunk"]
+    book.heard(MachineReport(make_machine("m1"), ()), now=1)
+    assert list(book.alarms(1)) == []
+
+
+def test_an_alarm_stays_until_it_has_stopped_for_a_while() -> None:
+    alarms = Alarms()
+    assert alarms.raise_alarm("goal refused", now=0)
+    assert not alarms.raise_alarm("goal refused", now=500)
+    assert alarms.current(1000) == ("goal refused",)
+    assert alarms.current(1101) == ()
+    assert alarms.raise_alarm("goal refused", now=1200)
