@@ -1,0 +1,1 @@
+"""From settings to running processes: wiring, logs, and the supervisor of a whole installation."""

@@ -1,0 +1,1 @@
+"""``fleetcast demo``: a company on one machine, with a real repository, real processes and real bytes; gone afterwards."""

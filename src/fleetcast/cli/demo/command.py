@@ -1,0 +1,165 @@
+"""The command ``fleetcast demo``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fleetcast.cli.demo.sizes import parse_size
+from fleetcast.cli.output import print_json
+from fleetcast.model.build import Recipe
+from fleetcast.model.errors import Invalid
+from fleetcast.model.ids import service_name
+
+if TYPE_CHECKING:
+    from fleetcast.cli.demo.figures import DeploymentFigures
+    from fleetcast.cli.demo.narration import Narrator
+    from fleetcast.cli.demo.story import Foreign
+
+INTERRUPTED: Final = 130
+PAYLOAD: Final = "16MiB"
+MACHINES_MAX: Final = 200
+REGIONS_MAX: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    repo: str | None
+    sha: str
+    recipe: Recipe
+    machines: int
+    regions: int
+    payload_bytes: int
+    json: bool
+    keep: bool
+
+
+def demo(
+    *,
+    repo: str | None = None,
+    sha: str = "HEAD",
+    build: str | None = None,
+    output: str | None = None,
+    activate: str | None = None,
+    health: str | None = None,
+    machines: int = 12,
+    regions: int = 3,
+    size: str | None = None,
+    json: bool = False,
+    keep: bool = False,
+) -> int:
+    """Show all of it on this machine: a company of control, 2 workers, 3 regions and 12 machines, and a web service.
+
+    Deploys commit A; deploys B, a small change; triggers C while B is going out; rolls back. With --repo it does one
+    deployment of that repository instead. Everything happens in real processes on loopback and in one temporary directory;
+    at the end, or on Ctrl-C, nothing is left of it.
+
+    For example: `fleetcast demo --size 1GiB --machines 8`, or
+    `fleetcast demo --repo . --sha HEAD --build 'make dist' --output dist --health './dist/program --version'`
+
+    Parameters
+    ----------
+    repo
+        Path or URL of a git repository to deploy from, instead of the example.
+    sha
+        Commit, branch or tag of it, merged or not.
+    build
+        Build command; this and the next three win over the repository's fleetcast.toml.
+    output
+        File or directory that the build makes.
+    activate
+        Command that runs the service, in the release's directory; none: nothing is started.
+    health
+        Command that exits 0 when the machine is well.
+    machines
+        How many machines, in all regions together.
+    regions
+        How many regions.
+    size
+        Size of the example's incompressible payload, for instance 64MiB or 1GiB; default 16MiB.
+    json
+        Print the figures as JSON, as the last line of standard output; everything else goes to standard error.
+    keep
+        Leave the directory (databases, buckets, machines, logs) behind to be looked at.
+    """
+    if not 1 <= regions <= min(REGIONS_MAX, machines):
+        raise Invalid(
+            "bad_regions", f"--regions {regions}: choose 1 to {min(REGIONS_MAX, machines)}, so that each has a machine"
+        )
+    if machines > MACHINES_MAX:
+        raise Invalid("bad_machines", f"--machines {machines}: each is a process, choose at most {MACHINES_MAX}")
+    recipe = Recipe(build=build, output=output, activate=activate, health=health)
+    if repo is None and recipe != Recipe():
+        raise Invalid("no_repo", "--build, --output, --activate and --health are for a repository: add --repo")
+    if repo is not None and size is not None:
+        raise Invalid("no_size", "--size is for the example service: leave it out with --repo")
+    wanted = _Wanted(repo, sha, recipe, machines, regions, parse_size(size or PAYLOAD) if repo is None else 0, json, keep)
+
+    from fleetcast.cli.demo.narration import Narrator
+
+    narrator = Narrator(sys.stderr if json else sys.stdout)
+    return asyncio.run(_until_interrupted(_play(wanted, narrator), narrator))
+
+
+async def _until_interrupted(play: Coroutine[Any, Any, int], narrator: Narrator) -> int:
+    """The play's exit code. A signal cancels it, and it clears up; further ones are ignored meanwhile."""
+    task = asyncio.create_task(play)
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            narrator.say("interrupted: clearing up")
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return INTERRUPTED
+
+
+async def _play(wanted: _Wanted, narrator: Narrator) -> int:
+    from fleetcast.cli.demo.company import Company, CompanySize
+    from fleetcast.cli.demo.figures import DemoFigures, figures_of, figures_table
+    from fleetcast.cli.demo.story import Story
+
+    foreign = None if wanted.repo is None else await asyncio.to_thread(_foreign, wanted.repo, wanted)
+    size = CompanySize(wanted.regions, wanted.machines, wanted.payload_bytes)
+    company = Company(size, keep=wanted.keep, tell=narrator.child)
+    narrator.introduce(company.directory, company.regions, wanted.machines)
+    told: tuple[DeploymentFigures, ...] = ()
+    try:
+        async with company:
+            narrator.say(f"all {wanted.machines} machines report")
+            story = Story(company, narrator)
+            try:
+                await (story.of_a_repository(foreign) if foreign else story.of_the_example())
+            finally:
+                told = tuple(figures_of(deployment) for deployment in story.told)
+                if told:
+                    narrator.show(figures_table(told))
+                narrator.say("stopping everything")
+    finally:
+        narrator.say(f"left behind: {company.directory}" if company.directory.exists() else "nothing is left behind")
+        if wanted.json and told:
+            print_json(DemoFigures(wanted.machines, wanted.regions, told))
+    return 0
+
+
+def _foreign(repository: str, wanted: _Wanted) -> Foreign:
+    """What to deploy of somebody's repository: its service is named after the last part of the path or URL."""
+    from fleetcast.cli.demo.repository import resolve
+    from fleetcast.cli.demo.story import Foreign
+
+    location, commit = resolve(repository, wanted.sha)
+    last = location.rstrip("/").rpartition("/")[2].removesuffix(".git").lower()
+    name = re.sub("[^a-z0-9]+", "-", last)[:63].strip("-") or "service"
+    return Foreign(service_name(name), location, commit, wanted.recipe)

@@ -1,0 +1,261 @@
+"""Deploying, going back, and looking at it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.output import print_json, seconds, short, size, table
+from fleetcast.model.deployment import DeploymentState
+
+if TYPE_CHECKING:
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.deployment import Deployment
+    from fleetcast.model.ids import DeploymentId
+    from fleetcast.model.messages.operations import DeploymentDetail, FleetStatus
+
+WAIT_S: Final = 20.0
+
+
+def deploy(
+    what: str,
+    *,
+    rebuild: bool = False,
+    allow_unmerged: bool = False,
+    no_wait: bool = False,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> int:
+    """Take a commit to the service's machines. A commit that is built already is not built again.
+
+    For example: `fleetcast deploy web@$(git rev-parse HEAD)`
+
+    Parameters
+    ----------
+    what
+        SERVICE@SHA.
+    rebuild
+        Build again although there is an artifact.
+    allow_unmerged
+        Take a commit that is not on the service's trunk.
+    no_wait
+        Only trigger it.
+    json
+        Print the deployment as JSON, at the end.
+    """
+    from fleetcast.model.errors import Invalid
+    from fleetcast.model.ids import commit_sha, service_name
+    from fleetcast.model.messages.operations import DeployRequest
+
+    service, at, sha = what.partition("@")
+    if not at:
+        raise Invalid("no_commit", f"deploy which commit of {what}? Write {what}@SHA (git rev-parse HEAD)")
+    request = DeployRequest(service_name(service), commit_sha(sha), rebuild, allow_unmerged)
+
+    async def trigger(control: ControlClient) -> Deployment:
+        return await _to_the_end(control, await control.deploy(request), wait=not no_wait, json=json)
+
+    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+
+
+def rollback(
+    service: str, *, to: str | None = None, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION
+) -> int:
+    """Take the machines back to an earlier release: by default the newest whose deployment succeeded and was not rolled back.
+
+    Parameters
+    ----------
+    service
+        The service.
+    to
+        The commit to go back to.
+    no_wait
+        Only trigger it.
+    json
+        Print the deployment as JSON, at the end.
+    """
+    from fleetcast.model.ids import commit_sha, service_name
+    from fleetcast.model.messages.operations import RollbackRequest
+
+    request = RollbackRequest(service_name(service), commit_sha(to) if to else None)
+
+    async def trigger(control: ControlClient) -> Deployment:
+        return await _to_the_end(control, await control.rollback(request), wait=not no_wait, json=json)
+
+    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+
+
+def abort(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """End an unfinished deployment. Machines keep what they run.
+
+    Parameters
+    ----------
+    deployment
+        Its id.
+    json
+        Print the deployment as JSON.
+    """
+    from fleetcast.model.ids import DeploymentId
+
+    ended = connection.ask(lambda control: control.abort(DeploymentId(deployment)))
+    if json:
+        print_json(ended)
+    else:
+        print(describe(ended))
+
+
+def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
+    """Follow a deployment to its end; the exit code says whether it succeeded.
+
+    Parameters
+    ----------
+    deployment
+        Its id.
+    json
+        Print the deployment as JSON, at the end.
+    """
+    from fleetcast.model.ids import DeploymentId
+
+    tell = _nothing if json else _print
+    detail = connection.ask(lambda control: follow(control, DeploymentId(deployment), tell))
+    return _result(detail.deployment, json=json, waited=True)
+
+
+def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Show the fleet; or the deployments of one service; or one deployment.
+
+    Parameters
+    ----------
+    what
+        A service, or a deployment's id.
+    json
+        Print it as JSON.
+    """
+    if what is None:
+        fleet = connection.ask(lambda control: control.status())
+        print_json(fleet) if json else print(_fleet_text(fleet))
+        return
+    found = connection.ask(lambda control: _find(control, what))
+    if json:
+        print_json(found)
+    elif isinstance(found, tuple):
+        print(deployments_table(found) if found else f"{what} has no deployments; next: fleetcast deploy {what}@SHA")
+    else:
+        print(describe(found.deployment))
+        print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]))
+
+
+async def follow(
+    control: ControlClient,
+    deployment: DeploymentId,
+    tell: Callable[[Deployment], None],
+    until: Callable[[Deployment], bool] = lambda deployment: deployment.state.ended,
+) -> DeploymentDetail:
+    """Wait until a deployment is as asked for, by default at its end, telling it at each change that :func:`describe` shows."""
+    seen = said = ""
+    while True:
+        detail = await control.deployment(deployment, wait_s=WAIT_S, seen=seen)
+        seen = detail.version
+        if (text := describe(detail.deployment)) != said:
+            tell(detail.deployment)
+            said = text
+        if until(detail.deployment):
+            return detail
+
+
+def describe(deployment: Deployment) -> str:
+    """A deployment in one line: what it is, how far, what it waits for or why it ended."""
+    return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)} {state_of(deployment)}"
+
+
+def state_of(deployment: Deployment) -> str:
+    """How far it is, and what it waits for or why it ended."""
+    progress, machines = deployment.progress, deployment.progress.total
+    parts = []
+    if deployment.state is DeploymentState.DISTRIBUTING:
+        fetched = f"{size(progress.bytes.total)} of {size((deployment.artifact_bytes or 0) * machines)}"
+        parts += [f"{progress.fetched} of {machines} machines have it ({fetched}), {progress.active} run it"]
+    if deployment.state is DeploymentState.SUCCEEDED:
+        parts += [f"after {seconds(sum(filter(None, (deployment.build_s, deployment.replicate_s, deployment.distribute_s))))}"]
+    if progress.failed:
+        parts += [f"{progress.failed} failed"]
+    if deployment.reason:
+        parts += [deployment.reason]
+    return f"{deployment.state}: {'; '.join(parts)}" if parts else f"{deployment.state}"
+
+
+def deployments_table(deployments: Sequence[Deployment]) -> str:
+    """One line a deployment: what came of it, where its time went, and where its bytes came from."""
+    header = ["KIND", "COMMIT", "STATE", "BUILD", "COPY", "DISTRIBUTE", "ACTIVE", "SIZE", "ORIGIN", "PEERS", "LOCAL", "ID"]
+    return table(header, [_row(item) for item in deployments])
+
+
+def _row(item: Deployment) -> list[str]:
+    progress = item.progress
+    return [
+        item.kind,
+        short(item.commit_sha),
+        item.state,
+        *map(seconds, (item.build_s, item.replicate_s, item.distribute_s)),
+        f"{progress.active}/{progress.total}",
+        *map(size, (item.artifact_bytes, progress.bytes.origin, progress.bytes.peer, progress.bytes.local)),
+        item.id,
+    ]
+
+
+async def _find(control: ControlClient, what: str) -> DeploymentDetail | tuple[Deployment, ...]:
+    from fleetcast.model.errors import NotFound
+    from fleetcast.model.ids import DeploymentId, ServiceName
+
+    try:
+        return await control.deployments(ServiceName(what))
+    except NotFound as no_service:
+        try:
+            return await control.deployment(DeploymentId(what))
+        except NotFound:
+            raise no_service from None
+
+
+async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
+    if not wait:
+        return deployment
+    return (await follow(control, deployment.id, _nothing if json else _print)).deployment
+
+
+def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
+    if json:
+        print_json(deployment)
+    elif not waited:
+        print(f"{describe(deployment)}; to follow it: fleetcast watch {deployment.id}")
+    elif deployment.state is DeploymentState.FAILED and deployment.build is not None and deployment.artifact is None:
+        print(f"the build's log: fleetcast logs {deployment.build}", file=sys.stderr)
+    return 0 if not waited or deployment.state is DeploymentState.SUCCEEDED else 1
+
+
+def _fleet_text(fleet: FleetStatus) -> str:
+    count = len(fleet.machines)
+    regions = table(
+        ["REGION", "MACHINES", "LAST REPORT"],
+        [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
+    )
+    lines = [
+        f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
+        regions,
+    ]
+    if fleet.deployments:
+        lines += ["", "\n".join(describe(item) for item in fleet.deployments)]
+    return "\n".join(lines)
+
+
+def _age(age_s: float | None) -> str:
+    return "never" if age_s is None else f"{age_s:.0f} s ago"
+
+
+def _print(deployment: Deployment) -> None:
+    print(f"{describe(deployment)} [{deployment.id}]", flush=True)
+
+
+def _nothing(_deployment: Deployment) -> None:
+    pass

@@ -1,0 +1,158 @@
+"""``up`` and the four processes it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from fleetcast.launch.child import ChildEvent
+    from fleetcast.launch.process import Serve
+    from fleetcast.launch.settings import Settings
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What the four processes have in common."""
+
+    settings: Annotated[Path | None, Parameter(env_var="FLEETCAST_SETTINGS")] = None
+    """Settings file; default: fleetcast-data/fleetcast.toml."""
+    set: tuple[str, ...] = ()
+    """One setting that wins over file and environment, for instance control.port=7401; repeatable."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """auto: console on a terminal, else JSON."""
+    ready_file: Annotated[Path | None, Parameter(show=False)] = None
+    lifeline: Annotated[int | None, Parameter(show=False)] = None
+
+    def load(self) -> Settings:
+        from fleetcast.launch import sources
+
+        return sources.load(sources.settings_file(self.settings, os.environ), environ=os.environ, flags=self.set)
+
+    def run(self, name: str, serve: Serve) -> int:
+        from fleetcast.launch import logging, process
+
+        logging.set_up(name, json=self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty()))
+        process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
+        return 0
+
+
+ALONE = Program()
+
+
+def up(
+    data: Path = Path("fleetcast-data"),
+    *,
+    workers: int = 1,
+    region: tuple[str, ...] = ("local",),
+    machines: int = 3,
+) -> int:
+    """Run a whole installation, made on the first run: control, workers, regions and agents, all on loopback.
+
+    Processes that end are started again. Ctrl-C stops them; the services on the machines keep running, and are found again
+    by the next `fleetcast up`.
+
+    For example: `fleetcast up /srv/fleetcast --workers 2 --region eu --region us --machines 8`
+
+    Parameters
+    ----------
+    data
+        The installation's directory. Its fleetcast.toml says what runs.
+    workers
+        Only for a new installation: how many workers.
+    region
+        Only for a new installation: name of a region; repeatable.
+    machines
+        Only for a new installation: how many machines, in all regions together.
+    """
+    from fleetcast.launch import installation, sources
+
+    ports = installation.consecutive_ports(len(region), machines)
+    file = installation.create(data.absolute(), installation.Blueprint(workers, region, machines, ports))
+    return asyncio.run(_supervise(file, sources.load(file, environ=os.environ)))
+
+
+def control(*, program: Program = ALONE) -> int:
+    """Run the global process: API, queue, replication status, rollouts."""
+    from fleetcast.launch import wiring
+
+    return program.run("control", wiring.control(program.load()))
+
+
+def worker(*, name: str | None = None, program: Program = ALONE) -> int:
+    """Run a worker: it claims builds from control, one at a time.
+
+    Parameters
+    ----------
+    name
+        Which [[worker]] of the settings; not needed where there is one.
+    """
+    from fleetcast.launch import wiring
+
+    mine = program.load().worker(name)
+    return program.run(mine.name, wiring.worker(mine))
+
+
+def region(*, name: str | None = None, program: Program = ALONE) -> int:
+    """Run a region's process: it copies artifacts into the region, and tells its machines their goals and their peers.
+
+    Parameters
+    ----------
+    name
+        Which [[region]] of the settings; not needed where there is one.
+    """
+    from fleetcast.launch import wiring
+
+    mine = program.load().region(name)
+    return program.run(f"region-{mine.name}", wiring.region(mine))
+
+
+def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
+    """Run a machine's agent: it fetches, verifies, switches, starts and supervises the machine's services.
+
+    Parameters
+    ----------
+    machine
+        Which [[agent]] of the settings; not needed where there is one.
+    """
+    from fleetcast.launch import wiring
+
+    mine = program.load().agent(machine)
+    return program.run(f"agent-{mine.machine}", wiring.agent(mine))
+
+
+async def _supervise(file: Path, settings: Settings) -> int:
+    from fleetcast.launch.sources import SETTINGS_VARIABLE
+    from fleetcast.launch.supervisor import Supervisor, children
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    environment = {**os.environ, SETTINGS_VARIABLE: str(file)}
+    supervisor = Supervisor(children(settings, file), file.parent / "run", environment, _tell)
+    starting = asyncio.create_task(supervisor.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            print(f"ready; next: fleetcast service add ... (Ctrl-C stops; settings: {file})")
+            await stop.wait()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        print("stopping; services on the machines keep running")
+        await supervisor.stop()
+    return 0
+
+
+def _tell(event: ChildEvent) -> None:
+    print(f"{event.child}: {event.what}{f' ({event.detail})' if event.detail else ''}", flush=True)

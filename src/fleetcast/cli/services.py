@@ -1,0 +1,150 @@
+"""``fleetcast service``: what is deployed, and where to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.output import print_json, table
+
+if TYPE_CHECKING:
+    from fleetcast.model.messages.operations import ServiceSpec
+
+
+def add(
+    name: str,
+    repository: str,
+    *,
+    trunk: str = "main",
+    region: tuple[str, ...] = (),
+    zone: tuple[str, ...] = (),
+    label: tuple[str, ...] = (),
+    build: str | None = None,
+    output: str | None = None,
+    activate: str | None = None,
+    health: str | None = None,
+    max_unavailable: int | None = None,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> None:
+    """Create a service, or change it. Without a selection it runs on every machine.
+
+    For example: `fleetcast service add web ~/src/web --region eu --label role=web --health ./check`
+
+    Parameters
+    ----------
+    name
+        1 to 63 of a-z, 0-9 and '-'.
+    repository
+        Path or URL that git can clone, seen from the workers.
+    trunk
+        The branch commits must be on.
+    region
+        Only machines of this region; repeatable.
+    zone
+        Only machines of this zone; repeatable.
+    label
+        Only machines with this label, KEY=VALUE; repeatable, all must hold.
+    build
+        Build command; wins over the commit's fleetcast.toml, like the three below.
+    output
+        File or directory that becomes the artifact.
+    activate
+        Command that runs the service.
+    health
+        Command that exits 0 when the service is well.
+    max_unavailable
+        How many machines of a region may restart at once; default: as many as like.
+    json
+        Print the service as JSON.
+    """
+    from fleetcast.model.build import Recipe
+    from fleetcast.model.ids import region_name, service_name
+    from fleetcast.model.machine import Selector
+    from fleetcast.model.messages.operations import ServiceSpec
+
+    spec = ServiceSpec(
+        name=service_name(name),
+        repository=_location(repository),
+        trunk=trunk,
+        selector=Selector(tuple(map(region_name, region)), zone, dict(map(_label, label))),
+        recipe=Recipe(build=build, output=output, activate=activate, health=health),
+        max_unavailable=max_unavailable,
+    )
+    stored = connection.ask(lambda control: control.put_service(spec))
+    if json:
+        print_json(stored)
+    else:
+        print(f"service {stored.name} is set up; next: fleetcast deploy {stored.name}@SHA")
+
+
+def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """List the services.
+
+    Parameters
+    ----------
+    json
+        Print them as JSON.
+    """
+    services = connection.ask(lambda control: control.services())
+    if json:
+        print_json(services)
+    elif not services:
+        print("no services; next: fleetcast service add NAME REPOSITORY")
+    else:
+        print(
+            table(
+                ["SERVICE", "TRUNK", "RUNS ON", "REPOSITORY"],
+                [[s.name, s.trunk, _selection(s), s.repository] for s in services],
+            )
+        )
+
+
+def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Show one service and its newest deployments.
+
+    Parameters
+    ----------
+    name
+        The service.
+    json
+        Print both as JSON.
+    """
+    from fleetcast.cli.deployments import deployments_table
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.deployment import Deployment
+    from fleetcast.model.ids import service_name
+
+    wanted = service_name(name)
+
+    async def look(control: ControlClient) -> tuple[ServiceSpec, tuple[Deployment, ...]]:
+        return await control.service(wanted), await control.deployments(wanted)
+
+    spec, deployments = connection.ask(look)
+    if json:
+        print_json({"service": spec, "deployments": deployments})
+        return
+    print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
+    if deployments:
+        print(deployments_table(deployments))
+
+
+def _location(repository: str) -> str:
+    """A path counts from here, not from where the worker stands."""
+    path = Path(repository).expanduser()
+    return str(path.resolve()) if path.exists() else repository
+
+
+def _label(text: str) -> tuple[str, str]:
+    from fleetcast.model.errors import Invalid
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise Invalid("bad_label", f"--label {text}: expected KEY=VALUE")
+    return key, value
+
+
+def _selection(spec: ServiceSpec) -> str:
+    labels = tuple(f"{key}={value}" for key, value in spec.selector.labels.items())
+    return " ".join((*spec.selector.regions, *spec.selector.zones, *labels)) or "every machine"

@@ -1,0 +1,110 @@
+"""An installation in one directory: settings, tokens, the worker's signing key. Making it again changes nothing.
+
+::
+
+    fleetcast.toml   what runs, for ``fleetcast up`` and to be edited
+    secrets/         a token for each role and the worker's private key, each of mode 0600
+    keys/            the worker's public key, which machines trust
+    control/ workers/ regions/ machines/    what each process keeps
+    run/             what the supervisor keeps: ready files and the processes' output
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fleetcast.artifacts.signing import generate_key
+from fleetcast.http.tokens import Role, load_or_create
+from fleetcast.model.errors import Invalid
+
+SETTINGS_NAME: Final = "fleetcast.toml"
+FIRST_PORT: Final = 7401
+
+Value = str | int | float | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """How large an installation is, and what deviates from the defaults."""
+
+    workers: int
+    regions: Sequence[str]
+    machines: int
+    """In all, dealt out to the regions one after the other."""
+    ports: Sequence[int]
+    """:meth:`ports_needed` of them."""
+    control: Mapping[str, Value] = field(default_factory=dict)
+    """Settings of control, and below of each worker and region, by key."""
+    worker: Mapping[str, Value] = field(default_factory=dict)
+    region: Mapping[str, Value] = field(default_factory=dict)
+
+    @staticmethod
+    def ports_needed(regions: int, machines: int) -> int:
+        """Two for control, two for each region, one for the service on each machine."""
+        return 2 + 2 * regions + machines
+
+
+def consecutive_ports(regions: int, machines: int) -> range:
+    """The ports of an installation that has its machine to itself."""
+    return range(FIRST_PORT, FIRST_PORT + Blueprint.ports_needed(regions, machines))
+
+
+def machine_names(regions: Sequence[str], machines: int) -> list[tuple[str, str]]:
+    """Name and region of each machine: dealt out evenly, numbered within the region."""
+    return [
+        (f"{regions[index % len(regions)]}-{index // len(regions) + 1}", regions[index % len(regions)])
+        for index in range(machines)
+    ]
+
+
+def create(directory: Path, blueprint: Blueprint) -> Path:
+    """Make what is missing of the installation in ``directory`` and return its settings file.
+
+    Raises:
+        Invalid: the directory cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, mode in (("secrets", 0o700), ("keys", 0o755), ("run", 0o755)):
+            (directory / name).mkdir(mode=mode, exist_ok=True)
+        for role in Role:
+            load_or_create(directory / "secrets", role)
+        if not (directory / "secrets" / "worker.key").exists():
+            generate_key(directory / "secrets" / "worker.key", directory / "keys" / "worker.pub")
+        settings = directory / SETTINGS_NAME
+        if not settings.exists():
+            draft = settings.with_suffix(f".{os.getpid()}")
+            draft.write_text(settings_text(blueprint), encoding="utf-8")
+            draft.replace(settings)
+    except OSError as error:
+        raise Invalid("no_installation", f"cannot make an installation in {directory}: {error.strerror}") from None
+    return settings
+
+
+def settings_text(blueprint: Blueprint) -> str:
+    """The settings file of an installation, as TOML."""
+    ports = iter(blueprint.ports)
+    tables = [_table("[control]", {"port": next(ports), "data_port": next(ports), **blueprint.control})]
+    for number in range(1, blueprint.workers + 1):
+        tables.append(_table("[[worker]]", {"name": f"worker-{number}", **blueprint.worker}))
+    for region in blueprint.regions:
+        tables.append(_table("[[region]]", {"name": region, "port": next(ports), "data_port": next(ports), **blueprint.region}))
+    for machine, region in machine_names(blueprint.regions, blueprint.machines):
+        tables.append(_table("[[agent]]", {"machine": machine, "region": region, "environment": {"PORT": str(next(ports))}}))
+    head = "# What runs here: 'fleetcast up' starts all of it. Paths are relative to this file. All else has its default.\n"
+    return "\n".join([head, *tables])
+
+
+def _table(header: str, values: Mapping[str, Value]) -> str:
+    return "".join([header + "\n", *(f"{key} = {_literal(value)}\n" for key, value in values.items())])
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_literal(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,68 @@
+"""Running one of the four processes: signals, the supervisor's lifeline, the ready file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+log = structlog.get_logger(__name__)
+
+LIFELINE_GRACE_S: Final = 15.0
+"""How long a process may take to end after its supervisor is gone, before it ends at once."""
+
+Listening = Callable[[Mapping[str, str]], None]
+Serve = Callable[[asyncio.Event, Listening], Coroutine[Any, Any, None]]
+
+
+def run(serve: Serve, *, ready_file: Path | None = None, lifeline: int | None = None) -> None:
+    """Run ``serve`` until SIGINT or SIGTERM, or until the last writer of the pipe ``lifeline`` is gone.
+
+    Once ``serve`` listens, ``ready_file`` holds its process id and addresses as JSON.
+    """
+
+    async def until_told() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        if lifeline is not None:
+            _hold_on_to(lifeline, loop, stop)
+        await serve(stop, lambda addresses: _tell_ready(addresses, ready_file))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_told())
+
+
+def _hold_on_to(lifeline: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """A thread, so that it works while the loop is busy or stuck."""
+    os.set_inheritable(lifeline, False)
+
+    def wait_for_end() -> None:
+        while os.read(lifeline, 1):
+            pass
+        log.warning("supervisor_gone")
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.set)
+        time.sleep(LIFELINE_GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+
+
+def _tell_ready(addresses: Mapping[str, str], ready_file: Path | None) -> None:
+    log.info("listening", **addresses)
+    if ready_file is not None:
+        draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
+        draft.write_text(json.dumps({"pid": os.getpid(), **addresses}))
+        draft.replace(ready_file)

@@ -1,0 +1,159 @@
+"""What an operator may choose: one TOML file, environment, flags; a later one wins.
+
+The file describes what runs on this host: one ``[control]`` table and any number of ``[[worker]]``, ``[[region]]`` and
+``[[agent]]`` tables. Paths are relative to the file. What several processes need is said once: an agent finds its region's
+address, and a worker or region control's, in the same file unless its own table names another. How the sources come together is
+in ``sources.py``, how rooms get their configurations from this in ``wiring.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleetcast.model import limits
+from fleetcast.model.errors import Invalid, NotFound
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """``[control]``: the global process. Times in seconds."""
+
+    host: str = LOOPBACK
+    """Address to listen on. Anything but loopback opens the installation to the network."""
+    port: int = 7401
+    url: str = ""
+    """How others reach the API; empty: from host and port."""
+    data_port: int = 7402
+    """Where the main store's bulk data is served from, on the same host."""
+    directory: Path = Path("control")
+    """Databases and the main blob store."""
+    secrets: Path = Path("secrets")
+    """One token file for each role."""
+    database_url: str = ""
+    """Empty: SQLite in ``directory``."""
+    replication_database_url: str = ""
+    """Of the replication status; empty: the same database."""
+    worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
+    """Builders whose signature is accepted."""
+    heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
+    heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX
+    """A RUNNING build whose worker was silent for so long goes back to the queue."""
+    reaper_interval_s: float = limits.REAPER_INTERVAL_S
+    build_attempts_max: int = limits.BUILD_ATTEMPTS_MAX
+    build_command_s_max: float = limits.BUILD_COMMAND_S_MAX
+    build_pack_upload_s_max: float = limits.BUILD_PACK_UPLOAD_S_MAX
+    build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
+    replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
+    replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
+    replicate_s_max: float = limits.REPLICATE_S_MAX
+    distribute_s_max: float = limits.DISTRIBUTE_S_MAX
+    goal_lifetime_s: float = limits.GOAL_LIFETIME_S
+
+    @property
+    def public_url(self) -> str:
+        return self.url or f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """A ``[[worker]]``: builds, one at a time."""
+
+    name: str = "worker-1"
+    control_url: str = ""
+    """Empty: the file's ``[control]``."""
+    token_file: Path = Path("secrets/worker.token")
+    signing_key: Path = Path("secrets/worker.key")
+    directory: Path = Path()
+    """Mirrors and worktrees; empty: ``workers/<name>``."""
+    poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionSettings:
+    """A ``[[region]]``: the regional process, its store and its swarm's tracker. Times in seconds."""
+
+    name: str = "local"
+    host: str = LOOPBACK
+    port: int = 7411
+    url: str = ""
+    """How this region's agents reach it; empty: from host and port."""
+    data_port: int = 7412
+    control_url: str = ""
+    """Empty: the file's ``[control]``."""
+    token_file: Path = Path("secrets/region.token")
+    agent_token_file: Path = Path("secrets/agent.token")
+    directory: Path = Path()
+    """Its key-value store and bucket; empty: ``regions/<name>``."""
+    worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
+    kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S
+    report_interval_s: float = limits.REGION_REPORT_INTERVAL_S
+    agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
+
+    @property
+    def public_url(self) -> str:
+        return self.url or f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """An ``[[agent]]``: the program on a machine."""
+
+    machine: str = "machine-1"
+    region: str = "local"
+    zone: str = ""
+    rack: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    region_url: str = ""
+    """Empty: the file's ``[[region]]`` of that name."""
+    token_file: Path = Path("secrets/agent.token")
+    directory: Path = Path()
+    """Releases and services; empty: ``machines/<machine>``."""
+    worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
+    """Builders whose artifacts this machine runs."""
+    peer_host: str = LOOPBACK
+    peer_port: int = 0
+    """Where it serves its peers; 0: any free one."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to what services on this machine see, for instance their ``PORT``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything in one file. Paths are absolute, empty ones filled in."""
+
+    control: ControlSettings | None = None
+    """``None``: control runs elsewhere."""
+    workers: tuple[WorkerSettings, ...] = ()
+    regions: tuple[RegionSettings, ...] = ()
+    agents: tuple[AgentSettings, ...] = ()
+    directory: Path
+    """Of the settings file."""
+
+    def worker(self, name: str | None) -> WorkerSettings:
+        """The worker of that name, or the only one. Raises :class:`NotFound` or :class:`Invalid`."""
+        return self.workers[_index("worker", tuple(worker.name for worker in self.workers), name)]
+
+    def region(self, name: str | None) -> RegionSettings:
+        """The region of that name, or the only one. Raises :class:`NotFound` or :class:`Invalid`."""
+        return self.regions[_index("region", tuple(region.name for region in self.regions), name)]
+
+    def agent(self, machine: str | None) -> AgentSettings:
+        """The agent of that machine, or the only one. Raises :class:`NotFound` or :class:`Invalid`."""
+        return self.agents[_index("agent", tuple(agent.machine for agent in self.agents), machine)]
+
+
+def _index(kind: str, names: tuple[str, ...], wanted: str | None) -> int:
+    if wanted is None:
+        if len(names) == 1:
+            return 0
+        if not names:
+            raise Invalid(f"no_{kind}", f"the settings have no [[{kind}]] table: add one, or pass --settings FILE")
+        raise Invalid("ambiguous", f"the settings have {len(names)} {kind}s: name one of {', '.join(names)}")
+    if wanted not in names:
+        known = ", ".join(names) or "none"
+        raise NotFound(f"unknown_{kind}", f"the settings have no {kind} {wanted!r}: they have {known}")
+    return names.index(wanted)

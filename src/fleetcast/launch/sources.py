@@ -1,0 +1,220 @@
+"""Where settings come from: a TOML file, then the environment (``FLEETCAST_CONTROL_PORT``), then flags (``control.port=7401``).
+
+A key nobody knows is refused with the nearest one that exists, wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from fleetcast.launch.settings import AgentSettings, ControlSettings, RegionSettings, Settings, WorkerSettings
+from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.ids import machine_id, region_name
+
+SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "control": ControlSettings,
+    "worker": WorkerSettings,
+    "region": RegionSettings,
+    "agent": AgentSettings,
+}
+SETTINGS_VARIABLE: Final = "FLEETCAST_SETTINGS"
+DEFAULT_FILE: Final = Path("fleetcast-data/fleetcast.toml")
+_VARIABLES: Final = tuple(f"FLEETCAST_{section.upper()}_" for section in SECTIONS)
+_NOT_SETTINGS: Final = frozenset({"FLEETCAST_CONTROL_URL"})
+"""Read by the command line (cli/connection.py)."""
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One value given as text, and where."""
+
+    section: str
+    key: str
+    text: str
+    source: str
+
+
+def settings_file(given: Path | None, environ: Mapping[str, str]) -> Path:
+    """The settings file to use: as given, else ``$FLEETCAST_SETTINGS``, else ``fleetcast-data/fleetcast.toml`` here."""
+    return (given or Path(environ.get(SETTINGS_VARIABLE) or DEFAULT_FILE)).absolute()
+
+
+def load(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = ()) -> Settings:
+    """Settings from ``file``, ``environ`` and ``flags`` (each ``section.key=value``). Overrides of ``[[worker]]`` and the like
+    hold for all of them.
+
+    Raises:
+        NotFound: there is no such file.
+        Invalid: malformed, an unknown key, or a value of the wrong kind; the message says where.
+    """
+    tables = _read(file)
+    overrides = (*_from_environ(environ), *_from_flags(flags))
+    settings = Settings(
+        control=next(
+            _section(ControlSettings, "control", [tables["control"]] if "control" in tables else [], overrides, file), None
+        ),
+        workers=tuple(_section(WorkerSettings, "worker", tables.get("worker", []), overrides, file)),
+        regions=tuple(_section(RegionSettings, "region", tables.get("region", []), overrides, file)),
+        agents=tuple(_section(AgentSettings, "agent", tables.get("agent", []), overrides, file)),
+        directory=file.parent,
+    )
+    return _completed(settings, file)
+
+
+def _read(file: Path) -> Table:
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(
+            "no_settings",
+            f"there is no settings file {file}: 'fleetcast up' makes an installation, --settings FILE names another",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise Invalid("bad_settings", f"{file}: {error}") from None
+    for name, value in tables.items():
+        if name not in SECTIONS:
+            _refuse_unknown(name, SECTIONS, f"{file}: there is no table")
+        form, fits = (f"[{name}]", isinstance(value, dict)) if name == "control" else (f"[[{name}]]", _is_tables(value))
+        if not fits:
+            raise Invalid("bad_settings", f"{file}: {name} is written as {form}")
+    return tables
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[Override]:
+    for variable, text in sorted(environ.items()):
+        if variable.startswith(_VARIABLES) and variable not in _NOT_SETTINGS:
+            section, key = variable.removeprefix("FLEETCAST_").lower().split("_", 1)
+            yield _known_override(section, key, text, f"environment variable {variable}")
+
+
+def _from_flags(flags: Sequence[str]) -> Iterator[Override]:
+    for flag in flags:
+        name, equals, text = flag.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot):
+            raise Invalid("bad_setting", f"--set {flag}: expected SECTION.KEY=VALUE, for instance control.port=7401")
+        if section not in SECTIONS:
+            _refuse_unknown(section, SECTIONS, f"--set {flag}: there is no table")
+        yield _known_override(section, key, text.strip(), f"--set {flag}")
+
+
+def _known_override(section: str, key: str, text: str, source: str) -> Override:
+    _check_keys([key], section, source)
+    return Override(section, key, text, source)
+
+
+def _section(kind: type[Any], name: str, tables: Iterable[Table], overrides: Iterable[Override], file: Path) -> Iterator[Any]:
+    types = typing.get_type_hints(kind)
+    mine = [override for override in overrides if override.section == name]
+    for table in tables:
+        _check_keys(table, name, str(file))
+        values = {key: _value(value, types[key], f"{file}: {name}.{key}") for key, value in table.items()}
+        values |= {given.key: _value(_parsed(given, types[given.key]), types[given.key], given.source) for given in mine}
+        filled = kind(**values)
+        yield replace(filled, **{key: _absolute(getattr(filled, key), file.parent) for key in types})
+
+
+def _check_keys(keys: Iterable[str], section: str, source: str) -> None:
+    known = [field.name for field in fields(SECTIONS[section])]
+    for key in keys:
+        if key not in known:
+            _refuse_unknown(key, known, f"{source}: [{section}] has no setting")
+
+
+def _refuse_unknown(name: str, known: Iterable[str], what: str) -> NoReturn:
+    choices = list(known)
+    nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(choices)}"
+    raise Invalid("unknown_setting", f"{what} {name!r}: {hint}")
+
+
+def _parsed(given: Override, kind: object) -> object:
+    """Text from environment or flags: as it stands for names and paths, a TOML value for everything else."""
+    if kind in (str, Path):
+        return given.text
+    try:
+        return tomllib.loads(f"value = {given.text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise Invalid("bad_setting", f"{given.source}: {given.text!r} is not a TOML value") from None
+
+
+def _value(value: object, kind: Any, source: str) -> object:
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise Invalid("bad_setting", f"{source}: {error}") from None
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError("expected a path")
+
+
+def _absolute(value: object, base: Path) -> object:
+    """Paths count from the settings file; an empty one stays empty until :func:`_completed`."""
+    if isinstance(value, Path):
+        return base / value if value != Path() else value
+    if isinstance(value, tuple):
+        return tuple(_absolute(item, base) for item in value)
+    return value
+
+
+def _completed(settings: Settings, file: Path) -> Settings:
+    """With what one table leaves open taken from the others, and names checked."""
+    _refuse_twins("worker", [worker.name for worker in settings.workers], file)
+    _refuse_twins("region", [region_name(region.name) for region in settings.regions], file)
+    _refuse_twins("agent", [machine_id(agent.machine) for agent in settings.agents], file)
+    control_url = settings.control.public_url if settings.control else ""
+    regions = tuple(
+        replace(
+            region,
+            control_url=region.control_url or control_url,
+            directory=_or_default(region.directory, file, "regions", region.name),
+        )
+        for region in settings.regions
+    )
+    urls = {region.name: region.public_url for region in regions}
+    return replace(
+        settings,
+        workers=tuple(
+            replace(
+                worker,
+                control_url=worker.control_url or control_url,
+                directory=_or_default(worker.directory, file, "workers", worker.name),
+            )
+            for worker in settings.workers
+        ),
+        regions=regions,
+        agents=tuple(
+            replace(
+                agent,
+                region_url=agent.region_url or urls.get(agent.region, ""),
+                directory=_or_default(agent.directory, file, "machines", agent.machine),
+            )
+            for agent in settings.agents
+        ),
+    )
+
+
+def _refuse_twins(kind: str, names: Sequence[str], file: Path) -> None:
+    if twins := {name for name in names if names.count(name) > 1}:
+        raise Invalid("duplicate_name", f"{file}: two [[{kind}]] tables are called {min(twins)!r}: rename one")
+
+
+def _or_default(directory: Path, file: Path, kind: str, name: str) -> Path:
+    return directory if directory != Path() else file.parent / kind / name

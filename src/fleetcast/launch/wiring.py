@@ -1,0 +1,130 @@
+"""From settings to running rooms: each function gives what ``process.run`` runs, and imports that room alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from fleetcast.model.errors import Invalid
+from fleetcast.model.ids import machine_id, region_name
+from fleetcast.model.machine import Machine
+
+if TYPE_CHECKING:
+    from fleetcast.launch.process import Serve
+    from fleetcast.launch.settings import AgentSettings, RegionSettings, Settings, WorkerSettings
+
+CONTROL_CHOICES: Final = (
+    "heartbeat_interval_s",
+    "heartbeat_silence_s_max",
+    "reaper_interval_s",
+    "build_attempts_max",
+    "build_command_s_max",
+    "build_pack_upload_s_max",
+    "build_queued_s_max",
+    "replication_check_interval_s",
+    "replication_recheck_interval_s",
+    "replicate_s_max",
+    "distribute_s_max",
+    "goal_lifetime_s",
+)
+"""Settings that control takes as they are."""
+
+
+def control(settings: Settings) -> Serve:
+    """The global process. Raises :class:`Invalid` where the settings have none, and for tokens."""
+    from fleetcast.control import process
+    from fleetcast.control.config import ControlConfig
+    from fleetcast.http.tokens import TokenSet
+
+    mine = settings.control
+    if mine is None:
+        raise Invalid("no_control", "the settings have no [control] table: add one, or pass --settings FILE")
+    mine.directory.mkdir(parents=True, exist_ok=True)
+    config = ControlConfig(
+        host=mine.host,
+        port=mine.port,
+        data_host=mine.host,
+        data_port=mine.data_port,
+        data_key=mine.directory / "data.key",
+        tokens=TokenSet.load(mine.secrets),
+        database_url=mine.database_url or f"sqlite+aiosqlite:///{mine.directory / 'fleetcast.db'}",
+        replication_database_url=mine.replication_database_url,
+        kv_path=mine.directory / "kv.db",
+        main_bucket=mine.directory / "bucket",
+        worker_public_keys=mine.worker_public_keys,
+        **{name: getattr(mine, name) for name in CONTROL_CHOICES},
+    )
+    return partial(process.serve, config)
+
+
+def worker(settings: WorkerSettings) -> Serve:
+    """A worker. Raises :class:`Invalid` and :class:`NotFound` for its token."""
+    from fleetcast.http.tokens import load
+    from fleetcast.worker import process
+    from fleetcast.worker.config import WorkerConfig
+
+    config = WorkerConfig(
+        name=settings.name,
+        control_url=_address(settings.control_url, f"worker {settings.name}: no control_url, and no [control] table"),
+        token=load(settings.token_file),
+        workspace=settings.directory,
+        signing_key=settings.signing_key,
+        poll_interval_s=settings.poll_interval_s,
+    )
+    return partial(process.serve, config)
+
+
+def region(settings: RegionSettings) -> Serve:
+    """A region's process. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
+    from fleetcast.http.tokens import load
+    from fleetcast.region import process
+    from fleetcast.region.config import RegionConfig
+
+    config = RegionConfig(
+        region=region_name(settings.name),
+        host=settings.host,
+        port=settings.port,
+        control_url=_address(settings.control_url, f"region {settings.name}: no control_url, and no [control] table"),
+        token=load(settings.token_file),
+        agent_token=load(settings.agent_token_file),
+        kv_path=settings.directory / "kv.db",
+        bucket=settings.directory / "bucket",
+        data_host=settings.host,
+        data_port=settings.data_port,
+        data_key=settings.directory / "data.key",
+        ticket_key=settings.directory / "tickets.key",
+        worker_public_keys=settings.worker_public_keys,
+        kv_poll_interval_s=settings.kv_poll_interval_s,
+        report_interval_s=settings.report_interval_s,
+        agent_report_interval_s=settings.agent_report_interval_s,
+    )
+    return partial(process.serve, config)
+
+
+def agent(settings: AgentSettings) -> Serve:
+    """A machine's agent. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
+    from fleetcast.agent import process
+    from fleetcast.agent.config import AgentConfig
+    from fleetcast.http.tokens import load
+
+    config = AgentConfig(
+        machine=Machine(
+            machine_id(settings.machine), region_name(settings.region), settings.zone, settings.rack, dict(settings.labels)
+        ),
+        region_url=_address(
+            settings.region_url, f"agent {settings.machine}: no region_url, and no [[region]] {settings.region!r}"
+        ),
+        token=load(settings.token_file),
+        root=settings.directory,
+        worker_public_keys=settings.worker_public_keys,
+        peer_host=settings.peer_host,
+        peer_port=settings.peer_port,
+        environment=dict(settings.environment),
+    )
+    return partial(process.serve, config)
+
+
+def _address(url: str, complaint: str) -> str:
+    if not url:
+        raise Invalid("no_address", f"{complaint}: say it in the settings")
+    return url

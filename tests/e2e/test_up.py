@@ -1,0 +1,136 @@
+"""``fleetcast up`` and the command line against it, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetcast.cli.demo.repository import Commit, make_example
+from fleetcast.launch import installation, sweeper
+from fleetcast.launch.installation import Blueprint
+from fleetcast.launch.ports import free_ports
+
+PACE: dict[str, Any] = {
+    "control": {"replication_check_interval_s": 0.5},
+    "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
+}
+
+
+class Installation:
+    """A running ``fleetcast up`` with one region and two machines, and a repository to deploy from."""
+
+    def __init__(self, directory: Path, run: Any, commits: tuple[Commit, ...]) -> None:
+        self.directory = directory
+        self.run = run
+        self.commits = commits
+
+    def fleetcast(self, *arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        settings = {"FLEETCAST_SETTINGS": str(self.directory / "fleetcast.toml")}
+        program = self.run.process.args[:3]
+        known = {**os.environ, **settings, **(environ or {})}
+        return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=60, check=False, env=known)
+
+    def pid(self, name: str) -> int:
+        pid: int = json.loads((self.directory / "run" / f"{name}.ready").read_text())["pid"]
+        return pid
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, start_run: Callable[..., Any]) -> Iterator[Installation]:
+    temporary = tmp_path_factory.mktemp("up")
+    directory = temporary / "fleetcast-data"
+    ports = free_ports(Blueprint.ports_needed(1, 2), "127.0.0.1", random.Random())
+    installation.create(directory, Blueprint(1, ("local",), 2, ports, **PACE))
+    commits = make_example(temporary / "web", 1 << 20)
+    run = start_run("up", str(directory), temporary=temporary)
+    try:
+        run.wait_for("^ready")
+        yield Installation(directory, run, commits)
+    finally:
+        run.close()
+        sweeper.end_processes(directory)
+        sweeper.remove(directory)
+
+
+def test_from_a_commit_to_machines_and_back(installed: Installation, until: Callable[..., None]) -> None:
+    """One story, as every step needs the one before."""
+    first, second, _ = installed.commits
+    fleetcast = installed.fleetcast
+    repository = str(installed.directory.parent / "web")
+
+    assert fleetcast("deploy", f"web@{first.sha}").returncode == 3, "no such service yet"
+    assert fleetcast("service", "add", "web", repository).returncode == 0
+    assert repository in fleetcast("service", "list").stdout
+    until(lambda: len(json.loads(fleetcast("status", "--json").stdout)["machines"]) == 2, "both machines report")
+
+    deployed = fleetcast("deploy", f"web@{first.sha}")
+    assert deployed.returncode == 0, deployed.stderr
+    assert "SUCCEEDED" in deployed.stdout
+    again = json.loads(fleetcast("deploy", f"web@{second.sha}", "--json").stdout)
+    assert (again["state"], again["progress"]["active"]) == ("SUCCEEDED", 2)
+    assert "built 1," in fleetcast("logs", str(again["build"])).stdout
+    assert "deployable" in fleetcast("artifact", "show", again["artifact"]).stdout
+    assert again["id"] in fleetcast("status", "web").stdout
+    assert "SUCCEEDED" in fleetcast("status", again["id"]).stdout
+
+    back = json.loads(fleetcast("rollback", "web", "--json").stdout)
+    assert (back["kind"], back["state"], back["commit_sha"]) == ("rollback", "SUCCEEDED", first.sha)
+    refused = fleetcast("abort", back["id"])
+    assert refused.returncode == 4, "it has ended"
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_agents_token_cannot_deploy(installed: Installation) -> None:
+    """Whoever gets hold of a machine does not get hold of the fleet."""
+    for role in ("agent", "region", "worker"):
+        token = str(installed.directory / "secrets" / f"{role}.token")
+        done = installed.fleetcast("deploy", f"web@{installed.commits[0].sha}", "--token-file", token)
+        assert done.returncode == 4
+        assert "wrong_role" in done.stderr
+
+
+def test_a_commit_off_the_trunk_needs_to_be_asked_for(installed: Installation) -> None:
+    installed.fleetcast("service", "add", "web", str(installed.directory.parent / "web"))
+    loose = "git commit-tree HEAD^{tree} -m loose"
+    who = {"GIT_AUTHOR_NAME": "Bo", "GIT_AUTHOR_EMAIL": "b@e", "GIT_COMMITTER_NAME": "Bo", "GIT_COMMITTER_EMAIL": "b@e"}
+    made = subprocess.run(
+        loose.split(),
+        cwd=installed.directory.parent / "web",
+        env={**os.environ, **who},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    done = installed.fleetcast("deploy", f"web@{made.stdout.strip()}")
+    assert done.returncode == 1
+    assert "FAILED" in done.stdout
+    assert "main" in done.stdout
+
+
+def test_a_killed_process_is_started_again_where_it_was(installed: Installation, until: Callable[..., None]) -> None:
+    before = (installed.directory / "run" / "region-local.ready").read_text()
+    pid = installed.pid("region-local")
+    os.kill(pid, signal.SIGKILL)
+    installed.run.wait_for("region-local: ready")
+    after = json.loads((installed.directory / "run" / "region-local.ready").read_text())
+    assert after["pid"] != pid
+    assert after["api"] == json.loads(before)["api"]
+
+
+def test_stopped_the_services_stay(installed: Installation) -> None:
+    """The last test of this module: nothing is left to look at afterwards."""
+    pids = [installed.pid(path.stem) for path in (installed.directory / "run").glob("*.ready")]
+    assert len(pids) == 5
+    installed.run.signal(signal.SIGINT)
+    assert installed.run.end() == 0
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    services = [Path(f"/proc/{pid}/cmdline").read_text() for pid in sweeper.processes_of(installed.directory)]
+    assert sum("server.py" in line for line in services) >= 2
