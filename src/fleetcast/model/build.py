@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
 
 
 class BuildStatus(StrEnum):
@@ -57,6 +57,23 @@ class Recipe:
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """What to build. ``build_number`` starts at 1; only a rebuild has a higher one."""
+
+    service: ServiceName
+    commit_sha: CommitSha
+    repository: str
+    trunk: str
+    """The branch the commit must be on; empty: any commit will do."""
+    recipe: Recipe
+    build_number: int = 1
+
+    @property
+    def name(self) -> ArtifactName:
+        return artifact_name(self.service, self.commit_sha, self.build_number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,8 @@ AGENT_RETRY_S_MIN: Final = 0.5
 AGENT_RETRY_S_MAX: Final = 15
 """Between an agent's attempts at what failed for reasons outside of it; doubles, with jitter."""
 MACHINE_ALARMS_MAX: Final = 20
+MACHINE_ALARM_S: Final = 600
+"""How long a machine repeats an alarm after its last occasion."""
 
 # HTTP
 HTTP_TIMEOUT_S: Final = 30

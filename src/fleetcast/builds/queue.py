@@ -1,0 +1,261 @@
+"""The build queue: rows of ``jobs``, claimed oldest first, each claim with a token that voids the one before it (law 1)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import Update, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.builds.lease_rules import Lease, QueueLimits, Verdict, given_up, judge
+from fleetcast.model.build import Build, BuildOrder, BuildStatus, Recipe
+from fleetcast.model.errors import NotFound, Refused, Stale
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
+from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
+from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.tables import jobs
+from fleetcast.stores.database import Database, now_ms
+
+__all__ = ["BuildQueue", "Claim", "QueueLimits", "held_job"]
+
+log = structlog.get_logger(__name__)
+
+_LIVE: Final = (BuildStatus.QUEUED, BuildStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt, and the token that every write of it names."""
+
+    build: Build
+    token: Token
+    repository: str
+    trunk: str
+    recipe: Recipe
+
+
+class BuildQueue:
+    """All operations are one transaction each, but :meth:`enqueue`, which is part of its caller's.
+
+    ``on_queued`` is called after a job became claimable here; whoever passes a transaction to :meth:`enqueue` calls it
+    after the commit. Other processes' jobs are found by polling.
+    """
+
+    def __init__(self, database: Database, limits: QueueLimits, on_queued: Callable[[], None] = lambda: None) -> None:
+        self._database = database
+        self._limits = limits
+        self.on_queued = on_queued
+
+    async def enqueue(self, tx: AsyncConnection, order: BuildOrder) -> BuildId:
+        """Queue a build, or share the one of the same name that is QUEUED or RUNNING.
+
+        Raises:
+            Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
+        """
+        live = (await tx.execute(select(jobs).where(jobs.c.name == order.name, jobs.c.status.in_(_LIVE)))).one_or_none()
+        if live is not None:
+            if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
+                raise Refused(
+                    "build_differs",
+                    f"build {live.id} of {order.name} is under way with another repository, trunk or recipe: "
+                    "wait for it to end, then deploy again",
+                )
+            return BuildId(live.id)
+        added = await tx.execute(
+            insert(jobs)
+            .values(
+                created_at=now_ms(),
+                queued_at=now_ms(),
+                status=BuildStatus.QUEUED,
+                name=order.name,
+                service=order.service,
+                commit_sha=order.commit_sha,
+                build_number=order.build_number,
+                repository=order.repository,
+                trunk=order.trunk,
+                recipe=order.recipe,
+            )
+            .returning(jobs.c.id)
+        )
+        build = BuildId(added.scalar_one())
+        log.info("build_queued", build=build, name=order.name)
+        return build
+
+    async def claim(self, worker: str) -> Claim | None:
+        """The oldest QUEUED job, now RUNNING for ``worker`` under a new token; ``None``: nothing waits."""
+        oldest = (
+            select(jobs.c.id)
+            .where(jobs.c.status == BuildStatus.QUEUED)
+            .order_by(jobs.c.created_at, jobs.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)  # SQLite has one writer anyway and is not told
+        )
+        token = Token(secrets.token_hex(TOKEN_BYTES))
+        claimed = (
+            update(jobs)
+            .where(jobs.c.id == oldest.scalar_subquery(), jobs.c.status == BuildStatus.QUEUED)
+            .values(
+                status=BuildStatus.RUNNING,
+                attempt=jobs.c.attempt + 1,
+                token=token,
+                worker=worker,
+                reason="",
+                claimed_at=now_ms(),
+                last_heartbeat=now_ms(),
+            )
+            .returning(jobs)
+        )
+        async with self._database.transaction() as tx:
+            row = (await tx.execute(claimed)).one_or_none()
+        if row is None:
+            return None
+        log.info("build_claimed", build=row.id, name=row.name, worker=worker, attempt=row.attempt)
+        return Claim(_build(row), token, row.repository, row.trunk, row.recipe)
+
+    async def heartbeat(self, build: BuildId, token: Token) -> None:
+        """Say that the attempt lives. Raises :class:`Stale`, or :class:`NotFound` for a build that never was."""
+        async with self._database.transaction() as tx:
+            row = (await tx.execute(_held(build, token).values(last_heartbeat=now_ms()).returning(jobs.c.id))).one_or_none()
+            if row is None:
+                raise await _refusal(tx, build)
+
+    async def succeed(self, tx: AsyncConnection, build: BuildId, token: Token, blob: str) -> None:
+        """End the build SUCCEEDED with the content's key in the main store. Repeatable with the same token.
+
+        Raises:
+            Stale: another attempt holds the build, or it has ended otherwise.
+        """
+        done = _held(build, token).values(status=BuildStatus.SUCCEEDED, blob=blob, finished_at=now_ms(), reason="")
+        if (await tx.execute(done.returning(jobs.c.id))).one_or_none() is not None:
+            log.info("build_succeeded", build=build)
+            return
+        row = (await tx.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
+        if row is None or (row.status, row.token, row.blob) != (BuildStatus.SUCCEEDED, token, blob):
+            raise await _refusal(tx, build)
+
+    async def fail(self, build: BuildId, token: Token, reason: str, *, hand_back: bool = False) -> BuildStatus:
+        """End the build FAILED, or with ``hand_back`` put it back into the queue while attempts are left.
+
+        Returns the status it has now. Failing again with the token that failed it is answered alike.
+        """
+        reason = reason[:BUILD_REASON_CHARS_MAX]
+        async with self._database.transaction() as tx:
+            row = (await tx.execute(_locked(build))).one_or_none()
+            if row is not None and (row.status, row.token) == (BuildStatus.FAILED, token):
+                return BuildStatus.FAILED
+            row = await held_job(tx, build, token)
+            verdict = given_up(row.attempt, self._limits, reason) if hand_back else Verdict(BuildStatus.FAILED, reason)
+            await tx.execute(_carried_out(_held(build, token), verdict))
+        self._tell(build, verdict)
+        return verdict.status
+
+    async def reap(self) -> tuple[BuildId, ...]:
+        """Judge every live job by :func:`~fleetcast.builds.lease_rules.judge`. Returns those that changed.
+
+        Safe to run twice at once: a job that was claimed, or heard of, since it was read is left alone.
+        """
+        changed: list[tuple[BuildId, Verdict]] = []
+        async with self._database.reading() as reading:
+            now = (await reading.execute(select(now_ms()))).scalar_one()
+            rows = (await reading.execute(select(jobs).where(jobs.c.status.in_(_LIVE)))).all()
+        doomed = [(row, verdict) for row in rows if (verdict := judge(_lease(row), self._limits, now)) is not None]
+        if doomed:
+            async with self._database.transaction() as tx:
+                for row, verdict in doomed:
+                    as_read = update(jobs).where(
+                        jobs.c.id == row.id,
+                        jobs.c.status == row.status,
+                        jobs.c.attempt == row.attempt,
+                        jobs.c.last_heartbeat.is_not_distinct_from(row.last_heartbeat),
+                    )
+                    if (await tx.execute(_carried_out(as_read, verdict).returning(jobs.c.id))).one_or_none() is not None:
+                        changed.append((BuildId(row.id), verdict))
+        for build, verdict in changed:
+            self._tell(build, verdict)
+        return tuple(build for build, _ in changed)
+
+    async def get(self, build: BuildId) -> Build:
+        """Raises :class:`NotFound`."""
+        async with self._database.reading() as reading:
+            row = (await reading.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
+        if row is None:
+            raise _unknown(build)
+        return _build(row)
+
+    def _tell(self, build: BuildId, verdict: Verdict) -> None:
+        if verdict.status is BuildStatus.QUEUED:
+            log.warning("build_requeued", build=build, reason=verdict.reason)
+            self.on_queued()
+        else:
+            log.warning("build_failed", build=build, reason=verdict.reason)
+
+
+async def held_job(tx: AsyncConnection, build: BuildId, token: Token) -> AnyRow:
+    """The row of ``jobs``, locked, for a write of the attempt that holds it.
+
+    Raises:
+        Stale: ``token`` does not hold the build any more.
+        NotFound: no such build.
+    """
+    row = (await tx.execute(_locked(build))).one_or_none()
+    if row is None or (row.status, row.token) != (BuildStatus.RUNNING, token):
+        raise await _refusal(tx, build)
+    return row
+
+
+async def _refusal(tx: AsyncConnection, build: BuildId) -> Stale | NotFound:
+    row = (await tx.execute(select(jobs.c.status, jobs.c.attempt).where(jobs.c.id == build))).one_or_none()
+    if row is None:
+        return _unknown(build)
+    return Stale("stale_token", f"build {build} is {row.status} (attempt {row.attempt}) and not held by this token: stop it")
+
+
+def _held(build: BuildId, token: Token) -> Update:
+    return update(jobs).where(jobs.c.id == build, jobs.c.token == token, jobs.c.status == BuildStatus.RUNNING)
+
+
+def _locked(build: BuildId) -> AnyRows:
+    return select(jobs).where(jobs.c.id == build).with_for_update()
+
+
+def _carried_out(which: Update, verdict: Verdict) -> Update:
+    if verdict.status is BuildStatus.QUEUED:
+        return which.values(
+            status=BuildStatus.QUEUED, reason=verdict.reason, token=None, worker="", queued_at=now_ms(), claimed_at=None
+        )
+    return which.values(status=BuildStatus.FAILED, reason=verdict.reason, finished_at=now_ms())
+
+
+def _lease(row: AnyRow) -> Lease:
+    return Lease(
+        BuildStatus(row.status),
+        row.attempt,
+        row.queued_at,
+        row.claimed_at or row.queued_at,
+        row.last_heartbeat or row.queued_at,
+    )
+
+
+def _build(row: AnyRow) -> Build:
+    return Build(
+        id=BuildId(row.id),
+        name=ArtifactName(row.name),
+        service=ServiceName(row.service),
+        commit_sha=CommitSha(row.commit_sha),
+        status=BuildStatus(row.status),
+        reason=row.reason,
+        attempt=row.attempt,
+        worker=row.worker,
+        created_at_ms=row.created_at,
+        last_heartbeat_ms=row.last_heartbeat,
+        finished_at_ms=row.finished_at,
+        blob=row.blob,
+    )
+
+
+def _unknown(build: BuildId) -> NotFound:
+    return NotFound("unknown_build", f"there is no build {build}")

@@ -1,0 +1,242 @@
+"""The rollout controller: brings every unfinished deployment one step nearer to its end, in a loop that may run twice.
+
+A controller claims deployments by writing a token of its own into their rows, with an expiry; every step names the token in
+the transaction that takes it, so one that was too slow changes nothing (law 1). Each step decides on facts read in the same
+transaction. Goals are decided in SQL and published from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import Final
+
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.deployment import DeploymentKind, DeploymentState
+from fleetcast.model.errors import FleetcastError, Stale
+from fleetcast.model.goal import Limits
+from fleetcast.model.ids import DeploymentId, Digest, ServiceName, Token
+from fleetcast.model.limits import (
+    DISTRIBUTE_S_MAX,
+    GOAL_LIFETIME_S,
+    REPLICATE_S_MAX,
+    ROLLOUT_INTERVAL_S,
+    ROLLOUT_LEASE_S,
+    TOKEN_BYTES,
+)
+from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows, end, move, release_of
+from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
+from fleetcast.rollouts.gate import GateLimits, Step, next_step
+from fleetcast.rollouts.goals import read_standing, write_goal
+from fleetcast.rollouts.planner import Order, plan, succeeded
+from fleetcast.rollouts.publishing import Publisher
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.tables import deployments
+from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.kv import KeyValueStore
+
+log = structlog.get_logger(__name__)
+
+_STEPS_MAX: Final = len(DeploymentState)
+
+
+class RolloutController:
+    """Call :meth:`wake` when something was triggered, built, replicated or reported; otherwise it looks every
+    ``interval_s``."""
+
+    def __init__(
+        self,
+        database: Database,
+        kv: KeyValueStore,
+        *,
+        replicate_s_max: float = REPLICATE_S_MAX,
+        distribute_s_max: float = DISTRIBUTE_S_MAX,
+        goal_lifetime_s: float = GOAL_LIFETIME_S,
+        interval_s: float = ROLLOUT_INTERVAL_S,
+        lease_s: float = ROLLOUT_LEASE_S,
+    ) -> None:
+        self._database = database
+        self._publisher = Publisher(database, kv)
+        self._limits = GateLimits(replicate_s_max, distribute_s_max)
+        self._goal_lifetime_s = goal_lifetime_s
+        self._interval_s = interval_s
+        self._lease_ms = int(lease_s * 1000)
+        self._token = Token(secrets.token_hex(TOKEN_BYTES))
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now. From the event loop of :meth:`run`."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Step until ``stop``; an engine that is away is tried again at the next turn."""
+        waker = asyncio.create_task(self._wake_at(stop))
+        restored = False
+        try:
+            while not stop.is_set():
+                self._woken.clear()
+                try:
+                    if not restored:
+                        await self._publisher.restore()
+                        restored = True
+                    await self.step()
+                except (FleetcastError, SQLAlchemyError) as error:
+                    log.warning("rollout_step_failed", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._interval_s)
+            await self._release()
+        finally:
+            waker.cancel()
+
+    async def step(self) -> None:
+        """Advance every unfinished deployment as far as it goes now, and publish what was decided.
+
+        Newest first: of two that are both ready, the older one never gets to write its goal.
+        """
+        for deployment in await self._claimed():
+            with contextlib.suppress(Stale):  # another controller has it, or a newer deployment has ended it
+                await self._advance(deployment)
+        await self._publisher.renew(self._goal_lifetime_s)
+        await self._publisher.publish()
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._woken.set()
+
+    async def _claimed(self) -> list[DeploymentId]:
+        """Unfinished deployments that are ours now, newest trigger first."""
+        unfinished = deployments.c.state.in_(UNFINISHED)
+        ours = deployments.c.token == self._token
+        free = or_(deployments.c.token.is_(None), deployments.c.claim_expires_at < now_ms())
+        ageing = ours & (deployments.c.claim_expires_at < now_ms() + self._lease_ms // 2)
+        async with self._database.reading() as reading:
+            due = (await reading.execute(select(deployments.c.id).where(unfinished, free | ageing).limit(1))).first()
+        if due is not None:
+            async with self._database.transaction() as tx:
+                await tx.execute(
+                    update(deployments)
+                    .where(unfinished, free | ageing)
+                    .values(token=self._token, claim_expires_at=now_ms() + self._lease_ms)
+                )
+        async with self._database.reading() as reading:
+            held = select(deployments.c.id).where(unfinished, ours).order_by(deployments.c.sequence.desc(), deployments.c.id)
+            return [DeploymentId(id_) for id_ in (await reading.execute(held)).scalars()]
+
+    async def _release(self) -> None:
+        """Let another controller go on at once."""
+        with contextlib.suppress(FleetcastError, SQLAlchemyError):
+            async with self._database.transaction() as tx:
+                await tx.execute(
+                    update(deployments).where(deployments.c.token == self._token).values(token=None, claim_expires_at=None)
+                )
+
+    async def _advance(self, deployment: DeploymentId) -> None:
+        for _ in range(_STEPS_MAX):
+            async with self._database.reading() as reading:
+                row, step, _ = await self._decide(reading, deployment)
+            if (step.state, step.reason) == (row.state, row.reason):
+                return
+            async with self._database.transaction() as tx:
+                row, step, now = await self._decide(tx, deployment)
+                await self._take(tx, row, step, now)
+            log.info("deployment_step", deployment=deployment, service=row.service, state=step.state, reason=step.reason)
+            if step.state == row.state or step.state.ended:
+                return
+
+    async def _decide(self, reading: AsyncConnection, deployment: DeploymentId) -> tuple[AnyRow, Step, int]:
+        ours = deployment_rows().where(
+            deployments.c.id == deployment, deployments.c.token == self._token, deployments.c.state.in_(UNFINISHED)
+        )
+        row = (await reading.execute(ours)).one_or_none()
+        if row is None:
+            raise Stale("stale_deployment", f"deployment {deployment} is not ours any more")
+        now = (await reading.execute(select(now_ms()))).scalar_one()
+        return row, next_step(await gather(reading, row), self._limits, now), now
+
+    async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, now: int) -> None:
+        if step.state == row.state:
+            await move(tx, row, step.state, reason=step.reason)
+        elif step.state is DeploymentState.REPLICATING:
+            made = await built_artifact(tx, row)
+            assert made is not None
+            await move(tx, row, step.state, reason=step.reason, artifact_id=made.id, built_at=made.finished_at)
+        elif step.state is DeploymentState.DISTRIBUTING:
+            await self._set_going(tx, row, now)
+        else:
+            await end(tx, row, step.state, step.reason)
+            if step.state is DeploymentState.SUCCEEDED:
+                await self._settle(tx, row, now)
+
+    async def _set_going(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
+        """Decide on the deployment's goal, and end everything older of the same service and environment with it."""
+        service, rollback = ServiceName(row.service), row.kind == DeploymentKind.ROLLBACK
+        standing = await read_standing(tx, service, row.environment)
+        assert standing is not None
+        order = Order(
+            deployment=DeploymentId(row.id),
+            service=service,
+            environment=row.environment,
+            rollback=rollback,
+            selector=row.selector,
+            target=release_of(row),
+            limits=Limits(max_unavailable=row.max_unavailable),
+        )
+        generation = standing.generation.next()
+        goal = plan(order, generation, standing.goal, await baseline(tx, service, row.environment), self._expiry(now))
+        await write_goal(tx, goal, row.sequence, over=standing.generation)
+        replicated_at = row.built_at
+        if not rollback:
+            replicated_at = max(row.built_at, await completed_at(tx, Digest(row.artifact_digest)) or now)
+        await move(
+            tx, row, DeploymentState.DISTRIBUTING, reason="the goal is written", goal_at=now, replicated_at=replicated_at
+        )
+        await self._replace_older(tx, row)
+        if rollback:
+            await _mark_rolled_back(tx, row)
+
+    async def _replace_older(self, tx: AsyncConnection, row: AnyRow) -> None:
+        older = deployment_rows().where(
+            deployments.c.service == row.service,
+            deployments.c.environment == row.environment,
+            deployments.c.sequence < row.sequence,
+            deployments.c.state.in_(UNFINISHED),
+        )
+        what = "rollback" if row.kind == DeploymentKind.ROLLBACK else "deployment"
+        for old in (await tx.execute(older)).all():
+            taken_back = row.kind == DeploymentKind.ROLLBACK and old.state == DeploymentState.DISTRIBUTING
+            state = DeploymentState.ROLLED_BACK if taken_back else DeploymentState.SUPERSEDED
+            await end(tx, old, state, f"{what} {row.id} took its place while it was {old.state}")
+
+    async def _settle(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
+        """After success the target is what an empty machine takes."""
+        standing = await read_standing(tx, ServiceName(row.service), row.environment)
+        assert standing is not None
+        assert standing.goal is not None
+        assert standing.goal.deployment == row.id
+        goal = succeeded(standing.goal, standing.generation.next(), self._expiry(now))
+        await write_goal(tx, goal, row.sequence, over=standing.generation)
+
+    def _expiry(self, now: int) -> int:
+        return now + int(self._goal_lifetime_s * 1000)
+
+
+async def _mark_rolled_back(tx: AsyncConnection, row: AnyRow) -> None:
+    """Everything that reached machines after the release we go back to."""
+    await tx.execute(
+        update(deployments)
+        .where(
+            deployments.c.service == row.service,
+            deployments.c.environment == row.environment,
+            deployments.c.sequence > row.back_to_sequence,
+            deployments.c.sequence < row.sequence,
+            deployments.c.goal_at.is_not(None),
+            deployments.c.rolled_back_by.is_(None),
+            deployments.c.state != DeploymentState.SUPERSEDED,
+        )
+        .values(rolled_back_by=row.id)
+    )

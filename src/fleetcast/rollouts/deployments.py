@@ -1,0 +1,178 @@
+"""Deployments: reading them for people, and ending them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.deployment import (
+    DEPLOYMENT_TRANSITIONS,
+    ByteCounts,
+    Deployment,
+    DeploymentKind,
+    DeploymentState,
+    Progress,
+)
+from fleetcast.model.errors import NotFound, Stale
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, ServiceName
+from fleetcast.rollouts.progress import by_region, total
+from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.tables import artifacts, deployments
+from fleetcast.stores.database import now_ms
+
+log = structlog.get_logger(__name__)
+
+UNFINISHED: Final = tuple(DEPLOYMENT_TRANSITIONS)
+_ARTIFACT_COLUMNS: Final = (
+    artifacts.c.name.label("artifact_name"),
+    artifacts.c.digest.label("artifact_digest"),
+    artifacts.c.root.label("artifact_root"),
+    artifacts.c.content_size.label("artifact_bytes"),
+)
+
+
+def deployment_rows() -> AnyRows:
+    """Rows of ``deployments``, each with ``artifact_name``, ``_digest``, ``_root`` and ``_bytes``, NULL before it is built."""
+    return select(deployments, *_ARTIFACT_COLUMNS).join_from(
+        deployments, artifacts, deployments.c.artifact_id == artifacts.c.id, isouter=True
+    )
+
+
+async def get_deployment(reading: AsyncConnection, deployment: DeploymentId) -> Deployment:
+    """Raises :class:`NotFound`."""
+    row = (await reading.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
+    if row is None:
+        raise unknown(deployment)
+    return await _shown(reading, row)
+
+
+async def list_deployments(
+    reading: AsyncConnection, service: ServiceName | None = None, *, at_most: int = 50
+) -> tuple[Deployment, ...]:
+    """Newest first; of one service, or of all."""
+    rows = deployment_rows().order_by(deployments.c.created_at.desc(), deployments.c.sequence.desc()).limit(at_most)
+    if service is not None:
+        rows = rows.where(deployments.c.service == service)
+    return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+
+
+async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
+    """The newest trigger's deployment of each service and environment, by service."""
+    other = deployments.alias()
+    newer = select(other.c.id).where(
+        other.c.service == deployments.c.service,
+        other.c.environment == deployments.c.environment,
+        other.c.sequence > deployments.c.sequence,
+    )
+    rows = deployment_rows().where(~newer.exists()).order_by(deployments.c.service, deployments.c.environment)
+    return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+
+
+def release_of(row: AnyRow) -> ReleaseRef:
+    """The release of a row of :func:`deployment_rows` that has an artifact."""
+    return ReleaseRef(ArtifactName(row.artifact_name), Digest(row.artifact_digest), Digest(row.artifact_root))
+
+
+async def end(tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: str, **more: Any) -> None:
+    """End the deployment whose row was read in this transaction: its counts freeze, its token is void.
+
+    ``more``: further columns to set.
+
+    Raises:
+        Stale: it has ended, or gone on, since the row was read.
+    """
+    assert state.ended
+    regions = await by_region(tx, DeploymentId(row.id), row.selector)
+    progress = total(regions)
+    last_active = [region.last_active_at_ms for region in regions if region.last_active_at_ms is not None]
+    await move(
+        tx,
+        row,
+        state,
+        reason=reason,
+        finished_at=now_ms(),
+        distributed_at=max(last_active, default=None),
+        token=None,
+        claim_expires_at=None,
+        machines_total=progress.total,
+        machines_reporting=progress.reporting,
+        machines_fetched=progress.fetched,
+        machines_active=progress.active,
+        machines_failed=progress.failed,
+        origin_bytes=progress.bytes.origin,
+        peer_bytes=progress.bytes.peer,
+        local_bytes=progress.bytes.local,
+        **more,
+    )
+    log.info("deployment_ended", deployment=row.id, service=row.service, commit=row.commit_sha, state=state, reason=reason)
+
+
+async def move(tx: AsyncConnection, row: AnyRow, state: DeploymentState, **values: Any) -> None:
+    """Set state and other columns of the deployment, provided its state and token are still those of ``row`` (law 1).
+
+    Raises:
+        Stale: they are not.
+    """
+    before = DeploymentState(row.state)
+    assert state is before or state in DEPLOYMENT_TRANSITIONS[before], f"{before} to {state}"
+    unchanged = (
+        deployments.c.id == row.id,
+        deployments.c.state == row.state,
+        deployments.c.token.is_not_distinct_from(row.token),
+    )
+    moved = await tx.execute(update(deployments).where(*unchanged).values(state=state, **values))
+    if moved.rowcount != 1:
+        raise Stale("stale_deployment", f"deployment {row.id} was moved on by somebody else: leave it to them")
+
+
+def unknown(deployment: DeploymentId) -> NotFound:
+    return NotFound("unknown_deployment", f"there is no deployment {deployment}")
+
+
+async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
+    state = DeploymentState(row.state)
+    distributed = row.distributed_at if state is DeploymentState.SUCCEEDED else None
+    return Deployment(
+        id=DeploymentId(row.id),
+        service=ServiceName(row.service),
+        environment=row.environment,
+        kind=DeploymentKind(row.kind),
+        sequence=row.sequence,
+        commit_sha=CommitSha(row.commit_sha),
+        state=state,
+        reason=row.reason,
+        build=None if row.build_id is None else BuildId(row.build_id),
+        artifact=None if row.artifact_id is None else ArtifactName(row.artifact_name),
+        release=None if row.artifact_id is None else release_of(row),
+        generation=None if row.epoch is None else Generation(row.epoch, row.counter),
+        created_at_ms=row.created_at,
+        finished_at_ms=row.finished_at,
+        build_s=_seconds(row.created_at, row.built_at),
+        replicate_s=_seconds(row.built_at, row.replicated_at),
+        distribute_s=_seconds(row.goal_at, distributed),
+        artifact_bytes=row.artifact_bytes,
+        progress=_frozen(row) if state.ended else total(await by_region(reading, DeploymentId(row.id), row.selector)),
+        rolled_back_by=None if row.rolled_back_by is None else DeploymentId(row.rolled_back_by),
+    )
+
+
+def _frozen(row: AnyRow) -> Progress:
+    return Progress(
+        total=row.machines_total,
+        reporting=row.machines_reporting,
+        fetched=row.machines_fetched,
+        active=row.machines_active,
+        failed=row.machines_failed,
+        bytes=ByteCounts(row.origin_bytes, row.peer_bytes, row.local_bytes),
+    )
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
+    """Between two of the database's times. A later thing that is dated earlier (a shared build, a machine that was active
+    before the goal) took no time."""
+    return None if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000

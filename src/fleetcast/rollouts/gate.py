@@ -1,0 +1,157 @@
+"""Where a deployment stands, and whether it may go on (pure). Every step carries its reason (law 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.ids import BuildId, MachineId, RegionName
+from fleetcast.model.limits import REASON_NAMES_MAX
+from fleetcast.model.report import NamedFailure
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """Seconds from one step to the next; past it the deployment has FAILED. A build's bounds are the queue's."""
+
+    replicate_s_max: float
+    distribute_s_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFacts:
+    id: BuildId
+    status: BuildStatus
+    reason: str
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFacts:
+    """One region's part: what the inventory expects and what the region reported. Counts of machines."""
+
+    region: RegionName
+    expected: int
+    active: int = 0
+    failed: int = 0
+    failures: tuple[NamedFailure, ...] = ()
+    waiting: tuple[NamedFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides about one deployment. Times in UTC milliseconds by the database's clock."""
+
+    state: DeploymentState
+    sequence: int
+    goal_sequence: int
+    """Of the newest trigger whose goal was written, for this service and environment; 0: none."""
+    build: BuildFacts | None
+    built: bool
+    """The artifact exists."""
+    built_at_ms: int | None
+    deployable: bool
+    replicas_waiting_for: str
+    goal_at_ms: int | None
+    regions: tuple[RegionFacts, ...] = ()
+    """Those that hold machines that are meant, drained ones left out."""
+    silent: tuple[MachineId, ...] = ()
+    """Meant machines that have not been heard of for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The state the deployment should be in now, and why. The same state: it waits."""
+
+    state: DeploymentState
+    reason: str
+
+
+def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
+    """One step at most: a deployment walks through every state in between. An ended one stays as it is."""
+    if facts.state.ended:
+        raise ValueError(f"a deployment that is {facts.state} takes no step")
+    if facts.goal_sequence > facts.sequence:
+        return Step(DeploymentState.SUPERSEDED, f"trigger {facts.goal_sequence} is newer than {facts.sequence} and came first")
+    if facts.state is DeploymentState.BUILDING:
+        return _building(facts)
+    if facts.state is DeploymentState.REPLICATING:
+        return _replicating(facts, limits, now_ms)
+    return _distributing(facts, limits, now_ms)
+
+
+def _building(facts: Facts) -> Step:
+    if facts.built:
+        return Step(DeploymentState.REPLICATING, "waiting for the regions to copy it")
+    build = facts.build
+    if build is None:
+        return Step(DeploymentState.FAILED, "it has neither a build nor an artifact")
+    if build.status is BuildStatus.FAILED:
+        return Step(DeploymentState.FAILED, f"build {build.id} failed: {build.reason}")
+    if build.status is BuildStatus.RUNNING:
+        return Step(facts.state, f"waiting for build {build.id}: attempt {build.attempt} on {build.worker}")
+    detail = f" ({build.reason})" if build.reason else ""
+    return Step(facts.state, f"waiting for build {build.id}: in the queue{detail}")
+
+
+def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
+    if facts.deployable:
+        return Step(DeploymentState.DISTRIBUTING, "complete in every region")
+    waiting_for = facts.replicas_waiting_for or "the first look into the regions' buckets"
+    if _past(facts.built_at_ms, limits.replicate_s_max, now_ms):
+        return Step(DeploymentState.FAILED, f"not in every region within {limits.replicate_s_max:g} s: {waiting_for}")
+    return Step(facts.state, f"waiting for {waiting_for}")
+
+
+def _distributing(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
+    total = sum(region.expected for region in facts.regions)
+    late = _past(facts.goal_at_ms, limits.distribute_s_max, now_ms)
+    if total == 0:
+        if late:
+            return Step(DeploymentState.FAILED, f"no machine was there to run it within {limits.distribute_s_max:g} s")
+        return Step(facts.state, "waiting for a machine that the service selects")
+    if all(region.active >= region.expected for region in facts.regions):
+        return Step(DeploymentState.SUCCEEDED, f"{total} of {total} machines active")
+    failed = sum(region.failed for region in facts.regions)
+    if failed and all(region.active + region.failed >= region.expected for region in facts.regions):
+        failures = [failure for region in facts.regions for failure in region.failures]
+        return Step(DeploymentState.FAILED, f"{failed} of {total} machines failed: {_named(failures, failed)}")
+    if late:
+        return Step(DeploymentState.FAILED, _too_late(facts, limits))
+    return Step(facts.state, f"waiting for {_behind(facts)}")
+
+
+def _past(since_ms: int | None, bound_s: float, now_ms: int) -> bool:
+    return since_ms is not None and now_ms - since_ms > bound_s * 1000
+
+
+def _behind(facts: Facts) -> str:
+    behind = [region for region in facts.regions if region.active < region.expected]
+    texts = [
+        f"{region.region}: {region.active} of {region.expected} machines active"
+        + (f", {region.failed} failed" if region.failed else "")
+        for region in behind[:REASON_NAMES_MAX]
+    ]
+    return "; ".join(texts) + _and_more(len(behind) - REASON_NAMES_MAX)
+
+
+def _too_late(facts: Facts, limits: GateLimits) -> str:
+    """Names who is missing: those that say what they wait for, those that failed, those that say nothing."""
+    named: dict[MachineId, NamedFailure] = {machine: NamedFailure(machine, "silent") for machine in facts.silent}
+    for region in facts.regions:
+        for entry in (*region.waiting, *region.failures):
+            named.setdefault(entry.machine, entry)
+    missing = sum(max(0, region.expected - region.active) for region in facts.regions)
+    text = f"not on every machine within {limits.distribute_s_max:g} s: {_behind(facts)}"
+    return f"{text}: {_named(list(named.values()), missing)}" if named else text
+
+
+def _named(entries: list[NamedFailure], total: int) -> str:
+    texts = [f"{entry.machine} ({entry.error})" if entry.error else entry.machine for entry in entries[:REASON_NAMES_MAX]]
+    return ", ".join(texts) + _and_more(total - len(texts))
+
+
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""

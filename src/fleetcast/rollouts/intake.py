@@ -1,0 +1,129 @@
+"""What regions tell control: that they exist, which machines they have, how far deployments and copies are.
+
+Reports repeat everything, the last one wins, and a lost one is made good by the next (law 12).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.report import DeploymentRollup
+from fleetcast.rollouts.deployments import UNFINISHED
+from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
+from fleetcast.schema.upsert import upsert
+from fleetcast.stores.database import Database, now_ms
+
+log = structlog.get_logger(__name__)
+
+
+async def record_hello(database: Database, hello: RegionHello) -> None:
+    """Know the region, and where its bucket is, from now on. A drained one stays drained."""
+    async with database.transaction() as tx:
+        row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": await _now(tx)}
+        await upsert(tx, regions, [row], update=["data_url", "data_key", "hello_at"])
+    log.info("region_hello", region=hello.region, data_url=hello.data_url)
+
+
+async def record_report(database: Database, report: RegionReport) -> None:
+    """Take in a report, in one transaction: machines and roll-ups that are read together agree.
+
+    Raises:
+        NotFound: the region never said hello here: it has to, first.
+    """
+    async with database.transaction() as tx:
+        now = await _now(tx)
+        known = await tx.execute(update(regions).where(regions.c.name == report.region).values(last_report_at=now))
+        if known.rowcount != 1:
+            raise NotFound(
+                "unknown_region", f"region {report.region} has not said hello here: POST /v1/regions/{report.region}/hello"
+            )
+        await _record_machines(tx, report.region, report.machines, now)
+        await _record_rollups(tx, report, now)
+        await _record_copies(tx, report, now)
+    for alarm in report.alarms:
+        log.warning("region_alarm", region=report.region, alarm=alarm)
+
+
+async def _record_machines(tx: AsyncConnection, region: RegionName, reported: tuple[Machine, ...], now: int) -> None:
+    """Machines that are new, moved, relabelled, or were last written as seen a good while ago. A machine is where the last
+    region that reported it says."""
+    rows = {row.id: row for row in await tx.execute(select(machines).where(machines.c.region == region))}
+    fresh_enough = now - MACHINE_SILENCE_S_MAX * 1000 // 2
+    changed: list[dict[str, Any]] = []
+    for machine in reported:
+        row = rows.get(machine.id)
+        place = (machine.zone, machine.rack, dict(machine.labels))
+        if row is not None and (row.zone, row.rack, row.labels) == place and row.last_seen_at > fresh_enough:
+            continue
+        changed.append(
+            {
+                "id": machine.id,
+                "region": region,
+                "zone": machine.zone,
+                "rack": machine.rack,
+                "labels": machine.labels,
+                "joined_at": now,
+                "last_seen_at": now,
+            }
+        )
+    await upsert(tx, machines, changed, update=["region", "zone", "rack", "labels", "last_seen_at"])
+    joined = sum(row["id"] not in rows for row in changed)
+    if joined:
+        log.info("machines_joined", region=region, count=joined)
+
+
+async def _record_rollups(tx: AsyncConnection, report: RegionReport, now: int) -> None:
+    """Only of unfinished deployments: an ended one's counts are frozen."""
+    told = [rollup.deployment for rollup in report.rollups]
+    wanted = select(deployments.c.id).where(deployments.c.id.in_(told), deployments.c.state.in_(UNFINISHED))
+    unfinished = set((await tx.execute(wanted)).scalars())
+    rows = [_rollup_row(rollup, report.region, now) for rollup in report.rollups if rollup.deployment in unfinished]
+    if rows:
+        await upsert(tx, rollups, rows, update=[name for name in rows[0] if name not in ("deployment", "region")])
+
+
+def _rollup_row(rollup: DeploymentRollup, region: RegionName, now: int) -> dict[str, Any]:
+    return {
+        "deployment": rollup.deployment,
+        "region": region,
+        "epoch": rollup.generation.epoch,
+        "counter": rollup.generation.counter,
+        "selected": rollup.selected,
+        "reporting": rollup.reporting,
+        "fetched": rollup.fetched,
+        "active": rollup.active,
+        "failed": rollup.failed,
+        "origin_bytes": rollup.bytes.origin,
+        "peer_bytes": rollup.bytes.peer,
+        "local_bytes": rollup.bytes.local,
+        "last_active_at": now - rollup.last_active_age_ms if rollup.active else None,
+        "failures": rollup.failures,
+        "waiting": rollup.waiting,
+        "reported_at": now,
+    }
+
+
+async def _record_copies(tx: AsyncConnection, report: RegionReport, now: int) -> None:
+    rows = await tx.execute(select(copies).where(copies.c.region == report.region))
+    before = {(row.digest, row.bytes_copied, row.bytes_total, row.error) for row in rows}
+    after = {(copy.digest, copy.bytes_copied, copy.bytes_total, copy.error) for copy in report.copies}
+    if before == after:
+        return
+    await tx.execute(delete(copies).where(copies.c.region == report.region))
+    names = ("digest", "bytes_copied", "bytes_total", "error")
+    told = {copy[0]: dict(zip(names, copy, strict=True)) for copy in sorted(after)}
+    if told:
+        await tx.execute(insert(copies), [{"region": report.region, "updated_at": now, **copy} for copy in told.values()])
+
+
+async def _now(tx: AsyncConnection) -> int:
+    return int((await tx.execute(select(now_ms()))).scalar_one())

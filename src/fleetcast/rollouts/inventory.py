@@ -1,0 +1,85 @@
+"""The regions and machines that control knows of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.machine import Machine, Selector
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.tables import machines, regions
+from fleetcast.stores.database import now_ms
+
+_MEANT_TO_RUN = (machines.c.retired_at.is_(None), regions.c.drained.is_(False))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region that said hello. ``data_key`` is a secret: it signs grants on the data port at ``data_url``."""
+
+    name: RegionName
+    data_url: str
+    data_key: str
+    drained: bool
+    last_report_age_s: float | None
+
+
+async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
+    """All of them, drained ones too, by name."""
+    now = (await reading.execute(select(now_ms()))).scalar_one()
+    return tuple(
+        Region(
+            RegionName(row.name),
+            row.data_url,
+            row.data_key,
+            row.drained,
+            None if row.last_report_at is None else max(0, now - row.last_report_at) / 1000,
+        )
+        for row in await reading.execute(select(regions).order_by(regions.c.name))
+    )
+
+
+async def known_machines(reading: AsyncConnection) -> tuple[Machine, ...]:
+    """All that are not retired, by id."""
+    rows = await reading.execute(select(machines).where(machines.c.retired_at.is_(None)).order_by(machines.c.id))
+    return tuple(_machine(row) for row in rows)
+
+
+async def expected(reading: AsyncConnection, selector: Selector) -> Mapping[RegionName, int]:
+    """How many machines of each region ``selector`` matches; drained regions, retired machines and zeros left out.
+
+    Machines alike in all that a selector looks at are counted by the database and matched once.
+    """
+    alike = (
+        select(machines.c.region, machines.c.zone, machines.c.labels, func.count().label("alike"))
+        .join(regions)
+        .where(*_MEANT_TO_RUN)
+        .group_by(machines.c.region, machines.c.zone, machines.c.labels)
+    )
+    counts: dict[RegionName, int] = {}
+    for row in await reading.execute(alike):
+        region = RegionName(row.region)
+        if selector.matches(Machine(MachineId(""), region, zone=row.zone, labels=row.labels)):
+            counts[region] = counts.get(region, 0) + row.alike
+    return dict(sorted(counts.items()))
+
+
+async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> tuple[MachineId, ...]:
+    """Some of the machines that ``selector`` matches and no region has mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
+    quiet = (
+        select(machines)
+        .join(regions)
+        .where(*_MEANT_TO_RUN, machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000)
+        .order_by(machines.c.id)
+    )
+    found = (machine for row in await reading.execute(quiet) if selector.matches(machine := _machine(row)))
+    return tuple(machine.id for _, machine in zip(range(at_most), found, strict=False))
+
+
+def _machine(row: AnyRow) -> Machine:
+    return Machine(MachineId(row.id), RegionName(row.region), row.zone, row.rack, row.labels)

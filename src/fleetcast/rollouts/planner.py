@@ -1,0 +1,76 @@
+"""What goal to write next (pure). For now every plan is one wave: all machines at once.
+
+Thresholds of one deployment only grow. The generation is the caller's: the one after the last that was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
+from fleetcast.model.ids import DeploymentId, ServiceName
+from fleetcast.model.machine import Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A deployment whose release is deployable, and what it may do."""
+
+    deployment: DeploymentId
+    service: ServiceName
+    environment: str
+    rollback: bool
+    selector: Selector
+    target: ReleaseRef
+    limits: Limits
+
+
+def plan(order: Order, generation: Generation, previous: Goal | None, baseline: ReleaseRef | None, expires_at_ms: int) -> Goal:
+    """The goal that carries out ``order``: its first, or, when ``previous`` is of the same deployment, its next.
+
+    ``baseline`` is the last release whose deployment succeeded and was not rolled back; a rollback's is its target.
+    """
+    cohorts: tuple[Cohort, ...] = (Cohort(Selector(), EVERYONE),)
+    if previous is not None and previous.deployment == order.deployment:
+        cohorts = grown(previous.cohorts, cohorts)
+    return Goal(
+        service=order.service,
+        environment=order.environment,
+        generation=generation,
+        deployment=order.deployment,
+        rollback=order.rollback,
+        selector=order.selector,
+        target=order.target,
+        baseline=order.target if order.rollback else baseline,
+        cohorts=cohorts,
+        limits=order.limits,
+        expires_at_ms=expires_at_ms,
+    )
+
+
+def grown(old: tuple[Cohort, ...], wanted: tuple[Cohort, ...]) -> tuple[Cohort, ...]:
+    """``wanted``, no threshold of it lower than that of the cohort with the same selector in ``old``."""
+    return tuple(
+        replace(
+            cohort,
+            threshold=max([cohort.threshold, *(before.threshold for before in old if before.selector == cohort.selector)]),
+        )
+        for cohort in wanted
+    )
+
+
+def succeeded(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
+    """Everybody is there: from now on an empty machine takes the target at once."""
+    return replace(goal, generation=generation, baseline=goal.target, expires_at_ms=expires_at_ms)
+
+
+def renewed(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
+    """The same goal, good for longer. A renewal is a write like any other."""
+    return replace(goal, generation=generation, expires_at_ms=expires_at_ms)
+
+
+def halted(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
+    """The goal of an aborted deployment: no wave at all, so every machine keeps what it runs and an empty one takes the
+    baseline. Thresholds are taken away, never lowered."""
+    return replace(goal, generation=generation, cohorts=(), expires_at_ms=expires_at_ms)

@@ -1,0 +1,60 @@
+"""How far a deployment is: what regions reported, against what the inventory expects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.deployment import ByteCounts, Progress
+from fleetcast.model.ids import DeploymentId
+from fleetcast.model.machine import Selector
+from fleetcast.rollouts.gate import RegionFacts
+from fleetcast.rollouts.inventory import expected
+from fleetcast.schema.tables import rollups
+
+
+@dataclass(frozen=True, slots=True)
+class RegionProgress:
+    """One region that holds machines the deployment means. Counts of machines."""
+
+    facts: RegionFacts
+    reporting: int = 0
+    fetched: int = 0
+    bytes: ByteCounts = field(default_factory=ByteCounts)
+    last_active_at_ms: int | None = None
+
+
+async def by_region(reading: AsyncConnection, deployment: DeploymentId, selector: Selector) -> tuple[RegionProgress, ...]:
+    """Every region that counts, by name; one that has not reported has zeros."""
+    rows = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == deployment))}
+    found: list[RegionProgress] = []
+    for region, count in (await expected(reading, selector)).items():
+        row = rows.get(region)
+        if row is None:
+            found.append(RegionProgress(RegionFacts(region, count)))
+            continue
+        found.append(
+            RegionProgress(
+                RegionFacts(region, count, row.active, row.failed, row.failures, row.waiting),
+                reporting=row.reporting,
+                fetched=row.fetched,
+                bytes=ByteCounts(row.origin_bytes, row.peer_bytes, row.local_bytes),
+                last_active_at_ms=row.last_active_at,
+            )
+        )
+    return tuple(found)
+
+
+def total(regions: Sequence[RegionProgress]) -> Progress:
+    """The fleet's sum."""
+    return Progress(
+        total=sum(region.facts.expected for region in regions),
+        reporting=sum(region.reporting for region in regions),
+        fetched=sum(region.fetched for region in regions),
+        active=sum(region.facts.active for region in regions),
+        failed=sum(region.facts.failed for region in regions),
+        bytes=sum((region.bytes for region in regions), ByteCounts()),
+    )

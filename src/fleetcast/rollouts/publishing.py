@@ -1,0 +1,152 @@
+"""From SQL into the global KV: artifact records and goals. Only what SQL has decided is ever written there."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
+from fleetcast.model.errors import Conflict
+from fleetcast.model.generation import FIRST, Generation
+from fleetcast.model.goal import Goal, ReleaseRef
+from fleetcast.model.ids import ArtifactName, Digest
+from fleetcast.rollouts.deployments import UNFINISHED
+from fleetcast.rollouts.goals import Standing, read_standing, standing, write_goal
+from fleetcast.rollouts.planner import renewed
+from fleetcast.schema.columns import AnyRows
+from fleetcast.schema.tables import artifacts, deployments, goals
+from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.kv import KeyValueStore
+
+log = structlog.get_logger(__name__)
+
+_TRIES = 5
+
+
+class Publisher:
+    """Every method may run in several processes at once: values of one generation are equal, and a higher one stays."""
+
+    def __init__(self, database: Database, kv: KeyValueStore) -> None:
+        self._database = database
+        self._kv = kv
+
+    async def publish(self) -> None:
+        """Artifacts first: a region never sees a goal before the artifact it names."""
+        await self._publish_artifacts(
+            select(artifacts).where(
+                artifacts.c.published_at.is_(None),
+                artifacts.c.id.in_(select(deployments.c.artifact_id).where(deployments.c.state.in_(UNFINISHED))),
+            )
+        )
+        async with self._database.reading() as reading:
+            rows = (await reading.execute(select(goals).where(goals.c.published.is_(False)))).all()
+        for row in rows:
+            await self._publish_goal(standing(row))
+
+    async def restore(self) -> None:
+        """Write everything again that the KV has lost, or holds in another version than SQL. For the start of a process."""
+        held = {entry.key for entry in (await self._kv.range(artifact_record_key(Digest("")))).entries}
+        async with self._database.reading() as reading:
+            published = (await reading.execute(select(artifacts.c.root).where(artifacts.c.published_at.is_not(None)))).scalars()
+            lost = [root for root in published if artifact_record_key(Digest(root)) not in held]
+            rows = (await reading.execute(select(goals).where(goals.c.value.is_not(None)))).all()
+        for root in lost:
+            await self._publish_artifacts(select(artifacts).where(artifacts.c.root == root))
+        for row in rows:
+            await self._publish_goal(standing(row))
+
+    async def renew(self, lifetime_s: float) -> None:
+        """Write goals that are past half of their life once more, good for ``lifetime_s`` from now."""
+        lifetime_ms = int(lifetime_s * 1000)
+        ageing = select(goals).where(goals.c.expires_at < now_ms() + lifetime_ms // 2)
+        async with self._database.reading() as reading:
+            rows = (await reading.execute(ageing)).all()
+        for row in rows:
+            with contextlib.suppress(Conflict):  # somebody wrote it meanwhile, and thereby renewed it
+                async with self._database.transaction() as tx:
+                    old = standing(row)
+                    assert old.goal is not None
+                    goal = renewed(old.goal, old.generation.next(), await _now(tx) + lifetime_ms)
+                    await write_goal(tx, goal, old.goal_sequence, over=old.generation)
+
+    async def _publish_artifacts(self, which: AnyRows) -> None:
+        async with self._database.reading() as reading:
+            rows = (await reading.execute(which)).all()
+        for row in rows:
+            release = ReleaseRef(ArtifactName(row.name), Digest(row.digest), Digest(row.root))
+            record = ArtifactRecord(release, row.envelope, row.manifest_size, row.content_size)
+            with contextlib.suppress(Conflict):  # it is there already, and a key names its content
+                await self._kv.put(artifact_record_key(release.root), _json(record), expected=0)
+            async with self._database.transaction() as tx:
+                await tx.execute(
+                    update(artifacts)
+                    .where(artifacts.c.id == row.id, artifacts.c.published_at.is_(None))
+                    .values(published_at=now_ms())
+                )
+            log.info("artifact_published", artifact=row.name, digest=row.digest)
+
+    async def _publish_goal(self, decided: Standing) -> None:
+        """Bring the KV to what SQL has decided. Compare-and-swap, tried again a few times, then at the next turn."""
+        key = goal_key(decided.environment, decided.service)
+        for _ in range(_TRIES):
+            entry = await self._kv.get(key)
+            held = FIRST if entry is None else msgspec.json.decode(entry.value, type=Goal).generation
+            if entry is not None and entry.value == decided.value:
+                await self._mark(decided)
+                return
+            if held >= decided.generation:
+                decided = await self._overtake(decided, held)
+                continue
+            try:
+                await self._kv.put(key, decided.value, expected=0 if entry is None else entry.mod_revision)
+            except Conflict:
+                continue
+            log.info(
+                "goal_written", service=decided.service, environment=decided.environment, generation=str(decided.generation)
+            )
+
+    async def _overtake(self, decided: Standing, held: Generation) -> Standing:
+        """The KV holds something higher, or something else of the same generation.
+
+        Either another process has decided since: then SQL knows it. Or SQL does not remember what it decided, as after a
+        restored backup: what it says now is written again in a new epoch (law 3).
+        """
+        async with self._database.transaction() as tx:
+            current = await read_standing(tx, decided.service, decided.environment)
+            assert current is not None
+            if current.generation != decided.generation:
+                return current
+            assert current.goal is not None
+            generation = held.raised(await _now(tx))
+            log.error("goal_history_lost", service=decided.service, held=str(held), known=str(current.generation))
+            await write_goal(
+                tx, renewed(current.goal, generation, current.goal.expires_at_ms), current.goal_sequence, current.generation
+            )
+            written = await read_standing(tx, decided.service, decided.environment)
+            assert written is not None
+            return written
+
+    async def _mark(self, decided: Standing) -> None:
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                update(goals)
+                .where(
+                    goals.c.service == decided.service,
+                    goals.c.environment == decided.environment,
+                    goals.c.epoch == decided.generation.epoch,
+                    goals.c.counter == decided.generation.counter,
+                )
+                .values(published=True)
+            )
+
+
+async def _now(reading: AsyncConnection) -> int:
+    return int((await reading.execute(select(now_ms()))).scalar_one())
+
+
+def _json(record: ArtifactRecord) -> bytes:
+    return msgspec.json.encode(record, order="deterministic")

@@ -1,0 +1,54 @@
+"""Services as engineers registered them."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import ServiceName
+from fleetcast.model.messages.operations import ServiceSpec
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.tables import services
+from fleetcast.schema.upsert import upsert
+from fleetcast.stores.database import now_ms
+
+
+async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
+    """Create or change a service. Deployments that were triggered before keep what they were triggered with."""
+    now = (await tx.execute(select(now_ms()))).scalar_one()
+    changeable = {
+        "repository": spec.repository,
+        "trunk": spec.trunk,
+        "environment": spec.environment,
+        "selector": spec.selector,
+        "recipe": spec.recipe,
+        "max_unavailable": spec.max_unavailable,
+        "updated_at": now,
+    }
+    await upsert(tx, services, [{"name": spec.name, "created_at": now, **changeable}], update=list(changeable))
+
+
+async def get_service(reading: AsyncConnection, name: ServiceName) -> ServiceSpec:
+    """Raises :class:`NotFound`."""
+    row = (await reading.execute(select(services).where(services.c.name == name))).one_or_none()
+    if row is None:
+        raise NotFound("unknown_service", f"there is no service {name!r}: register it first (fleetcast service put {name})")
+    return _spec(row)
+
+
+async def list_services(reading: AsyncConnection) -> tuple[ServiceSpec, ...]:
+    """All services, by name."""
+    return tuple(_spec(row) for row in await reading.execute(select(services).order_by(services.c.name)))
+
+
+def _spec(row: AnyRow) -> ServiceSpec:
+    return ServiceSpec(
+        name=ServiceName(row.name),
+        repository=row.repository,
+        trunk=row.trunk,
+        environment=row.environment,
+        selector=row.selector,
+        recipe=row.recipe,
+        max_unavailable=row.max_unavailable,
+    )

@@ -1,0 +1,203 @@
+"""What people ask for: deploy, roll back, abort. Each is one transaction; the controller carries it out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import structlog
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.build import BuildOrder
+from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentState
+from fleetcast.model.errors import NotFound, Refused
+from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, commit_sha
+from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
+from fleetcast.rollouts.goals import mint_sequence, read_standing, write_goal
+from fleetcast.rollouts.going_back import Past, back_to
+from fleetcast.rollouts.inventory import expected
+from fleetcast.rollouts.planner import halted
+from fleetcast.rollouts.services import get_service
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.tables import artifacts, deployments
+from fleetcast.stores.database import Database, now_ms
+
+log = structlog.get_logger(__name__)
+
+_ID_BYTES: Final = 8
+
+
+class Builds(Protocol):
+    """What triggers need of the build queue."""
+
+    on_queued: Callable[[], None]
+    """To be called after the commit of a transaction in which something was enqueued."""
+
+    async def enqueue(self, tx: AsyncConnection, order: BuildOrder) -> BuildId:
+        """Queue a build as part of ``tx``, or share the one of the same name that waits or runs."""
+        ...
+
+
+class Triggers:
+    """Call the controller's ``wake`` after each of these."""
+
+    def __init__(self, database: Database, builds: Builds, *, goal_lifetime_s: float = GOAL_LIFETIME_S) -> None:
+        self._database = database
+        self._builds = builds
+        self._goal_lifetime_s = goal_lifetime_s
+
+    async def deploy(self, request: DeployRequest) -> Deployment:
+        """Bring a commit to the service's machines, building it first where no artifact of it exists.
+
+        Raises:
+            NotFound: no such service.
+            Refused: the service selects no machine; or the commit's artifact was built without checking that it is on
+                the trunk, or its build is under way on other terms.
+        """
+        sha = commit_sha(request.commit_sha)
+        async with self._database.transaction() as tx:
+            spec = await get_service(tx, request.service)
+            await _must_select_a_machine(tx, spec)
+            trunk = "" if request.allow_unmerged else spec.trunk
+            artifact = await _newest_artifact(tx, spec, sha)
+            if artifact is None or request.rebuild:
+                number = 1 if artifact is None else artifact.build_number + 1
+                order = BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number)
+                build = await self._builds.enqueue(tx, order)
+                deployment = await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=build)
+            else:
+                if trunk and artifact.trunk != trunk:
+                    raise Refused(
+                        "unmerged_artifact",
+                        f"{artifact.name} was built without checking that it is on {trunk}: "
+                        "deploy it with --allow-unmerged, or build it again with --rebuild",
+                    )
+                build = None
+                deployment = await _insert(
+                    tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=artifact.id, built_at=now_ms()
+                )
+            shown = await get_deployment(tx, deployment)
+        if build is not None:
+            self._builds.on_queued()
+        return shown
+
+    async def rollback(self, request: RollbackRequest) -> Deployment:
+        """Go back to an earlier release; by default the one of :func:`~fleetcast.rollouts.going_back.back_to`.
+
+        Raises:
+            NotFound: no such service.
+            Refused: nothing was deployed yet, there is nothing to go back to, or the service selects no machine.
+        """
+        to = None if request.to is None else commit_sha(request.to)
+        async with self._database.transaction() as tx:
+            spec = await get_service(tx, request.service)
+            await _must_select_a_machine(tx, spec)
+            target = await _release_to_go_back_to(tx, spec, to)
+            deployment = await _insert(
+                tx,
+                spec,
+                CommitSha(target.commit_sha),
+                kind=DeploymentKind.ROLLBACK,
+                state=DeploymentState.REPLICATING,
+                artifact_id=target.artifact_id,
+                back_to_sequence=target.sequence,
+                built_at=now_ms(),
+            )
+            return await get_deployment(tx, deployment)
+
+    async def abort(self, deployment: DeploymentId) -> Deployment:
+        """End a deployment ABORTED where it stands: machines keep what they run, nobody else switches over.
+
+        Raises:
+            NotFound: no such deployment.
+            Refused: it has ended already.
+        """
+        async with self._database.transaction() as tx:
+            row = (await tx.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
+            if row is None:
+                raise unknown(deployment)
+            if DeploymentState(row.state).ended:
+                raise Refused("deployment_ended", f"deployment {deployment} is {row.state} already: roll back to undo it")
+            await end(tx, row, DeploymentState.ABORTED, f"aborted while {row.state}")
+            standing = await read_standing(tx, row.service, row.environment)
+            if standing is not None and standing.goal is not None and standing.goal.deployment == deployment:
+                now = (await tx.execute(select(now_ms()))).scalar_one()
+                goal = halted(standing.goal, standing.generation.next(), now + int(self._goal_lifetime_s * 1000))
+                await write_goal(tx, goal, standing.goal_sequence, over=standing.generation)
+            return await get_deployment(tx, deployment)
+
+
+async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:
+    if not await expected(tx, spec.selector):
+        raise Refused("no_machines", f"{spec.name} selects no machine: start agents that match, or change its selector")
+
+
+async def _newest_artifact(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha) -> AnyRow | None:
+    newest = (
+        select(artifacts)
+        .where(artifacts.c.service == spec.name, artifacts.c.commit_sha == sha)
+        .order_by(artifacts.c.build_number.desc())
+        .limit(1)
+    )
+    return (await tx.execute(newest)).one_or_none()
+
+
+async def _insert(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, **values: Any) -> DeploymentId:
+    deployment = DeploymentId(secrets.token_hex(_ID_BYTES))
+    values.setdefault("kind", DeploymentKind.DEPLOY)
+    sequence = await mint_sequence(tx, spec.name, spec.environment)
+    await tx.execute(
+        insert(deployments).values(
+            id=deployment,
+            service=spec.name,
+            environment=spec.environment,
+            sequence=sequence,
+            commit_sha=sha,
+            selector=spec.selector,
+            max_unavailable=spec.max_unavailable,
+            created_at=now_ms(),
+            **values,
+        )
+    )
+    log.info(
+        "deployment_triggered", deployment=deployment, service=spec.name, commit=sha, kind=values["kind"], sequence=sequence
+    )
+    return deployment
+
+
+async def _release_to_go_back_to(tx: AsyncConnection, spec: ServiceSpec, to: CommitSha | None) -> AnyRow:
+    """The row of the deployment whose release the rollback runs again."""
+    standing = await read_standing(tx, spec.name, spec.environment)
+    if standing is None or standing.goal is None:
+        raise Refused(
+            "nothing_deployed", f"{spec.name} was never deployed in {spec.environment}: there is nothing to roll back"
+        )
+    written = deployment_rows().where(
+        deployments.c.service == spec.name, deployments.c.environment == spec.environment, deployments.c.goal_at.is_not(None)
+    )
+    rows = {row.id: row for row in await tx.execute(written)}
+    history = [_past(row) for row in rows.values()]
+    current = _past(rows[standing.goal.deployment])
+    if to == current.commit_sha:
+        raise Refused("already_there", f"the goal of {spec.name} is {to} already")
+    chosen = back_to(history, current, to)
+    if chosen is not None:
+        return rows[chosen.deployment]
+    if to is None:
+        raise Refused("nothing_earlier", f"{spec.name} has no earlier release that succeeded: name one with --to, or deploy")
+    raise NotFound("never_succeeded", f"{to} was never deployed to {spec.name} with success before: deploy it instead")
+
+
+def _past(row: AnyRow) -> Past:
+    return Past(
+        DeploymentId(row.id),
+        row.sequence,
+        DeploymentState(row.state),
+        row.rolled_back_by is not None,
+        CommitSha(row.commit_sha),
+        Digest(row.artifact_root),
+    )

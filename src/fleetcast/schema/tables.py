@@ -1,0 +1,284 @@
+"""Every table. Times are BIGINT, the database's clock in UTC milliseconds; byte counts are BIGINT.
+
+What lasts is here: intent (services, deployments, goals), history (jobs, artifacts, releases) and the inventory. The global
+KV is derived from it. ``replicas`` may live in a database of its own, so nothing refers to it and it refers to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from fleetcast.model.build import BuildStatus, Recipe
+from fleetcast.model.deployment import DeploymentKind, DeploymentState
+from fleetcast.model.machine import Selector
+from fleetcast.model.replication import ReplicaStatus
+from fleetcast.model.report import NamedFailure
+from fleetcast.schema.columns import AsJson, Id
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, words: type[BuildStatus | DeploymentState | DeploymentKind | ReplicaStatus]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+services: Final = Table(
+    "services",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("repository", Text, nullable=False),
+    Column("trunk", Text, nullable=False),
+    Column("environment", String(63), nullable=False),
+    Column("selector", AsJson(Selector), nullable=False),
+    Column("recipe", AsJson(Recipe), nullable=False),
+    Column("max_unavailable", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_heartbeat", BigInteger),
+    Column("commit_sha", String(64), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("blob", Text, nullable=False, server_default=""),
+    Column("service", String(63), nullable=False),
+    Column("build_number", Integer, nullable=False),
+    Column("repository", Text, nullable=False),
+    Column("trunk", Text, nullable=False),
+    Column("recipe", AsJson(Recipe), nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    # Void (NULL) while QUEUED. Kept after the end, so that the last call of the attempt that ended it may be repeated.
+    Column("token", String(128)),
+    Column("worker", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("queued_at", BigInteger, nullable=False),
+    Column("claimed_at", BigInteger),
+    Column("finished_at", BigInteger),
+    _one_of("status", BuildStatus),
+    Index("ix_jobs_status_created_at", "status", "created_at"),
+    # One build of a name at a time: a second trigger shares it.
+    Index(
+        "uq_jobs_name_live",
+        "name",
+        unique=True,
+        sqlite_where=text("status IN ('QUEUED', 'RUNNING')"),
+        postgresql_where=text("status IN ('QUEUED', 'RUNNING')"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+build_log: Final = Table(
+    "build_log",
+    metadata,
+    Column("build_id", Id, ForeignKey("jobs.id"), primary_key=True),
+    # An attempt's log starts where the one before it ended: ``start`` counts UTF-8 bytes over all attempts.
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+artifacts: Final = Table(
+    "artifacts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("service", String(63), nullable=False),
+    Column("commit_sha", String(64), nullable=False),
+    Column("build_number", Integer, nullable=False),
+    Column("build_id", Id, ForeignKey("jobs.id"), nullable=False, unique=True),
+    Column("attempt", Integer, nullable=False),
+    # The branch the commit was seen to be on; empty: nobody looked.
+    Column("trunk", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("root", String(64), nullable=False, unique=True),
+    Column("envelope", Text, nullable=False),
+    Column("manifest_size", BigInteger, nullable=False),
+    Column("content_size", BigInteger, nullable=False),
+    Column("manifest_blob", Text, nullable=False),
+    Column("content_blob", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # When its record was first written to the global KV: from then on regions copy it.
+    Column("published_at", BigInteger),
+    Index("ix_artifacts_service_commit_sha", "service", "commit_sha"),
+    Index("ix_artifacts_digest", "digest"),
+)
+
+releases: Final = Table(
+    "releases",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("deployable", Boolean, nullable=False),
+    # When it last became complete in every bucket that counts; NULL: it never was.
+    Column("completed_at", BigInteger),
+    Column("waiting_for", Text, nullable=False, server_default=""),
+)
+
+replicas: Final = Table(
+    "replicas",
+    metadata,
+    Column("bucket", String(63), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("checked_at", BigInteger, nullable=False),
+    _one_of("status", ReplicaStatus),
+    Index("ix_replicas_digest", "digest"),
+)
+
+copies: Final = Table(
+    "copies",
+    metadata,
+    # A region's own account of its copies. Control believes the bucket; this only says how far and why not.
+    Column("region", String(63), ForeignKey("regions.name"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("bytes_copied", BigInteger, nullable=False),
+    Column("bytes_total", BigInteger, nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+regions: Final = Table(
+    "regions",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("data_url", Text, nullable=False),
+    # A secret: signs grants on the region's data port.
+    Column("data_key", Text, nullable=False),
+    Column("drained", Boolean, nullable=False, server_default=false()),
+    Column("hello_at", BigInteger, nullable=False),
+    Column("last_report_at", BigInteger),
+)
+
+machines: Final = Table(
+    "machines",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("region", String(63), ForeignKey("regions.name"), nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("rack", Text, nullable=False),
+    Column("labels", AsJson(Mapping[str, str]), nullable=False),
+    Column("joined_at", BigInteger, nullable=False),
+    # Written at most once in half of MACHINE_SILENCE_S_MAX: good for naming who is silent, not for more.
+    Column("last_seen_at", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+    Index("ix_machines_region", "region"),
+)
+
+goals: Final = Table(
+    "goals",
+    metadata,
+    Column("service", String(63), primary_key=True),
+    Column("environment", String(63), primary_key=True),
+    # The newest trigger's number, whether or not it has got anywhere.
+    Column("sequence", BigInteger, nullable=False),
+    # Of the deployment that the goal names; 0 and NULL until one was written.
+    Column("goal_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("deployment", String(32)),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("counter", BigInteger, nullable=False, server_default=text("0")),
+    # The goal as JSON, byte for byte as it goes into the KV.
+    Column("value", Text),
+    Column("expires_at", BigInteger),
+    Column("published", Boolean, nullable=False),
+    Index("ix_goals_published", "published"),
+)
+
+deployments: Final = Table(
+    "deployments",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("service", String(63), nullable=False),
+    Column("environment", String(63), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("commit_sha", String(64), nullable=False),
+    Column("selector", AsJson(Selector), nullable=False),
+    Column("max_unavailable", Integer),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("build_id", Id, ForeignKey("jobs.id")),
+    Column("artifact_id", Id, ForeignKey("artifacts.id")),
+    # Only of a rollback: the sequence of the deployment whose release it goes back to.
+    Column("back_to_sequence", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("built_at", BigInteger),
+    Column("replicated_at", BigInteger),
+    Column("goal_at", BigInteger),
+    Column("distributed_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("epoch", BigInteger),
+    Column("counter", BigInteger),
+    Column("rolled_back_by", String(32), ForeignKey("deployments.id")),
+    # Law 1: who advances it, until when. Void (NULL) once it has ended.
+    Column("token", String(128)),
+    Column("claim_expires_at", BigInteger),
+    # Frozen when it ends; until then the roll-ups are asked.
+    Column("machines_total", Integer),
+    Column("machines_reporting", Integer),
+    Column("machines_fetched", Integer),
+    Column("machines_active", Integer),
+    Column("machines_failed", Integer),
+    Column("origin_bytes", BigInteger),
+    Column("peer_bytes", BigInteger),
+    Column("local_bytes", BigInteger),
+    _one_of("kind", DeploymentKind),
+    _one_of("state", DeploymentState),
+    UniqueConstraint("service", "environment", "sequence"),
+    Index("ix_deployments_state", "state"),
+)
+
+rollups: Final = Table(
+    "rollups",
+    metadata,
+    Column("deployment", String(32), ForeignKey("deployments.id"), primary_key=True),
+    Column("region", String(63), ForeignKey("regions.name"), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("selected", Integer, nullable=False),
+    Column("reporting", Integer, nullable=False),
+    Column("fetched", Integer, nullable=False),
+    Column("active", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("origin_bytes", BigInteger, nullable=False),
+    Column("peer_bytes", BigInteger, nullable=False),
+    Column("local_bytes", BigInteger, nullable=False),
+    # When the last of the active machines became so, by this database's clock; NULL: none is.
+    Column("last_active_at", BigInteger),
+    Column("failures", AsJson(tuple[NamedFailure, ...]), nullable=False),
+    Column("waiting", AsJson(tuple[NamedFailure, ...]), nullable=False),
+    Column("reported_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,199 @@
+"""Controllers that overlap, are slow, stop or die: nothing happens twice and nothing stops for good."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from sqlalchemy import select, update
+
+from fleetcast.model.deployment import DeploymentState as State
+from fleetcast.model.errors import Conflict, Stale, Unavailable
+from fleetcast.model.generation import Generation
+from fleetcast.model.ids import ServiceName
+from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.deployments import deployment_rows, end, list_deployments, move, newest_of_each
+from fleetcast.rollouts.goals import read_standing, write_goal
+from fleetcast.rollouts.planner import renewed
+from fleetcast.schema.tables import deployments
+from fleetcast.stores.database import Database
+from fleetcast.stores.kv import KeyValueStore
+
+if TYPE_CHECKING:
+    from conftest import Company
+
+WEB = ServiceName("web")
+
+
+async def _until(true: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + 10
+    while not await true():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+class Flaky:
+    """A KV that cannot be reached for its first few writes."""
+
+    def __init__(self, kv: KeyValueStore, failures: int) -> None:
+        self._kv = kv
+        self.failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kv, name)
+
+    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("kv_away", "the KV cannot be reached: try again")
+        return await self._kv.put(key, value, expected=expected)
+
+
+async def test_two_controllers_at_once_write_each_goal_once(company: Company) -> None:
+    other = RolloutController(company.database, company.kv)
+    a = await company.deploy("a")
+    await company.make("a")
+    for _ in range(5):
+        await asyncio.gather(company.controller.step(), other.step())
+    goal = await company.goal()
+    assert goal is not None
+    assert goal.generation == Generation(0, 1)
+    await company.everywhere(a)
+    for _ in range(3):
+        await asyncio.gather(company.controller.step(), other.step())
+    goal = await company.goal()
+    assert goal is not None
+    assert goal.generation == Generation(0, 2)
+    assert await company.state(a) is State.SUCCEEDED
+
+
+async def test_a_claimed_deployment_is_left_to_its_controller_until_the_claim_expires(company: Company) -> None:
+    a = await company.deploy("a")
+    await company.step()
+    await company.make("a")
+    other = RolloutController(company.database, company.kv)
+    await other.step()
+    assert await company.state(a) is State.BUILDING
+    await company.passed(a, 60)
+    await other.step()
+    assert await company.state(a) is State.DISTRIBUTING
+    await company.everywhere(a)
+    await company.step()  # its claim is gone
+    assert await company.state(a) is State.DISTRIBUTING
+    await other.step()
+    assert await company.state(a) is State.SUCCEEDED
+
+
+async def test_a_controller_that_lost_its_claim_changes_nothing(company: Company) -> None:
+    a = await company.deploy("a")
+    await company.step()
+    async with company.database.reading() as reading:
+        read = (await reading.execute(deployment_rows().where(deployments.c.id == a))).one()
+    async with company.database.transaction() as tx:
+        await tx.execute(update(deployments).where(deployments.c.id == a).values(token="another"))
+    before = await company.show(a)
+    with pytest.raises(Stale):
+        async with company.database.transaction() as tx:
+            await move(tx, read, State.REPLICATING, reason="too late")
+    with pytest.raises(Stale):
+        async with company.database.transaction() as tx:
+            await end(tx, read, State.FAILED, "too late")
+    assert await company.show(a) == before
+
+
+async def test_a_deployment_that_ended_never_changes_again(company: Company) -> None:
+    a = await company.succeed("a")
+    before = await company.show(a)
+    async with company.database.reading() as reading:
+        ended = (await reading.execute(select(deployments).where(deployments.c.id == a))).one()
+    assert (ended.token, ended.claim_expires_at) == (None, None)
+    await company.succeed("b")
+    await company.active(a, {}, failed={"eu": 2, "us": 1})
+    await company.passed(a, 0)
+    await company.step()
+    assert await company.show(a) == before
+
+
+async def test_a_goal_is_written_over_the_one_that_was_read_or_not_at_all(company: Company) -> None:
+    await company.succeed("a")
+    async with company.database.reading() as reading:
+        standing = await read_standing(reading, WEB, "production")
+    assert standing is not None
+    assert standing.goal is not None
+    now = standing.generation
+    for generation, over in [
+        (now, now),
+        (Generation(now.epoch, now.counter - 1), now),
+        (now.next().next(), now.next()),
+        (now.next(), Generation(now.epoch, now.counter - 1)),
+    ]:
+        with pytest.raises(Conflict):
+            async with company.database.transaction() as tx:
+                await write_goal(tx, renewed(standing.goal, generation, 1), standing.goal_sequence, over=over)
+    async with company.database.reading() as reading:
+        assert await read_standing(reading, standing.service, "production") == standing
+
+
+async def test_the_loop_goes_all_the_way_and_lets_go_when_it_stops(company: Company) -> None:
+    stop = asyncio.Event()
+    controller = RolloutController(company.database, company.kv, interval_s=60)
+    loop = asyncio.create_task(controller.run(stop))
+    a = await company.deploy("a")
+    await company.make("a")
+    controller.wake()
+
+    async def distributing() -> bool:
+        return await company.state(a) is State.DISTRIBUTING and await company.goal() is not None
+
+    await _until(distributing)
+    stop.set()
+    await asyncio.wait_for(loop, 10)
+    await company.everywhere(a)
+    await company.step()  # another controller, at once
+    assert await company.state(a) is State.SUCCEEDED
+
+
+async def test_the_loop_survives_a_store_that_is_away(company: Company) -> None:
+    a = await company.deploy("a")
+    await company.make("a")
+    kv = Flaky(company.kv, failures=3)
+    stop = asyncio.Event()
+    loop = asyncio.create_task(RolloutController(company.database, cast(KeyValueStore, kv), interval_s=0.01).run(stop))
+
+    async def written() -> bool:
+        return await company.goal() is not None
+
+    await _until(written)
+    stop.set()
+    await asyncio.wait_for(loop, 10)
+    assert kv.failures == 0
+    assert await company.state(a) is State.DISTRIBUTING
+
+
+async def test_a_restarted_control_goes_on_from_the_files(company: Company, tmp_path: Path) -> None:
+    a = await company.deploy("a")
+    await company.make("a")
+    await company.step()
+    await company.everywhere(a)
+    await company.passed(a, 60)  # the claim of the one that died has expired
+    again = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
+    await RolloutController(again, company.kv).step()
+    await again.close()
+    assert await company.state(a) is State.SUCCEEDED
+
+
+async def test_lists_are_newest_first_and_one_for_each_service(company: Company) -> None:
+    made = [await company.deploy(letter) for letter in "abc"]
+    async with company.database.reading() as reading:
+        assert [one.id for one in await list_deployments(reading, at_most=2)] == [made[2], made[1]]
+        assert [one.id for one in await newest_of_each(reading)] == [made[2]]
+
+
+async def test_there_is_one_key_for_service_and_environment(company: Company) -> None:
+    await company.succeed("a")
+    await company.succeed("b")
+    assert [entry.key for entry in (await company.kv.range("goals/")).entries] == ["goals/production/web"]

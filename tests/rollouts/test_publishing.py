@@ -1,0 +1,185 @@
+"""From SQL into the global KV, whatever the KV held before."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from sqlalchemy import update
+
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import Goal
+from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.publishing import Publisher
+from fleetcast.schema.tables import goals
+from fleetcast.stores.database import Database
+from fleetcast.stores.sqlite_kv import SqliteKv
+
+if TYPE_CHECKING:
+    from conftest import Company
+
+KEY = "goals/production/web"
+
+
+async def test_a_region_never_sees_a_goal_before_the_artifact_it_names(company: Company) -> None:
+    await company.deploy("a")
+    await company.make("a")
+    await company.step()
+    changes = (await company.kv.changes("", 0)).changes
+    assert [change.key.split("/")[0] for change in changes] == ["artifacts", "goals"]
+    goal = await company.goal()
+    assert goal is not None
+    entry = await company.kv.get(artifact_record_key(goal.target.root))
+    assert entry is not None
+    record = msgspec.json.decode(entry.value, type=ArtifactRecord)
+    assert (record.release, record.content_size, record.manifest_size) == (goal.target, 1000, 10)
+
+
+async def test_an_artifact_is_published_as_soon_as_it_exists_and_only_when_wanted(company: Company) -> None:
+    a = await company.deploy("a")
+    await company.triggers.abort(a)
+    await company.claim()
+    await company.finish("a")
+    await company.step()
+    assert (await company.kv.range("")).entries == ()
+    await company.deploy("a")
+    await company.step()
+    assert [entry.key[:10] for entry in (await company.kv.range("")).entries] == ["artifacts/"]
+
+
+async def test_nothing_is_written_while_nothing_changes(company: Company) -> None:
+    await company.succeed("a")
+    before = (await company.kv.range("")).revision
+    for _ in range(3):
+        await company.step()
+    assert (await company.kv.range("")).revision == before
+
+
+async def test_a_lost_kv_is_written_again_as_it_was(company: Company, tmp_path: Path) -> None:
+    await company.succeed("a")
+    await company.succeed("b")
+    before = {entry.key: entry.value for entry in (await company.kv.range("")).entries}
+    empty = await SqliteKv.open(tmp_path / "new.db")
+    await Publisher(company.database, empty).restore()
+    after = {entry.key: entry.value for entry in (await empty.range("")).entries}
+    await empty.close()
+    assert len(before) == 3
+    assert after == before
+
+
+async def test_a_goal_that_was_decided_and_not_published_is_published_unchanged(company: Company, tmp_path: Path) -> None:
+    """The process died between its transaction and the write to the KV."""
+    await company.deploy("a")
+    await company.make("a")
+    other = await SqliteKv.open(tmp_path / "elsewhere.db")
+    dying = RolloutController(company.database, other)
+    await dying.step()
+    decided = await other.get(KEY)
+    await other.close()
+    assert decided is not None
+    async with company.database.transaction() as tx:
+        await tx.execute(update(goals).values(published=False))
+    await company.step()
+    written = await company.kv.get(KEY)
+    assert written is not None
+    assert written.value == decided.value
+
+
+async def test_after_a_restored_backup_the_goal_is_written_in_a_new_epoch(company: Company, tmp_path: Path) -> None:
+    await company.succeed("a")
+    async with company.database.transaction():  # nobody writes while the files are copied
+        for name in ("control.db", "control.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / f"backup-{name.removeprefix('control.db')}")
+    (tmp_path / "backup-").rename(tmp_path / "backup.db")
+    (tmp_path / "backup--wal").rename(tmp_path / "backup.db-wal")
+    before = await company.goal()
+    await company.succeed("b")
+    lost = await company.goal()
+    assert before is not None
+    assert lost is not None
+
+    restored = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'backup.db'}")
+    start_ms = int(time.time() * 1000)
+    await Publisher(restored, company.kv).restore()
+    now = await company.goal()
+    assert now is not None
+    assert now.generation > lost.generation
+    assert now.generation.epoch >= start_ms - 1000
+    assert (now.target, now.deployment) == (before.target, before.deployment)
+    revision = (await company.kv.range("")).revision
+    await Publisher(restored, company.kv).restore()
+    assert (await company.kv.range("")).revision == revision
+    await restored.close()
+
+
+async def test_the_same_generation_with_other_content_is_overtaken(company: Company) -> None:
+    await company.succeed("a")
+    goal = await company.goal()
+    assert goal is not None
+    await company.kv.put(KEY, msgspec.json.encode(dataclasses.replace(goal, rollback=True)))
+    await Publisher(company.database, company.kv).restore()
+    now = await company.goal()
+    assert now is not None
+    assert now.generation > goal.generation
+    assert (now.rollback, now.target) == (False, goal.target)
+
+
+async def test_goals_are_renewed_at_half_of_their_life(company: Company) -> None:
+    await company.succeed("a")
+    before = await company.goal()
+    publisher = Publisher(company.database, company.kv)
+    await publisher.renew(3600)  # much shorter than what it was given
+    assert before is not None
+    assert await company.goal() == before
+    async with company.database.transaction() as tx:
+        await tx.execute(update(goals).values(expires_at=goals.c.expires_at - 13 * 3600 * 1000))
+    await company.step()
+    after = await company.goal()
+    assert after is not None
+    assert after.generation == before.generation.next()
+    assert (after.target, after.baseline, after.cohorts) == (before.target, before.baseline, before.cohorts)
+    assert after.expires_at_ms >= before.expires_at_ms
+    await company.succeed("b")
+
+
+async def test_publishers_at_once_agree(company: Company) -> None:
+    await company.succeed("a")
+    async with company.database.transaction() as tx:
+        await tx.execute(update(goals).values(expires_at=0, published=False))
+    publishers = [Publisher(company.database, company.kv) for _ in range(4)]
+
+    async def all_of_it(publisher: Publisher) -> None:
+        await publisher.renew(3600)
+        await publisher.publish()
+
+    await asyncio.gather(*(all_of_it(one) for one in publishers))
+    goal = await company.goal()
+    assert goal is not None
+    assert goal.generation == Generation(0, 3)
+    async with company.database.reading() as reading:
+        row = (await reading.execute(goals.select())).one()
+    assert row.published
+    assert msgspec.json.decode(row.value, type=Goal) == goal
+
+
+@pytest.mark.parametrize("letters", ["ab", "abc"])
+async def test_generations_in_the_kv_only_grow(company: Company, letters: str) -> None:
+    seen = []
+    for letter in letters:
+        await company.succeed(letter)
+    back = await company.rollback()
+    await company.step()
+    await company.everywhere(back)
+    await company.step()
+    revision = 0
+    while changes := (await company.kv.changes("goals/", revision)).changes:
+        seen += [msgspec.json.decode(change.value, type=Goal).generation for change in changes if change.value is not None]
+        revision = changes[-1].mod_revision
+    assert seen == sorted(set(seen))

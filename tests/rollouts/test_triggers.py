@@ -1,0 +1,124 @@
+"""What a trigger refuses, and that triggers of one service are in one order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from fleetcast.model.deployment import DeploymentState as State
+from fleetcast.model.errors import Invalid, NotFound, Refused
+from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
+from fleetcast.model.machine import Machine, Selector
+from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.rollouts.intake import record_hello, record_report
+from fleetcast.rollouts.services import get_service, list_services, put_service
+from fleetcast.schema.tables import machines, regions
+
+if TYPE_CHECKING:
+    from conftest import Company
+
+API = ServiceName("api")
+
+
+async def _put(company: Company, spec: ServiceSpec) -> None:
+    async with company.database.transaction() as tx:
+        await put_service(tx, spec)
+
+
+async def test_unknown_and_illegal_things_are_refused(company: Company) -> None:
+    with pytest.raises(NotFound, match="no service 'api'"):
+        await company.triggers.deploy(DeployRequest(API, CommitSha("a" * 40)))
+    with pytest.raises(NotFound, match="no service 'api'"):
+        await company.triggers.rollback(RollbackRequest(API))
+    with pytest.raises(Invalid, match="full commit SHA"):
+        await company.triggers.deploy(DeployRequest(ServiceName("web"), CommitSha("main")))
+    with pytest.raises(NotFound, match="no deployment d1"):
+        await company.triggers.abort(DeploymentId("d1"))
+    with pytest.raises(Refused, match="never deployed") as refused:
+        await company.rollback()
+    assert refused.value.code == "nothing_deployed"
+
+
+async def test_a_service_that_selects_no_machine_is_refused_and_nothing_is_queued(company: Company) -> None:
+    await _put(company, ServiceSpec(API, "/repo", selector=Selector(labels={"gpu": "yes"})))
+    with pytest.raises(Refused, match="selects no machine") as refused:
+        await company.triggers.deploy(DeployRequest(API, CommitSha("a" * 40)))
+    assert refused.value.code == "no_machines"
+    assert await company.queue.claim("w1") is None
+
+    await record_hello(company.database, RegionHello(RegionName("ap"), "http://ap", "00"))
+    labelled = Machine(MachineId("ap-1"), RegionName("ap"), labels={"gpu": "yes", "disk": "ssd"})
+    await record_report(company.database, RegionReport(RegionName("ap"), (labelled,), (), ()))
+    shown = await company.triggers.deploy(DeployRequest(API, CommitSha("a" * 40)))
+    assert shown.progress.total == 1
+
+
+async def test_drained_regions_and_retired_machines_are_not_meant(company: Company) -> None:
+    async with company.database.transaction() as tx:
+        await tx.execute(update(regions).where(regions.c.name == "us").values(drained=True))
+        await tx.execute(update(machines).where(machines.c.id == "eu-2").values(retired_at=1))
+    a = await company.deploy("a")
+    assert (await company.show(a)).progress.total == 1
+
+
+async def test_sequences_count_up_without_a_gap_however_many_trigger_at_once(company: Company) -> None:
+    deployments = await asyncio.gather(*(company.deploy(letter) for letter in "abcdefab"))
+    shown = [await company.show(one) for one in deployments]
+    assert sorted(one.sequence for one in shown) == list(range(1, 9))
+    assert len({one.id for one in shown}) == 8
+    assert len({one.build for one in shown}) == 6  # triggers of one commit share its build
+
+
+async def test_other_services_have_their_own_order_and_goal(company: Company) -> None:
+    await _put(company, ServiceSpec(API, "/repo"))
+    web = await company.deploy("a")
+    api = await company.triggers.deploy(DeployRequest(API, CommitSha("a" * 40)))
+    assert ((await company.show(web)).sequence, api.sequence) == (1, 1)
+    assert api.build != (await company.show(web)).build
+
+
+async def test_an_unmerged_artifact_is_no_way_around_the_trunk(company: Company) -> None:
+    unmerged = await company.deploy("a", allow_unmerged=True)
+    with pytest.raises(Refused, match="another repository, trunk or recipe"):
+        await company.deploy("a")
+    claim = await company.claim()
+    assert claim.trunk == ""
+    await company.finish("a")
+    with pytest.raises(Refused, match="--allow-unmerged") as refused:
+        await company.deploy("a")
+    assert refused.value.code == "unmerged_artifact"
+    await company.deploy("a", allow_unmerged=True)
+    await company.deploy("a", rebuild=True)
+    assert (await company.claim()).trunk == "main"
+    assert await company.state(unmerged) is State.BUILDING
+
+
+async def test_a_deployment_keeps_the_terms_it_was_triggered_with(company: Company) -> None:
+    a = await company.deploy("a")
+    await _put(company, ServiceSpec(ServiceName("web"), "/other", selector=Selector(regions=(RegionName("us"),))))
+    await company.make("a")
+    await company.step()
+    goal = await company.goal()
+    assert goal is not None
+    assert goal.selector == Selector()
+    assert (await company.show(a)).progress.total == 3
+
+
+async def test_a_waiting_worker_is_told_after_the_job_is_there(company: Company) -> None:
+    told: list[str] = []
+    company.queue.on_queued = lambda: told.append("queued")
+    await company.deploy("a")
+    assert told == ["queued"]
+
+
+async def test_services_are_kept_as_they_were_put(company: Company) -> None:
+    spec = ServiceSpec(API, "/repo", trunk="release", selector=Selector(zones=("a",), labels={"x": "y"}), max_unavailable=3)
+    await _put(company, ServiceSpec(API, "/before"))
+    await _put(company, spec)
+    async with company.database.reading() as reading:
+        assert await get_service(reading, API) == spec
+        assert [one.name for one in await list_services(reading)] == ["api", "web"]

@@ -1,0 +1,80 @@
+"""What a database looks like after ``migrate``, however often and by however many it was run."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from fleetcast.schema import migrate
+from fleetcast.schema.tables import metadata
+
+
+def _definitions(path: Path) -> dict[str, list[str]]:
+    """Every table's and index's definition, as sets of its parts: order of columns is not part of it."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {
+        name: sorted(line.strip().rstrip(",") for line in sql.splitlines())
+        for name, sql in rows
+        if not name.startswith(("sqlite_", "alembic_"))
+    }
+
+
+def _url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def test_the_migrations_lead_to_the_tables_the_code_uses(tmp_path: Path) -> None:
+    migrate(_url(tmp_path / "migrated.db"))
+    engine = create_engine(f"sqlite:///{tmp_path / 'created.db'}")
+    metadata.create_all(engine)
+    engine.dispose()
+
+    assert _definitions(tmp_path / "migrated.db") == _definitions(tmp_path / "created.db")
+
+
+def test_jobs_has_what_the_queue_promises_to_its_readers(tmp_path: Path) -> None:
+    migrate(_url(tmp_path / "x.db"))
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
+        indexed = [row[2] for row in connection.execute("PRAGMA index_info(ix_jobs_status_created_at)")]
+    connection.close()
+
+    assert {"id", "created_at", "last_heartbeat", "commit_sha", "name", "status", "blob"} <= columns
+    assert indexed == ["status", "created_at"]
+
+
+def test_migrating_again_changes_nothing_and_keeps_rows(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    migrate(_url(path))
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO regions (name, data_url, data_key, hello_at) VALUES ('eu', 'u', 'k', 1)")
+    connection.close()
+    migrate(_url(path))
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name, drained FROM regions").fetchall() == [("eu", 0)]
+    connection.close()
+
+
+@pytest.mark.timeout(60)
+def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    program = f"from fleetcast.schema import migrate; migrate({_url(path)!r})"
+    processes = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [process.communicate()[1].decode() for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert "jobs" in _definitions(path)
+
+
+def test_a_path_with_a_percent_sign_is_no_template(tmp_path: Path) -> None:
+    path = tmp_path / "100%(here)s.db"
+    migrate(_url(path))
+
+    assert "jobs" in _definitions(path)
