@@ -1,0 +1,172 @@
+"""The origin's lease book of one artifact: who may read which piece from the region's bucket, so that together a region's
+machines read each piece about once.
+
+A piece is *leased* to one machine at a time. It is *held* once a machine says that it has what it was leased, and as long as
+some such holder is alive. While held, a piece travels between peers: a second grant is given only after
+``ORIGIN_REGRANT_S_MIN``, and further ones at a bounded rate, counted apart. A lease that runs out, is given back, or whose
+piece has lost all its holders, frees the piece at once.
+
+Pure. The price of a request does not grow with the swarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from fleetcast.model.ids import MachineId
+from fleetcast.model.limits import (
+    ORIGIN_EXTRA_PIECES_PER_S,
+    ORIGIN_GRANTS_PER_CHUNK,
+    ORIGIN_LEASE_CHUNKS_MAX,
+    ORIGIN_LEASE_S,
+    ORIGIN_REGRANT_S_MIN,
+    ORIGIN_RETRY_S,
+    ORIGIN_SCAN_PIECES_MAX,
+)
+from fleetcast.model.messages.agents import LeaseRequest
+from fleetcast.swarm.bitmap import Ranges
+
+Alive = Callable[[MachineId], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDecision:
+    pieces: tuple[int, ...]
+    """Leased to the asker from now on, ascending."""
+    expires_in_s: float
+    retry_after_s: float
+    """When to ask again, if nothing was leased."""
+    extra: int
+    """How many of ``pieces`` went beyond ``ORIGIN_GRANTS_PER_CHUNK``."""
+
+
+@dataclass(slots=True)
+class _Piece:
+    holders: dict[MachineId, float] = field(default_factory=dict)
+    """Who was granted it and has it, since when."""
+    lessee: MachineId | None = None
+    lease_ends: float = 0.0
+    grants: int = 0
+    """Since it last had no holder alive."""
+
+
+class LeaseBook:
+    """All times are seconds of one monotonic clock."""
+
+    def __init__(self, count: int, grants_from: float) -> None:
+        """``count``: the artifact has no more pieces than that (its root's manifest pieces and chunks).
+
+        ``grants_from``: nothing is granted before. A process that just started knows no leases and no holders of the one
+        before it, so it waits one announce interval after its start.
+        """
+        self._count = count
+        self._grants_from = grants_from
+        self._pieces: dict[int, _Piece] = {}
+        self._extra_allowance = float(ORIGIN_EXTRA_PIECES_PER_S)
+        self._extra_at = grants_from
+        self.granted = 0
+        """Grants in all, extra ones included."""
+        self.extra = 0
+
+    def lease(self, request: LeaseRequest, now: float, alive: Alive, rng: Random) -> LeaseDecision:
+        """Note what the asker has got or gives up, then lease it up to ``want`` of the pieces it misses.
+
+        ``alive`` says of a machine whether it announced itself lately.
+        """
+        self._note(request, now)
+        if now < self._grants_from:
+            return LeaseDecision((), 0.0, self._grants_from - now, 0)
+        want = min(request.want, ORIGIN_LEASE_CHUNKS_MAX)
+        first, again, extra = self._sort(request, want, now, alive, rng)
+        pieces = (first + again)[:want]
+        spare = self._spend_extra(min(len(extra), want - len(pieces)), now)
+        pieces += extra[:spare]
+        for piece in pieces:
+            self._grant(piece, request.machine, now)
+        self.granted += len(pieces)
+        self.extra += spare
+        retry_after_s = ORIGIN_RETRY_S * (0.5 + rng.random())
+        return LeaseDecision(tuple(sorted(pieces)), float(ORIGIN_LEASE_S), retry_after_s, spare)
+
+    def _note(self, request: LeaseRequest, now: float) -> None:
+        for number in request.returned:
+            piece = self._pieces.get(number)
+            if piece is not None and piece.lessee == request.machine:
+                piece.lessee = None
+                # Nothing came of that grant.
+                piece.grants = max(0, piece.grants - 1)
+        for number in request.held:
+            if not 0 <= number < self._count:
+                continue
+            piece = self._pieces.setdefault(number, _Piece())
+            if piece.lessee == request.machine:
+                piece.lessee = None
+            piece.holders[request.machine] = now
+            piece.grants = max(piece.grants, 1)
+
+    def _sort(
+        self, request: LeaseRequest, want: int, now: float, alive: Alive, rng: Random
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Pieces to grant for the first time, for another time, and beyond the limit; at most ``want`` of the first sort."""
+        first: list[int] = []
+        again: list[int] = []
+        extra: list[int] = []
+        for number in _from_anywhere(request.missing, self._count, rng):
+            if len(first) >= want:
+                break
+            piece = self._pieces.get(number)
+            if piece is None:
+                first.append(number)
+                continue
+            if piece.lessee is not None and now < piece.lease_ends:
+                continue
+            held_since = _held_since(piece, alive)
+            if held_since is None:
+                first.append(number)
+            elif now - held_since >= ORIGIN_REGRANT_S_MIN:
+                (again if piece.grants < ORIGIN_GRANTS_PER_CHUNK else extra).append(number)
+        return first, again, extra
+
+    def _grant(self, number: int, machine: MachineId, now: float) -> None:
+        piece = self._pieces.setdefault(number, _Piece())
+        piece.lessee = machine
+        piece.lease_ends = now + ORIGIN_LEASE_S
+        piece.grants += 1
+
+    def _spend_extra(self, wanted: int, now: float) -> int:
+        """How many extra grants the rate allows now, at most ``wanted``; they are spent."""
+        earned = (now - self._extra_at) * ORIGIN_EXTRA_PIECES_PER_S
+        self._extra_allowance = min(float(ORIGIN_EXTRA_PIECES_PER_S), self._extra_allowance + earned)
+        self._extra_at = now
+        spent = min(wanted, int(self._extra_allowance))
+        self._extra_allowance -= spent
+        return spent
+
+
+def _held_since(piece: _Piece, alive: Alive) -> float | None:
+    """Since when the piece's newest living holder has it; ``None``, with grants counted anew: no holder lives."""
+    for machine in [machine for machine in piece.holders if not alive(machine)]:
+        del piece.holders[machine]
+    if piece.holders:
+        return max(piece.holders.values())
+    piece.grants = 0
+    return None
+
+
+def _from_anywhere(ranges: Ranges, count: int, rng: Random) -> list[int]:
+    """At most ``ORIGIN_SCAN_PIECES_MAX`` pieces of ``ranges``, one after another from a random place on, around the end."""
+    ranges = tuple((first, min(last, count)) for first, last in ranges if 0 <= first < min(last, count))
+    skip = rng.randrange(sum(last - first for first, last in ranges)) if ranges else 0
+    pieces: list[int] = []
+    before: list[int] = []
+    for first, last in ranges:
+        length = last - first
+        if skip >= length:
+            before.extend(range(first, last)[: ORIGIN_SCAN_PIECES_MAX - len(before)])
+        else:
+            before.extend(range(first, first + skip)[: ORIGIN_SCAN_PIECES_MAX - len(before)])
+            pieces.extend(range(first + skip, last)[: ORIGIN_SCAN_PIECES_MAX - len(pieces)])
+        skip = max(0, skip - length)
+    return (pieces + before)[:ORIGIN_SCAN_PIECES_MAX]

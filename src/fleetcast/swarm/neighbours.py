@@ -1,0 +1,132 @@
+"""Whom a machine fetches from: addresses it has heard of, whom to dial, whom to leave for another.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from fleetcast.model.ids import MachineId
+from fleetcast.model.limits import (
+    SWARM_DIALS_IN_VAIN_MAX,
+    SWARM_INTRODUCED_MAX,
+    SWARM_KNOWN_PEERS_MAX,
+    SWARM_NEIGHBOURS,
+    SWARM_REDIAL_S_MAX,
+    SWARM_USELESS_S_MAX,
+)
+from fleetcast.model.messages.agents import PeerAddress
+
+REDIAL_S_MIN: Final = 0.25
+
+
+@dataclass(slots=True)
+class _Contact:
+    address: PeerAddress
+    connected: bool = False
+    greeted: bool = False
+    """It has told us what it has."""
+    failures: int = 0
+    """In a row."""
+    not_before: float = 0.0
+    useful_at: float = 0.0
+    """When it last gave us something, or was dialled."""
+
+
+class Neighbourhood:
+    """All times are seconds of one monotonic clock."""
+
+    def __init__(self, me: MachineId) -> None:
+        self._me = me
+        self._contacts: dict[MachineId, _Contact] = {}
+        self._banned: dict[MachineId, str] = {}
+        self._introduced = False
+
+    def meet(self, addresses: Iterable[PeerAddress]) -> bool:
+        """Remember peers, up to ``SWARM_KNOWN_PEERS_MAX``; a new address replaces an old one. True: that is news."""
+        news = not self._introduced
+        self._introduced = True
+        for address in addresses:
+            if address.machine == self._me or address.machine in self._banned:
+                continue
+            contact = self._contacts.get(address.machine)
+            if contact is not None:
+                if (contact.address.host, contact.address.port) != (address.host, address.port):
+                    contact.address, contact.failures, contact.not_before = address, 0, 0.0
+                    news = True
+            elif len(self._contacts) < SWARM_KNOWN_PEERS_MAX:
+                self._contacts[address.machine] = _Contact(address)
+                news = True
+        return news
+
+    def dial(self, now: float, rng: Random) -> tuple[PeerAddress, ...]:
+        """Peers to connect to now; they count as connected until :meth:`ended`."""
+        connected = sum(contact.connected for contact in self._contacts.values())
+        ready = self._ready(now)
+        chosen = rng.sample(ready, max(0, min(len(ready), SWARM_NEIGHBOURS - connected)))
+        for contact in chosen:
+            contact.connected = True
+            contact.useful_at = now
+        return tuple(contact.address for contact in chosen)
+
+    def _ready(self, now: float) -> list[_Contact]:
+        return [contact for contact in self._contacts.values() if not contact.connected and contact.not_before <= now]
+
+    def greeted(self, machine: MachineId) -> None:
+        """A dialled peer told us what it has."""
+        contact = self._contacts[machine]
+        contact.greeted, contact.failures = True, 0
+
+    def useful(self, machine: MachineId, now: float) -> None:
+        """A connected peer gave us a piece."""
+        self._contacts[machine].useful_at = now
+
+    def ended(self, machine: MachineId, now: float, rng: Random, *, failed: bool) -> None:
+        """A connection, or the attempt at one, is over."""
+        contact = self._contacts.get(machine)
+        if contact is None:
+            return
+        contact.connected = contact.greeted = False
+        contact.failures = contact.failures + 1 if failed else 0
+        if contact.failures >= SWARM_DIALS_IN_VAIN_MAX:
+            del self._contacts[machine]
+            return
+        pause = min(SWARM_REDIAL_S_MAX, REDIAL_S_MIN * 4**contact.failures)
+        contact.not_before = now + pause * (0.5 + rng.random() / 2)
+
+    def ban(self, machine: MachineId, reason: str) -> None:
+        """Never have to do with this peer again."""
+        self._contacts.pop(machine, None)
+        self._banned[machine] = reason
+
+    def replaceable(self, now: float, rng: Random) -> MachineId | None:
+        """A neighbour to leave, because it gave nothing for ``SWARM_USELESS_S_MAX`` and somebody else could be tried.
+
+        Without this, neighbours that all lack the same piece could keep each other for ever.
+        """
+        connected = [contact for contact in self._contacts.values() if contact.connected]
+        if len(connected) < SWARM_NEIGHBOURS or not self._ready(now):
+            return None
+        useless = [contact for contact in connected if now - contact.useful_at > SWARM_USELESS_S_MAX]
+        return rng.choice(useless).address.machine if useless else None
+
+    def settled(self) -> bool:
+        """It is not too early to ask the origin for what no neighbour has: the region has introduced us, and either some
+        neighbour has told what it has, or none of those known could be reached.
+        """
+        if any(contact.connected and contact.greeted for contact in self._contacts.values()):
+            return True
+        return self._introduced and all(contact.failures > 0 and not contact.connected for contact in self._contacts.values())
+
+    def want(self) -> int:
+        """How many introductions to ask for."""
+        return max(0, SWARM_INTRODUCED_MAX - len(self._contacts))
+
+    @property
+    def connected(self) -> int:
+        """Neighbours that have told what they have."""
+        return sum(contact.connected and contact.greeted for contact in self._contacts.values())

@@ -1,0 +1,145 @@
+"""Reading from the origin: pieces that no neighbour has, as many as the region leases to us, one range at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import structlog
+
+from fleetcast.model.errors import FleetcastError, Refused, Unavailable
+from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.limits import CHUNK_BYTES_MAX, ORIGIN_LEASE_CHUNKS_MAX, ORIGIN_RETRY_S, ORIGIN_STALL_S_MAX
+from fleetcast.model.messages.agents import LeaseReply, LeaseRequest
+from fleetcast.stores.transfer import GrantConnection
+from fleetcast.swarm.door import RegionDoor
+from fleetcast.swarm.download import ORIGIN
+from fleetcast.swarm.intake import Intake
+from fleetcast.swarm.journal import Source
+from fleetcast.swarm.neighbours import Neighbourhood
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_S_MAX: Final = 10.0
+
+
+class Origin:
+    """One thread's work."""
+
+    def __init__(
+        self,
+        door: RegionDoor,
+        me: MachineId,
+        root: Digest,
+        intake: Intake,
+        around: Neighbourhood,
+        rng: Random,
+        stopped: Callable[[], bool],
+    ) -> None:
+        """``around`` and ``rng`` are guarded by the holding's lock; ``stopped`` is asked under it."""
+        self._door = door
+        self._me = me
+        self._root = root
+        self._intake = intake
+        self._holding = intake.holding
+        self._around = around
+        self._rng = rng
+        self._stopped = stopped
+        self._held: list[int] = []
+        self._returned: list[int] = []
+        self._failures = 0
+        self.trouble = ""
+        """Why the origin is of no help just now; empty while it is."""
+
+    def run(self) -> None:
+        """Until the fetch stops. Then the region is told once more what came of its leases."""
+        with GrantConnection(timeout_s=ORIGIN_STALL_S_MAX) as connection:
+            buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
+            while not self._ended():
+                pause_s = self._step(connection, buffer)
+                if pause_s:
+                    with self._holding.turn:
+                        self._holding.turn.wait_for(self._stopped, timeout=pause_s)
+        if self._held or self._returned:
+            self._ask((), 0)
+
+    def _ended(self) -> bool:
+        with self._holding.lock:
+            return self._stopped()
+
+    def _step(self, connection: GrantConnection, buffer: memoryview) -> float:
+        """Ask, and read what was leased; returns how long to pause, in seconds."""
+        with self._holding.turn:
+            missing = self._holding.download.without_holder(self._rng) if self._around.settled() else ()
+            if not missing and not self._held and not self._returned:
+                if not self._stopped():
+                    # Until a neighbour comes or goes, the region introduces us, or a while is over.
+                    self._holding.turn.wait(ORIGIN_RETRY_S)
+                return 0.0
+        reply = self._ask(missing, ORIGIN_LEASE_CHUNKS_MAX if missing else 0)
+        if reply is None:
+            return self._back_off()
+        if not reply.pieces:
+            return max(reply.retry_after_s, 0.05)
+        with self._holding.lock:
+            taken = self._holding.download.take(reply.pieces, ORIGIN, time.monotonic())
+        self._returned += set(reply.pieces) - set(taken)
+        return 0.0 if self._read(connection, reply, taken, buffer) else self._back_off()
+
+    def _ask(self, missing: tuple[tuple[int, int], ...], want: int) -> LeaseReply | None:
+        held, returned = tuple(self._held), tuple(self._returned)
+        request = LeaseRequest(self._me, self._root, missing, held, returned, want)
+        try:
+            reply = self._door.lease(self._holding.digest, request)
+        except FleetcastError as error:
+            self._note("region", error.message)
+            return None
+        # Only what was told may be forgotten: the call may have failed.
+        del self._held[: len(held)], self._returned[: len(returned)]
+        return reply
+
+    def _read(self, connection: GrantConnection, reply: LeaseReply, pieces: tuple[int, ...], buffer: memoryview) -> bool:
+        """Read the leased pieces; False: the origin was of no help. What was not read is given back."""
+        deadline = time.monotonic() + reply.expires_in_s
+        good = True
+        for piece in pieces:
+            if good and time.monotonic() < deadline and not self._ended():
+                good = self._read_piece(connection, reply, piece, buffer)
+                if good:
+                    self._held.append(piece)
+                    continue
+            with self._holding.lock:
+                self._holding.download.give_up(piece, ORIGIN)
+            self._returned.append(piece)
+        return good
+
+    def _read_piece(self, connection: GrantConnection, reply: LeaseReply, piece: int, buffer: memoryview) -> bool:
+        pieces = self._holding.files.map
+        data = buffer[: pieces.length(piece)]
+        grant = reply.manifest if pieces.is_manifest(piece) else reply.content
+        try:
+            if grant is None:
+                raise Unavailable("no_grant", "the region leased a piece without a grant to read it")
+            connection.read_into(grant, pieces.offset_in_blob(piece), data)
+            if not self._intake.offer(piece, data, ORIGIN, Source.ORIGIN):
+                raise Unavailable("wrong_bytes", f"the origin's bytes for piece {piece} are wrong: check the region's bucket")
+        except Refused:
+            return False  # our disk, not the origin: the fetch ends with the intake's error
+        except FleetcastError as error:
+            self._note("origin", error.message)
+            return False
+        self._failures, self.trouble = 0, ""
+        return True
+
+    def _note(self, who: str, message: str) -> None:
+        if not self.trouble:
+            log.warning("origin_of_no_help", digest=self._holding.digest, who=who, error=message)
+        self.trouble = message
+
+    def _back_off(self) -> float:
+        self._failures += 1
+        with self._holding.lock:
+            jitter = 0.5 + self._rng.random() / 2
+        return min(BACKOFF_S_MAX, ORIGIN_RETRY_S * 2.0 ** min(self._failures, 10)) * jitter

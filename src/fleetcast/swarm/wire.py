@@ -1,0 +1,142 @@
+"""A connection between two peers: frames of ``codec`` over a blocking socket, bulk bytes past Python.
+
+One thread uses a wire; any thread may :meth:`Wire.abort` it, which makes the using thread's call fail at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+from fleetcast.model.errors import Unavailable
+from fleetcast.model.limits import SWARM_CONNECT_S_MAX, SWARM_PIECE_S_MAX, SWARM_STALL_S_MAX
+from fleetcast.swarm import codec
+from fleetcast.swarm.codec import Chunk, Frame
+
+_TIMEVAL: Final = struct.Struct("ll")
+_DRAIN_S_MAX: Final = 1.0
+
+
+class Wire:
+    """Takes over ``sock``. Timeouts are the kernel's (SO_RCVTIMEO, SO_SNDTIMEO), so that a wait costs no extra system call."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._ending = threading.Lock()
+        self._aborted = False
+        self._closed = False
+
+    def connect(self, host: str, port: int) -> None:
+        """For a wire on a fresh socket. Raises OSError; takes at most ``SWARM_CONNECT_S_MAX``."""
+        self._sock.settimeout(SWARM_CONNECT_S_MAX)
+        self._sock.connect((host, port))
+        self.patience(SWARM_CONNECT_S_MAX)
+
+    def patience(self, seconds: float) -> None:
+        """How long sending or receiving may go on without a byte of progress."""
+        value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
+        self._sock.setblocking(True)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def socket(self) -> socket.socket:
+        """For ``sendfile``."""
+        return self._sock
+
+    @property
+    def aborted(self) -> bool:
+        return self._aborted
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames in one go. A Chunk, which must be the last, is held back until its bytes follow.
+
+        Raises:
+            Unavailable: the other side is gone, or took nothing for too long.
+        """
+        more = socket.MSG_MORE if frames and isinstance(frames[-1], Chunk) else 0
+        data = memoryview(b"".join(codec.encode(frame) for frame in frames))
+        while data:
+            try:
+                data = data[self._sock.send(data, more) :]
+            except BlockingIOError as error:
+                raise _stalled() from error
+            except OSError as error:
+                raise _gone() from error
+
+    def receive(self) -> Frame:
+        """The next frame; after a Chunk its bytes must be taken with :meth:`receive_into`.
+
+        Raises:
+            Unavailable: the other side is gone, or sent nothing for too long.
+            Corrupt: it sent nonsense.
+        """
+        header = bytearray(codec.HEADER_BYTES)
+        self.receive_into(memoryview(header))
+        decoded = codec.decode_header(header)
+        body = bytearray(decoded.body_bytes)
+        self.receive_into(memoryview(body))
+        return codec.decode(decoded, bytes(body))
+
+    def receive_into(self, view: memoryview) -> None:
+        """Fill ``view`` straight from the socket. Raises :class:`Unavailable`."""
+        got = self._receive_some(view)
+        if got == len(view):
+            return
+        deadline = time.monotonic() + SWARM_PIECE_S_MAX
+        while got < len(view):
+            if time.monotonic() > deadline:
+                raise _stalled()
+            got += self._receive_some(view[got:])
+
+    def _receive_some(self, view: memoryview) -> int:
+        if not view:
+            return 0
+        try:
+            got = self._sock.recv_into(view, len(view), socket.MSG_WAITALL)
+        except BlockingIOError as error:
+            raise _stalled() from error
+        except OSError as error:
+            raise _gone() from error
+        if got == 0:
+            raise _gone()
+        return got
+
+    def drain(self, space: memoryview) -> None:
+        """Say that nothing more comes from here and throw away what was still on its way, within bounds; then the other side
+        gets to read the last frame sent. Without this the system may cut the connection before.
+        """
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            self.patience(_DRAIN_S_MAX)
+            deadline = time.monotonic() + _DRAIN_S_MAX
+            while time.monotonic() < deadline and self._sock.recv_into(space):
+                pass
+
+    def abort(self) -> None:
+        """End the connection under the thread that uses it. Callable from any thread, any number of times."""
+        with self._ending:
+            self._aborted = True
+            if not self._closed:
+                # Not connected yet, or no more: a connect under way ends within its own bound and finds `aborted`.
+                with suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """By the using thread, last."""
+        with self._ending:
+            self._closed = True
+            self._sock.close()
+
+
+def _stalled() -> Unavailable:
+    return Unavailable("peer_stalled", f"the peer moved no byte for {SWARM_STALL_S_MAX} s, or a piece too slowly")
+
+
+def _gone() -> Unavailable:
+    return Unavailable("peer_gone", "the peer closed the connection")

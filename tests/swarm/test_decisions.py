@@ -1,0 +1,332 @@
+"""The swarm's decisions as properties: whatever happens, in whatever order."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.limits import (
+    ANNOUNCE_LIFETIME_S,
+    SWARM_DIALS_IN_VAIN_MAX,
+    SWARM_END_GAME_AGE_S_MIN,
+    SWARM_NEIGHBOURS,
+    SWARM_REDIAL_S_MAX,
+    SWARM_REQUESTS_IN_FLIGHT,
+    SWARM_UPLOADS_MAX,
+    SWARM_USELESS_S_MAX,
+)
+from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
+from fleetcast.swarm.download import LOCAL, ORIGIN, Download
+from fleetcast.swarm.neighbours import Neighbourhood
+from fleetcast.swarm.picker import MISSING, OWNED, PENDING, Candidates, end_game
+from fleetcast.swarm.slots import Slots
+from fleetcast.swarm.tracker import Tracker
+
+SWARM = Digest("d" * 64)
+
+
+def _peer(name: str, zone: str = "", rack: str = "") -> PeerAddress:
+    return PeerAddress(MachineId(name), "127.0.0.1", 1, zone, rack)
+
+
+# Picking
+
+
+@given(st.lists(st.sampled_from([MISSING, PENDING, OWNED]), min_size=1, max_size=80), st.integers(0, 2**32))
+def test_a_pick_is_missing_and_fails_only_when_nothing_is(states: list[int], seed: int) -> None:
+    candidates, holders = Candidates(), array("H", range(len(states)))
+    for piece in range(len(states)):
+        candidates.add(piece)
+    picked = candidates.pick(bytearray(states), holders, Random(seed))
+    assert (picked is None) == (MISSING not in states)
+    assert picked is None or states[picked] == MISSING
+
+
+def test_the_rarest_is_preferred() -> None:
+    holders, picked = array("H", [9] * 10), Counter[int | None]()
+    holders[3] = 1
+    for seed in range(200):
+        candidates = Candidates()
+        for piece in range(10):
+            candidates.add(piece)
+        picked[candidates.pick(bytearray(10), holders, Random(seed))] += 1
+    assert picked[3] > 150
+
+
+def test_end_game_asks_a_second_peer_for_what_is_overdue_and_never_a_third() -> None:
+    has = bytearray([1, 1, 1, 0])
+    late = 100.0 + SWARM_END_GAME_AGE_S_MIN
+    asked = {0: {"a": 100.0, "b": 100.0}, 1: {"a": 101.0}, 2: {"c": 100.0}, 3: {"a": 0.0}}
+    assert end_game(asked, has, "me", late) == 2
+    assert end_game(asked, has, "me", late - 0.1) is None
+    assert end_game({2: {"me": 0.0}}, has, "me", late) is None
+
+
+# The download, whatever its threads do
+
+
+class DownloadMachine(RuleBasedStateMachine):
+    """Threads are rules. ``owing`` is what each asker was asked for, kept by the test."""
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed: int) -> None:
+        self.rng, self.now = Random(seed), 0.0
+        self.download = Download(3, 12)
+        self.owing: dict[str, set[int]] = {ORIGIN: set(), LOCAL: set()}
+        self.writing: set[int] = set()
+        self.owned: set[int] = set()
+
+    def _some(self, data: st.DataObject, askers: list[str]) -> tuple[str, int] | None:
+        owed = sorted((asker, piece) for asker in askers for piece in self.owing.get(asker, ()))
+        return data.draw(st.sampled_from(owed)) if owed else None
+
+    @rule(name=st.sampled_from("abc"), flags=st.sets(st.integers(0, 11)))
+    def join_or_hear(self, name: str, flags: set[int]) -> None:
+        if name not in self.owing:
+            self.download.join(name)
+            self.owing[name] = set()
+        self.download.hear(name, tuple((piece, piece + 1) for piece in flags))
+
+    @rule(name=st.sampled_from("abc"))
+    def leave(self, name: str) -> None:
+        if self.owing.pop(name, None) is not None:
+            self.download.leave(name)
+
+    @rule(local=st.sets(st.integers(3, 9)))
+    def learn(self, local: set[int]) -> None:
+        if self.download.known == 3:
+            self.download.learn(10, local)
+            self.owing[LOCAL] = set(local)
+
+    @rule(name=st.sampled_from("abc"), wait=st.floats(0, 3))
+    def ask(self, name: str, wait: float) -> None:
+        self.now += wait
+        if name in self.owing:
+            pieces = self.download.request(name, self.now, self.rng)
+            assert not self.owned & set(pieces), "nothing is asked for that is here"
+            assert not self.owing[name] & set(pieces), "nor twice of one neighbour"
+            self.owing[name] |= set(pieces)
+            assert len(self.owing[name]) <= SWARM_REQUESTS_IN_FLIGHT
+
+    @rule()
+    def lease(self) -> None:
+        ranges = self.download.without_holder(self.rng)
+        pieces = [piece for first, last in ranges for piece in range(first, last)]
+        taken = self.download.take(pieces[:2], ORIGIN, self.now)
+        assert set(taken) == set(pieces[:2])
+        self.owing[ORIGIN] |= set(taken)
+
+    @rule(data=st.data())
+    def arrive(self, data: st.DataObject) -> None:
+        some = self._some(data, list(self.owing))
+        if some is not None:
+            asker, piece = some
+            self.owing[asker].discard(piece)
+            first = self.download.accept(piece, asker)
+            assert first == (piece not in self.owned | self.writing), "the first one, and only that, is written"
+            if first:
+                self.writing.add(piece)
+
+    @rule(data=st.data(), good=st.booleans())
+    def written(self, data: st.DataObject, good: bool) -> None:
+        if self.writing:
+            piece = data.draw(st.sampled_from(sorted(self.writing)))
+            self.writing.discard(piece)
+            if good:
+                self.download.own(piece)
+                self.owned.add(piece)
+            else:
+                self.download.refuse(piece)
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        some = self._some(data, list(self.owing))
+        if some is not None:
+            self.owing[some[0]].discard(some[1])
+            self.download.give_up(some[1], some[0])
+
+    @rule(data=st.data())
+    def lack(self, data: st.DataObject) -> None:
+        some = self._some(data, ["a", "b", "c"])
+        if some is not None:
+            self.owing[some[0]].discard(some[1])
+            self.download.lacks(*some)
+
+    @rule(piece=st.integers(0, 11))
+    def rot(self, piece: int) -> None:
+        assert self.download.forget(piece) == (piece in self.owned)
+        self.owned.discard(piece)
+
+    @invariant()
+    def every_piece_is_where_it_should_be(self) -> None:
+        if not hasattr(self, "download"):
+            return
+        download = self.download
+        flags = download.owned_flags()
+        assert {piece for piece, flag in enumerate(flags) if flag} == self.owned
+        assert download.missing == download.known - len(self.owned)
+        for piece in range(download.known):
+            worked_on = piece in self.writing or any(piece in owed for owed in self.owing.values())
+            if piece not in self.owned:
+                # The one that matters: a piece nobody brings can be asked for again.
+                assert download.states[piece] == (PENDING if worked_on else MISSING)
+
+
+DownloadMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDownload = DownloadMachine.TestCase
+
+
+@given(st.lists(st.sets(st.integers(0, 19)), min_size=1, max_size=4), st.integers(0, 2**32))
+def test_a_download_ends_when_neighbours_and_origin_answer(neighbours: list[set[int]], seed: int) -> None:
+    rng, download = Random(seed), Download(20, 20)
+    for number, has in enumerate(neighbours):
+        download.join(str(number))
+        download.hear(str(number), tuple((piece, piece + 1) for piece in has))
+    from_origin = set()
+    for _ in range(100):
+        for number in range(len(neighbours)):
+            for piece in download.request(str(number), 0.0, rng):
+                assert download.accept(piece, str(number))
+                download.own(piece)
+        for first, last in download.without_holder(rng):
+            for piece in download.take(range(first, last), ORIGIN, 0.0):
+                from_origin.add(piece)
+                assert download.accept(piece, ORIGIN)
+                download.own(piece)
+    assert download.missing == 0
+    assert from_origin == set(range(20)) - set().union(*neighbours), "the origin gave only what no neighbour had"
+
+
+# Neighbours
+
+
+@given(st.integers(0, 40), st.integers(0, 2**32))
+def test_no_more_neighbours_than_allowed_and_never_oneself(known: int, seed: int) -> None:
+    rng, around = Random(seed), Neighbourhood(MachineId("me"))
+    around.meet([_peer("me"), *(_peer(f"m{number}") for number in range(known))])
+    first = around.dial(0.0, rng)
+    assert len(first) == min(known, SWARM_NEIGHBOURS)
+    assert MachineId("me") not in {address.machine for address in first}
+    assert around.dial(0.0, rng) == ()
+    for address in first:
+        around.ended(address.machine, 0.0, rng, failed=True)
+    again = {address.machine for address in around.dial(0.1, rng)}
+    assert again.isdisjoint(address.machine for address in first), "not at once"
+
+
+def test_an_address_in_vain_is_forgotten_and_a_liar_never_dialled_again() -> None:
+    rng, around = Random(1), Neighbourhood(MachineId("me"))
+    around.meet([_peer("gone"), _peer("liar")])
+    around.dial(0.0, rng)
+    around.ban(MachineId("liar"), "lied")
+    now = 0.0
+    for _ in range(SWARM_DIALS_IN_VAIN_MAX):
+        around.ended(MachineId("gone"), now, rng, failed=True)
+        now += SWARM_REDIAL_S_MAX
+        around.dial(now, rng)
+    around.meet([_peer("liar")])
+    assert around.dial(now, rng) == ()
+    around.meet([_peer("gone")])
+    assert around.dial(now, rng) == (_peer("gone"),)
+
+
+def test_the_origin_waits_for_the_neighbours_to_speak() -> None:
+    rng, around = Random(1), Neighbourhood(MachineId("me"))
+    assert not around.settled()
+    around.meet([])
+    assert around.settled(), "introduced to nobody: alone"
+    around.meet([_peer("a"), _peer("b")])
+    assert not around.settled()
+    around.dial(0.0, rng)
+    around.ended(MachineId("a"), 0.0, rng, failed=True)
+    assert not around.settled()
+    around.greeted(MachineId("b"))
+    assert around.settled()
+
+
+def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> None:
+    rng, around = Random(1), Neighbourhood(MachineId("me"))
+    around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
+    dialled = [address.machine for address in around.dial(0.0, rng)]
+    for machine in dialled[1:]:
+        around.useful(machine, SWARM_USELESS_S_MAX)
+    late = SWARM_USELESS_S_MAX + 1.0
+    assert around.replaceable(late, rng) is None, "nobody else is known"
+    around.meet([_peer("fresh")])
+    assert around.replaceable(late, rng) == dialled[0]
+
+
+# Slots
+
+
+def test_slots_are_bounded_and_a_machine_that_dials_again_replaces_itself() -> None:
+    slots = Slots()
+    for number in range(SWARM_UPLOADS_MAX):
+        assert slots.admit(number, MachineId(f"m{number}"), SWARM).admitted
+    assert not slots.admit(1000, MachineId("late"), SWARM).admitted
+    again = slots.admit(1001, MachineId("m0"), SWARM)
+    assert (again.admitted, again.replaces) == (True, 0)
+    slots.leave(0, MachineId("m0"), SWARM)
+    assert not slots.admit(1002, MachineId("late"), SWARM).admitted, "the replaced one had no slot to give back"
+    slots.leave(1001, MachineId("m0"), SWARM)
+    assert slots.admit(1003, MachineId("late"), SWARM).admitted
+
+
+# The tracker
+
+
+def _announce(
+    tracker: Tracker, peer: PeerAddress, now: float, rng: Random, want: int = 8, leaving: bool = False
+) -> tuple[PeerAddress, ...]:
+    return tracker.announce(SWARM, AnnounceRequest(peer, Digest("r" * 64), False, want, leaving), now, rng)
+
+
+def test_members_expire_and_leave() -> None:
+    tracker, rng = Tracker(), Random(1)
+    _announce(tracker, _peer("a"), 0.0, rng)
+    _announce(tracker, _peer("b"), 5.0, rng)
+    assert {peer.machine for peer in _announce(tracker, _peer("c"), 6.0, rng)} == {"a", "b"}
+    now = ANNOUNCE_LIFETIME_S + 1.0
+    assert not tracker.alive(SWARM, MachineId("a"), now)
+    assert tracker.alive(SWARM, MachineId("b"), now)
+    assert tracker.members(SWARM, now) == 2
+    _announce(tracker, _peer("b"), now, rng, leaving=True)
+    assert tracker.members(SWARM, now) == 1
+    tracker.expire(100.0)
+    assert tracker.members(SWARM, 100.0) == 0
+
+
+@given(st.integers(2, 60), st.integers(1, 24), st.integers(0, 2**32))
+def test_introductions_are_to_others_and_to_as_many_as_there_are(size: int, want: int, seed: int) -> None:
+    tracker, rng = Tracker(), Random(seed)
+    for number in range(size):
+        _announce(tracker, _peer(f"m{number}", "z", f"r{number % 4}"), 0.0, rng, 0)
+    peers = _announce(tracker, _peer("m0", "z", "r0"), 0.0, rng, want)
+    machines = [peer.machine for peer in peers]
+    assert "m0" not in machines
+    assert len(set(machines)) == len(machines) <= want
+    if size <= want + 1:
+        assert len(machines) == size - 1
+
+
+def test_the_graph_is_near_regular_prefers_the_rack_and_always_leads_out() -> None:
+    tracker, rng = Tracker(), Random(7)
+    peers = [_peer(f"m{number}", f"z{number % 3}", f"r{number % 12}") for number in range(360)]
+    for peer in peers:
+        _announce(tracker, peer, 0.0, rng, 0)
+    introduced, near = Counter[MachineId](), 0
+    for peer in peers:
+        chosen = _announce(tracker, peer, 1.0, rng, 8)
+        introduced.update(address.machine for address in chosen)
+        same = [address for address in chosen if (address.zone, address.rack) == (peer.zone, peer.rack)]
+        near += len(same)
+        assert len(same) < len(chosen), "some edge leads out of the rack"
+    assert near >= 0.4 * 8 * len(peers)
+    assert len(introduced) == len(peers), "everybody is known to somebody"
+    assert max(introduced.values()) <= 2 * 8

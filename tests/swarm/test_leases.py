@@ -1,0 +1,122 @@
+"""The origin's lease book: each piece about once, whoever asks, whoever dies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.limits import (
+    ORIGIN_EXTRA_PIECES_PER_S,
+    ORIGIN_GRANTS_PER_CHUNK,
+    ORIGIN_LEASE_CHUNKS_MAX,
+    ORIGIN_LEASE_S,
+    ORIGIN_REGRANT_S_MIN,
+)
+from fleetcast.model.messages.agents import LeaseRequest
+from fleetcast.swarm.leases import LeaseBook, LeaseDecision
+
+ALL = ((0, 100),)
+
+
+class Book:
+    """A book of 100 pieces, its clock, and who is alive."""
+
+    def __init__(self, seed: int = 1, grants_from: float = 0.0) -> None:
+        self.book, self.rng, self.now = LeaseBook(100, grants_from), Random(seed), 0.0
+        self.dead: set[str] = set()
+
+    def ask(
+        self,
+        machine: str,
+        missing: tuple[tuple[int, int], ...] = ALL,
+        want: int = 4,
+        held: tuple[int, ...] = (),
+        returned: tuple[int, ...] = (),
+    ) -> LeaseDecision:
+        request = LeaseRequest(MachineId(machine), Digest("r" * 64), missing, held, returned, want)
+        return self.book.lease(request, self.now, lambda asked: asked not in self.dead, self.rng)
+
+
+@given(st.integers(0, 2**32), st.lists(st.sampled_from("abcdef"), min_size=1, max_size=60))
+def test_a_piece_is_leased_to_one_machine_at_a_time_and_once_while_it_spreads(seed: int, askers: list[str]) -> None:
+    book = Book(seed)
+    granted = Counter[int]()
+    held: dict[str, tuple[int, ...]] = {}
+    for asker in askers:
+        book.now += 0.1
+        decision = book.ask(asker, held=held.get(asker, ()))
+        granted.update(decision.pieces)
+        held[asker] = decision.pieces
+    assert all(count == 1 for count in granted.values())
+    assert book.book.extra == 0
+    assert len(granted) == min(100, 4 * len(askers)), "and nothing is held back"
+
+
+def test_only_what_was_asked_for_and_only_so_much() -> None:
+    book = Book()
+    assert book.ask("a", missing=((3, 5), (9, 10)), want=50).pieces == (3, 4, 9)
+    assert len(book.ask("b", want=50).pieces) == ORIGIN_LEASE_CHUNKS_MAX
+    assert book.ask("b", missing=((90, 2**60), (-5, 0), (7, 7)), want=0).pieces == ()
+    assert Book().ask("c", missing=((99, 2**60),)).pieces == (99,)
+
+
+def test_a_lease_that_runs_out_or_is_given_back_is_free_again() -> None:
+    book = Book()
+    piece = ((5, 6),)
+    assert book.ask("a", piece).pieces == (5,)
+    assert book.ask("b", piece).pieces == ()
+    assert book.ask("a", (), returned=(5,)).pieces == ()
+    assert book.ask("b", piece).pieces == (5,)
+    book.now += ORIGIN_LEASE_S
+    assert book.ask("c", piece).pieces == (5,)
+
+
+def test_while_a_holder_lives_there_are_two_grants_and_then_a_bounded_rate() -> None:
+    book, granted = Book(), Counter[str]()
+    for _ in range(300):
+        book.now += 1.0
+        for machine in ("a", "b", "c", "d"):
+            for piece in book.ask(machine, ((5, 6),)).pieces:
+                granted[machine] += 1
+                book.ask(machine, (), held=(piece,))
+    ordinary = sum(granted.values()) - book.book.extra
+    assert ordinary == ORIGIN_GRANTS_PER_CHUNK
+    assert book.book.extra <= 300 / ORIGIN_REGRANT_S_MIN
+
+
+def test_extra_grants_of_many_pieces_keep_to_the_rate() -> None:
+    book = Book()
+    seconds = 60
+    for machine in ("a", "b", "c"):
+        while (pieces := book.ask(machine, want=16).pieces) != ():
+            book.ask(machine, (), held=pieces)
+        book.now += ORIGIN_REGRANT_S_MIN
+    before = book.book.extra
+    for _ in range(seconds):
+        book.now += 1.0
+        book.ask("z", want=16)
+        book.ask("y", want=16)
+    assert 0 < book.book.extra - before <= ORIGIN_EXTRA_PIECES_PER_S * (seconds + 1)
+
+
+def test_a_piece_whose_holders_died_is_free_at_once() -> None:
+    book = Book()
+    book.ask("a", ((5, 6),))
+    book.ask("a", (), held=(5,))
+    assert book.ask("b", ((5, 6),)).pieces == ()
+    book.dead.add("a")
+    assert book.ask("b", ((5, 6),)).pieces == (5,)
+    assert book.book.extra == 0
+
+
+def test_a_new_owner_listens_before_it_grants() -> None:
+    book = Book(grants_from=5.0)
+    early = book.ask("a", held=(7,))
+    assert (early.pieces, early.retry_after_s) == ((), 5.0)
+    book.now = 5.0
+    assert book.ask("b", ((7, 8),)).pieces == (), "what it was told meanwhile counts"
+    assert book.ask("b", ((8, 9),)).pieces == (8,)
