@@ -1,0 +1,198 @@
+"""One release onto this machine's disk: its signed root from the region, everything else from the swarm."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import structlog
+
+from fleetcast.agent.layout import ServiceKey, ServiceLayout
+from fleetcast.agent.region import RegionClient
+from fleetcast.agent.releases import ReleaseStore
+from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.sharing import Sharing
+from fleetcast.agent.standing import FetchStanding
+from fleetcast.agent.uninterrupted import to_the_end
+from fleetcast.artifacts.signing import PublicKey, envelope_digest, verify_root
+from fleetcast.model.artifact import Root
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.errors import Corrupt, FleetcastError, Unavailable
+from fleetcast.model.goal import ReleaseRef
+from fleetcast.swarm.peer import Fetch
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S: Final = 1.0
+
+
+Counted = Callable[[ByteCounts], Awaitable[None]]
+
+
+class Untrusted(Exception):
+    """The root that the goal names may not run here, and never will: trying again cannot help."""
+
+
+class Fetcher:
+    """Fetches for one service, one release at a time."""
+
+    def __init__(
+        self,
+        key: ServiceKey,
+        layout: ServiceLayout,
+        store: ReleaseStore,
+        region: RegionClient,
+        sharing: Sharing,
+        keys: Sequence[PublicKey],
+        rng: Random,
+    ) -> None:
+        self._key = key
+        self._layout = layout
+        self._store = store
+        self._region = region
+        self._sharing = sharing
+        self._keys = keys
+        self._rng = rng
+        self._under_way: Fetch | None = None
+        self._standing: FetchStanding | None = None
+
+    def standing(self) -> FetchStanding | None:
+        """How far the fetch under way is; ``None``: there is none."""
+        standing = self._standing
+        if standing is None or self._under_way is None:
+            return standing
+        progress = self._under_way.progress()
+        return FetchStanding(standing.release, progress.bytes, progress.bytes_total, progress.waiting_for, standing.error)
+
+    async def fetch(self, release: ReleaseRef, counted: Counted) -> None:
+        """Return when ``release`` is whole on disk and shared. Goes on trying until then; safe to cancel and to repeat.
+
+        ``counted`` is told where the content came from, before the release counts as whole: an agent killed in between
+        counts the same bytes again.
+
+        Raises:
+            Untrusted: no installed key has signed this root, or it is one of something else.
+        """
+        failures = 0
+        self._standing = FetchStanding(release)
+        try:
+            while True:
+                try:
+                    root = await self._root(release)
+                    await self._content(release, root, counted)
+                    return
+                except (FleetcastError, OSError) as error:
+                    failures += 1
+                    self._failed(release, error)
+                await asyncio.sleep(retry_s(failures, self._rng))
+        finally:
+            self._standing = None
+
+    def _failed(self, release: ReleaseRef, error: FleetcastError | OSError) -> None:
+        log.warning("fetch_failed", release=release.artifact, error=str(error))
+        counts, total = ByteCounts(), 0
+        if self._standing is not None:
+            counts, total = self._standing.bytes, self._standing.bytes_total
+        self._standing = FetchStanding(release, counts, total, "another attempt", str(error))
+
+    async def _root(self, release: ReleaseRef) -> Root:
+        """The verified root: kept here from before, or from the region.
+
+        Raises:
+            Untrusted: see :meth:`fetch`.
+            Corrupt: the region handed out another one than it was asked for.
+        """
+        root = self._store.root(release.root)
+        if root is None:
+            envelope = await self._region.root(release.root)
+            if envelope_digest(envelope) != release.root:
+                raise Corrupt("wrong_root", f"the region answered with another root than {release.root}")
+            try:
+                root = verify_root(envelope, self._keys, release.root)
+            except Corrupt as error:
+                raise Untrusted(error.message) from error
+            self._check(release, root)
+            await to_the_end(self._store.keep_root(release.root, envelope, root))
+        self._check(release, root)
+        return root
+
+    def _check(self, release: ReleaseRef, root: Root) -> None:
+        if (root.artifact, root.digest, root.service) != (release.artifact, release.digest, self._key.service):
+            raise Untrusted(
+                f"the goal says {release.artifact} with digest {release.digest} for {self._key.service}, "
+                f"the signed root {root.artifact} with {root.digest} for {root.service}"
+            )
+
+    async def _content(self, release: ReleaseRef, root: Root, counted: Counted) -> None:
+        lock = self._sharing.lock(release.digest)
+        if lock.locked():
+            self._standing = FetchStanding(release, waiting_for="another service of this machine that fetches the same files")
+        async with lock:
+            if release.digest in self._store.disk.releases:
+                # Another root of files that are here already.
+                return
+            envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
+            twin = next(iter(self._sharing.directories(release.digest)), None)
+            directory = await to_the_end(self._store.receive(release.digest, envelope, twin))
+            changed = asyncio.Event()
+            fetch = await self._started(root, release, directory, changed)
+            try:
+                await counted(await self._finished(fetch, changed))
+                await to_the_end(self._admit(root, release))
+            except BaseException:
+                # Also one that is done: until its release is shared it holds on to the directory.
+                await to_the_end(asyncio.to_thread(fetch.cancel))
+                raise
+
+    async def _admit(self, root: Root, release: ReleaseRef) -> None:
+        final = await self._store.admit(release.digest)
+        await self._sharing.share(root, release.root, final)
+
+    async def _finished(self, fetch: Fetch, changed: asyncio.Event) -> ByteCounts:
+        self._under_way = fetch
+        try:
+            while True:
+                progress = fetch.progress()
+                self._standing = replace(self._standing, bytes=progress.bytes) if self._standing else None
+                if progress.error:
+                    raise Unavailable("fetch_failed", progress.error)
+                if progress.done:
+                    return progress.bytes
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await changed.wait()
+        finally:
+            self._under_way = None
+
+    async def _started(self, root: Root, release: ReleaseRef, directory: Path, changed: asyncio.Event) -> Fetch:
+        self._standing = FetchStanding(release, bytes_total=root.content_size)
+        donors, tell = self._donors(release), _teller(changed)
+        swarm = self._sharing.swarm
+        starting = asyncio.ensure_future(asyncio.to_thread(swarm.fetch, root, release.root, directory, donors, tell))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            fetch = await starting
+            await to_the_end(asyncio.to_thread(fetch.cancel))
+            raise
+
+    def _donors(self, release: ReleaseRef) -> list[Path]:
+        """Whole releases to copy equal chunks from: this service's, and the very same one of another service."""
+        own = [self._layout.release(digest) for digest in sorted(self._store.disk.releases)]
+        return [*self._sharing.directories(release.digest), *own]
+
+
+def _teller(changed: asyncio.Event) -> Callable[[], None]:
+    """Sets the event from any thread; a thread of the swarm may outlive the loop by a moment."""
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(changed.set)
+
+    return tell

@@ -1,0 +1,113 @@
+"""Is what was started healthy? A command that exits 0 says so; without one, a process that lives for a moment does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fleetcast.agent import spawning
+from fleetcast.agent.processes import INSTANCE_VARIABLE, ServiceProcess, last_line
+from fleetcast.agent.reconcile import ProcessStatus
+
+_RUN: Final = 'cd "$2" && exec /bin/sh -c "$1"'
+
+
+class Unhealthy(Exception):
+    """The release did not come up; the message is one line, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """``command`` empty: none. Times in seconds."""
+
+    command: str
+    timeout_s: float
+    interval_s: float
+    settle_s: float
+    directory: Path
+    environment: Mapping[str, str]
+    log: Path
+    """The output of the newest attempt."""
+
+
+async def healthy(check: HealthCheck, process: ServiceProcess) -> None:
+    """Return once the service is healthy. Safe to cancel: a running check is killed.
+
+    Raises:
+        Unhealthy: its process ended in failure first, or the time is over.
+    """
+    death = asyncio.create_task(_death(process))
+    verdict = asyncio.create_task(_passes(check, process))
+    try:
+        await asyncio.wait({death, verdict}, return_when=asyncio.FIRST_COMPLETED)
+        if death.done():
+            death.result()
+        await verdict
+    finally:
+        for task in (death, verdict):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Unhealthy):
+                await task
+
+
+async def _death(process: ServiceProcess) -> None:
+    """Raises :class:`Unhealthy` when the process ends badly; returns when it has ended well."""
+    await process.ended()
+    if process.status() is ProcessStatus.DOWN:
+        code = process.exit_code()
+        how = "was killed" if code is None else f"exited with {code}"
+        raise Unhealthy(_with_words(f"the process {how} before it was healthy", process.last_words()))
+
+
+async def _passes(check: HealthCheck, process: ServiceProcess) -> None:
+    if not check.command:
+        if process.status() is ProcessStatus.UP:
+            await asyncio.sleep(check.settle_s)
+        return
+    instance = process.instance.id if process.instance else ""
+    outcome = "it was not run"
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            while True:
+                code = await _attempt(check, instance)
+                if code == 0:
+                    return
+                outcome = f"it exited with {code}"
+                await asyncio.sleep(check.interval_s)
+    except TimeoutError:
+        text = f"the health check did not pass within {check.timeout_s:g} s: {outcome}"
+        raise Unhealthy(_with_words(text, last_line(check.log))) from None
+
+
+async def _attempt(check: HealthCheck, instance: str) -> int:
+    """Exit code of one run of the command, in a session of its own that ends with it."""
+    arguments = ("/bin/sh", "-c", _RUN, "fleetcast-health", check.command, str(check.directory))
+    # With the instance's id a check that outlives a killed agent is ended together with its service.
+    environment = {**check.environment, INSTANCE_VARIABLE: instance}
+    with open(os.devnull, "rb") as nothing, open(check.log, "wb") as output:
+        process = spawning.identify(spawning.spawn(arguments, environment, stdin=nothing.fileno(), output=output.fileno()))
+    try:
+        code = await spawning.ended(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            # The leader is not reaped while it runs, so its number still names its group; leftovers of a check that has
+            # ended carry the instance's id and go with the service.
+            if spawning.alive(process):
+                os.killpg(process.pid, signal.SIGKILL)
+                await _reaped(process)
+    return 1 if code is None else code
+
+
+async def _reaped(process: spawning.ProcessId) -> None:
+    """After SIGKILL: a moment, even for a task that is being cancelled."""
+    await asyncio.shield(asyncio.ensure_future(spawning.ended(process)))
+
+
+def _with_words(text: str, words: str) -> str:
+    return f"{text}: {words}" if words else text

@@ -1,0 +1,25 @@
+"""Ending what an agent left running, for whoever removes a machine's directory (a demo, a decommissioned host)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from fleetcast.agent.layout import MachineLayout
+from fleetcast.agent.processes import ServiceProcess
+from fleetcast.model.limits import STOP_GRACE_S
+
+
+async def stop_services(root: Path, grace_s: float = STOP_GRACE_S) -> int:
+    """Stop every process that an agent with this root directory has started; how many services had one.
+
+    No agent may be running there.
+
+    Raises:
+        Refused: a process survives SIGKILL.
+    """
+    layout = MachineLayout(root)
+    processes = [ServiceProcess(layout.service(key)) for key in layout.services()]
+    started = [process for process in processes if process.instance is not None]
+    await asyncio.gather(*(process.stop(grace_s) for process in started))
+    return len(started)

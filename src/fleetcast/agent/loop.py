@@ -1,0 +1,98 @@
+"""The agent as a whole: follows its region's goals and hands each to the driver of its service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+
+import structlog
+
+from fleetcast.agent import spawning
+from fleetcast.agent.config import AgentConfig
+from fleetcast.agent.goals import GoalBook
+from fleetcast.agent.layout import MachineLayout, ServiceKey
+from fleetcast.agent.region import RegionClient
+from fleetcast.agent.reporting import Reporter
+from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.service import ServiceDriver, Surroundings
+from fleetcast.agent.sharing import Sharing
+from fleetcast.agent.standing import Clock
+from fleetcast.artifacts.signing import PublicKey
+from fleetcast.model.errors import FleetcastError, Unavailable
+from fleetcast.model.messages.agents import GoalsReply, GoalsRequest
+from fleetcast.model.report import ServiceReport
+from fleetcast.swarm.peer import SwarmPeer
+
+log = structlog.get_logger(__name__)
+
+
+class AgentLoop:
+    """One machine."""
+
+    def __init__(self, config: AgentConfig, region: RegionClient, swarm: SwarmPeer, keys: Sequence[PublicKey]) -> None:
+        self._config = config
+        self._layout = MachineLayout(config.root)
+        self._region = region
+        self._swarm = swarm
+        self._rng = Random()
+        self._book = GoalBook(self._layout.goals)
+        self._reporter = Reporter(config.machine, region, self._reports, swarm.alarms, self._rng)
+        self._around = Surroundings(config, region, Sharing(swarm), keys, self._rng, self._reporter.changed)
+        self._drivers: dict[ServiceKey, ServiceDriver] = {}
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Until cancelled; ``ready`` is called once what is on this machine has been found again."""
+        for key in self._layout.services():
+            await self._add(key)
+        self._pursue()
+        async with asyncio.TaskGroup() as group:
+            for driver in self._drivers.values():
+                group.create_task(driver.run())
+            group.create_task(self._reporter.run())
+            ready()
+            await self._follow(group)
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Goals from the region, each as soon as it is there. Without a region the last ones stay in force (law 6)."""
+        etag, failures = "", 0
+        while True:
+            try:
+                request = GoalsRequest(self._config.machine, etag, self._config.goal_wait_s)
+                etag = await self._take(await self._region.goals(request), group)
+                failures = 0
+            except (FleetcastError, OSError) as error:
+                failures += 1
+                log.warning("goals_not_followed", error=str(error))
+                if not isinstance(error, Unavailable):
+                    self._reporter.alarm(f"it cannot follow its goals: {error}")
+                await asyncio.sleep(retry_s(failures, self._rng))
+
+    async def _take(self, reply: GoalsReply, group: asyncio.TaskGroup) -> str:
+        self._reporter.interval_s = reply.report_interval_s
+        await asyncio.to_thread(self._swarm.trust, reply.ticket_key)
+        if reply.goals is not None:
+            judged = await self._book.take(goal for goal in reply.goals if goal.selects(self._config.machine))
+            for line in judged.alarms:
+                self._reporter.alarm(line)
+            for key in self._book.goals().keys() - self._drivers.keys():
+                await self._add(key)
+                group.create_task(self._drivers[key].run())
+            self._pursue()
+        return reply.etag
+
+    async def _add(self, key: ServiceKey) -> None:
+        driver = ServiceDriver(key, self._layout.service(key), self._around)
+        await driver.find_again()
+        self._drivers[key] = driver
+
+    def _pursue(self) -> None:
+        goals = self._book.goals()
+        for key, driver in self._drivers.items():
+            driver.pursue(goals.get(key))
+        self._reporter.changed()
+
+    def _reports(self) -> tuple[ServiceReport, ...]:
+        clock = Clock(spawning.boot(), spawning.uptime_ms())
+        reports = (driver.report(clock) for driver in self._drivers.values())
+        return tuple(report for report in reports if report is not None)

@@ -1,0 +1,227 @@
+"""The process of one service: started once, found again by the next agent, ended as a whole.
+
+An agent may be killed between any two lines, and what it started must be neither lost nor started twice. So a new process
+first stands at a gate: it waits on a pipe for a word from the agent, which gives it only after it has written down whom it
+started. An agent killed before that closes the pipe with its death, and the process ends without having done anything;
+one killed later left a record, and pid with start time and boot names a process for good.
+
+The process is a shell that runs the command and then writes down its exit code: an agent that is started later is not its
+parent and could not learn it otherwise. It outlasts the command's reaction to SIGTERM.
+
+A service consists of the session of that shell, and of every process that carries its instance id in its environment,
+which is how daemons that left the session are found. What leaves the session *and* clears its environment escapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fleetcast.agent import records, spawning
+from fleetcast.agent.layout import ServiceLayout
+from fleetcast.agent.reconcile import ProcessStatus
+from fleetcast.agent.spawning import ProcessId
+from fleetcast.model.errors import Refused
+from fleetcast.model.limits import KILL_S_MAX
+
+log = structlog.get_logger(__name__)
+
+INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
+
+_POLL_S: Final = 0.05
+
+# $1 the command, $2 where its exit code goes, $3 the directory it runs in.
+_GATE: Final = """
+trap 'ended=1' TERM INT HUP
+IFS= read -r word && [ -z "$ended" ] || exit 0
+(cd "$3" && exec /bin/sh -c "$1") </dev/null
+code=$?
+printf '%s\\n' "$code" >"$2"
+exit "$code"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One start of a service's command."""
+
+    id: str
+    activation: str
+    """The change-over it was started for, or whose release it keeps running."""
+    process: ProcessId
+    started_ms: int
+    """By the monotonic clock of ``process.boot``."""
+    log_offset: int
+    """Where its output begins in the log."""
+
+
+class ServiceProcess:
+    """What runs for one service. One agent at a time, from one task at a time."""
+
+    def __init__(self, layout: ServiceLayout) -> None:
+        self._layout = layout
+        self._record = layout.run / "process.json"
+        self.instance: Instance | None = records.read(self._record, Instance)
+        """The newest; ``None``: nothing was ever started, or it was stopped."""
+
+    @property
+    def log(self) -> Path:
+        return self._layout.log / "service.log"
+
+    def status(self) -> ProcessStatus:
+        """Whether it runs, by looking."""
+        if self.instance is None:
+            return ProcessStatus.IDLE
+        if spawning.alive(self.instance.process):
+            return ProcessStatus.UP
+        # After a reboot even what had done its work is started again: it may have been a daemon that ended in good order.
+        same_boot = self.instance.process.boot == spawning.boot()
+        return ProcessStatus.DONE if same_boot and self.exit_code() == 0 else ProcessStatus.DOWN
+
+    def exit_code(self) -> int | None:
+        """Of the newest instance; ``None``: it runs, was killed, or never passed its gate."""
+        if self.instance is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._exit_file(self.instance.id).read_text())
+        return None
+
+    def start(self, activation: str, command: str, directory: Path, environment: Mapping[str, str]) -> Instance:
+        """Start ``command`` in ``directory``; its output is appended to the log. Nothing of this service may run.
+
+        Raises:
+            OSError: the machine is out of something.
+        """
+        instance_id = uuid.uuid4().hex
+        exit_file = self._exit_file(instance_id)
+        arguments = ("/bin/sh", "-c", _GATE, "fleetcast-service", command, str(exit_file), str(directory))
+        with contextlib.ExitStack() as stack:
+            gate, word = os.pipe()
+            stack.callback(os.close, word)
+            stack.callback(os.close, gate)
+            output = stack.enter_context(open(self.log, "ab"))
+            offset = output.seek(0, os.SEEK_END)
+            pid = spawning.spawn(arguments, {**environment, INSTANCE_VARIABLE: instance_id}, stdin=gate, output=output.fileno())
+            instance = Instance(instance_id, activation, spawning.identify(pid), spawning.uptime_ms(), offset)
+            # Not durable: no power failure leaves a process behind that this record would have to name.
+            records.write(self._record, instance, durable=False)
+            self.instance = instance
+            with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies
+                os.write(word, b"go\n")
+        self._forget_exits(instance_id)
+        log.info("process_started", service=str(self._layout.base), pid=pid, instance=instance_id)
+        return instance
+
+    async def ended(self) -> None:
+        """Wait until the newest instance has ended; at once when there is none."""
+        if self.instance is not None:
+            await spawning.ended(self.instance.process)
+
+    async def stop(self, grace_s: float) -> None:
+        """End everything that belongs to the newest instance: SIGTERM, ``grace_s`` later SIGKILL.
+
+        Raises:
+            Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
+        """
+        if self.instance is None:
+            return
+        await end(self.instance, grace_s)
+        self._record.unlink(missing_ok=True)
+        self._forget_exits("")
+        self.instance = None
+
+    def last_words(self) -> str:
+        """The last line the newest instance wrote, at most 500 characters; empty: none."""
+        return last_line(self.log, self.instance.log_offset if self.instance else 0)
+
+    def _exit_file(self, instance_id: str) -> Path:
+        return self._layout.run / f"{instance_id}.exit"
+
+    def _forget_exits(self, but: str) -> None:
+        for path in self._layout.run.glob("*.exit"):
+            if path.stem != but:
+                path.unlink(missing_ok=True)
+
+
+def last_line(path: Path, offset: int = 0) -> str:
+    """The last non-empty line of a text file after ``offset``, cut to 500 characters; empty when there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(min(offset, size), size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+
+
+async def end(instance: Instance, grace_s: float) -> None:
+    """End all processes of an instance: SIGTERM, after ``grace_s`` seconds SIGKILL. Returns when none is left.
+
+    Raises:
+        Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
+    """
+    if instance.process.boot != spawning.boot():
+        return
+    if await _signalled_away(instance, signal.SIGTERM, grace_s):
+        return
+    log.warning("process_killed", pid=instance.process.pid, instance=instance.id, after_s=grace_s)
+    if not await _signalled_away(instance, signal.SIGKILL, KILL_S_MAX):
+        raise Refused("process_unkillable", f"process {instance.process.pid} survives SIGKILL: look at it by hand")
+
+
+def members(instance: Instance) -> list[ProcessId]:
+    """Every process of an instance that runs now; reads all of ``/proc``."""
+    marker = f"{INSTANCE_VARIABLE}={instance.id}".encode()
+    leader = instance.process
+    # A session keeps its leader's number from being used again only while somebody is in it. So membership by number counts
+    # while the leader lives; the marker counts always.
+    led = spawning.alive(leader)
+    return [
+        ProcessId(found.pid, found.start_ticks, leader.boot)
+        for found in spawning.everybody()
+        if (led and found.session == leader.pid) or spawning.carries(found.pid, marker)
+    ]
+
+
+async def _signalled_away(instance: Instance, number: signal.Signals, patience_s: float) -> bool:
+    """Send a signal to everybody and wait. Whether nobody is left in the end.
+
+    SIGTERM goes to each once: a second one means "at once" to many programs, and who is started to clean up should not get
+    one at all. SIGKILL goes to whoever is there, until nobody is.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience_s
+    told = False
+    while True:
+        # While the dead leader is ours and not reaped, its number is not free.
+        spawning.reap(instance.process)
+        left = await asyncio.to_thread(members, instance)
+        if not left:
+            return True
+        if not told or number is signal.SIGKILL:
+            for process in left:
+                spawning.signal_one(process, number)
+            told = True
+        if clock() >= deadline:
+            return False
+        await _leader_or(instance.process, min(_POLL_S, max(0.0, deadline - clock())))
+
+
+async def _leader_or(leader: ProcessId, timeout_s: float) -> None:
+    """Until the leader ends, but no longer than ``timeout_s``; all of that once it has ended."""
+    if not spawning.alive(leader):
+        await asyncio.sleep(timeout_s)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await spawning.ended(leader)

@@ -1,0 +1,311 @@
+"""One service on this machine: what is under way is what :mod:`fleetcast.agent.reconcile` says should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import structlog
+
+from fleetcast.agent import retention, spawning
+from fleetcast.agent.activation import Activator
+from fleetcast.agent.config import AgentConfig
+from fleetcast.agent.fetching import Fetcher, Untrusted
+from fleetcast.agent.layout import ServiceKey, ServiceLayout
+from fleetcast.agent.logs import bound_log
+from fleetcast.agent.memory import ServiceMemory
+from fleetcast.agent.permits import PermitDesk
+from fleetcast.agent.processes import Instance, ServiceProcess
+from fleetcast.agent.reconcile import Activate, Decision, Fetch, Observed, ProcessStatus, available, reconcile
+from fleetcast.agent.region import RegionClient
+from fleetcast.agent.releases import ReleaseStore
+from fleetcast.agent.retention import Surplus
+from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.sharing import Sharing
+from fleetcast.agent.standing import Clock, service_report
+from fleetcast.agent.state import Fetched, untrusted
+from fleetcast.agent.under_way import Deaths, Trouble, UnderWay
+from fleetcast.agent.uninterrupted import to_the_end
+from fleetcast.artifacts.signing import PublicKey
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.errors import FleetcastError
+from fleetcast.model.generation import FIRST
+from fleetcast.model.goal import Goal, ReleaseRef
+from fleetcast.model.ids import ServiceName
+from fleetcast.model.limits import AGENT_TICK_S, SERVICE_LOG_BYTES_MAX
+from fleetcast.model.permit import PermitRequest
+from fleetcast.model.report import ServiceReport
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the services of one machine have in common."""
+
+    config: AgentConfig
+    region: RegionClient
+    sharing: Sharing
+    keys: Sequence[PublicKey]
+    rng: Random
+    changed: Callable[[], None]
+    """To be called when a report would read differently."""
+
+
+class ServiceDriver:
+    """Drives one service. :meth:`run` is its one loop; a fetch and a change-over go on beside it, at most one of each."""
+
+    def __init__(self, key: ServiceKey, layout: ServiceLayout, around: Surroundings) -> None:
+        layout.make()
+        self._key = key
+        self._layout = layout
+        self._around = around
+        self._goal: Goal | None = None
+        self._store = ReleaseStore(layout, around.keys)
+        self._memory = ServiceMemory(layout.state)
+        self._process = ServiceProcess(layout)
+        self._permits = PermitDesk(around.region, self._permit_request, around.rng)
+        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, around.rng)
+        self._activator = Activator(around.config, key, layout, self._store, self._memory, self._process, self._permits)
+        self._wake = asyncio.Event()
+        self._fetch: UnderWay[Fetch] | None = None
+        self._activation: UnderWay[Activate] | None = None
+        self._watching: UnderWay[Instance] | None = None
+        self._deaths = Deaths()
+        self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch")}
+
+    async def find_again(self) -> None:
+        """What is on disk, and share it. To be called once, before :meth:`run`."""
+        await asyncio.to_thread(self._store.scan)
+        by_digest = {root.digest: digest for digest in self._store.disk.roots if (root := self._store.root(digest))}
+        for digest in self._store.disk.releases & by_digest.keys():
+            root = self._store.root(by_digest[digest])
+            if root is not None:
+                try:
+                    await self._around.sharing.share(root, by_digest[digest], self._layout.release(digest))
+                except (FleetcastError, OSError) as error:
+                    log.warning("release_not_shared", release=digest, error=str(error))
+
+    def pursue(self, goal: Goal | None) -> None:
+        """From now on this is the goal; ``None``: there is none, and everything stays as it is."""
+        if goal != self._goal:
+            self._goal = goal
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled. What runs then goes on running."""
+        try:
+            while True:
+                self._wake.clear()
+                pause_s = float(AGENT_TICK_S)
+                async with self._guarded("service"):
+                    pause_s = await self._pass()
+                self._around.changed()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
+        finally:
+            await self._leave()
+
+    def report(self, clock: Clock) -> ServiceReport | None:
+        """How far this machine is with the goal; ``None`` without one."""
+        goal = self._goal
+        if goal is None:
+            return None
+        root = self._store.root(goal.target.root)
+        status = self._process_status()
+        down = status is ProcessStatus.DOWN and self._memory.state.activation is None
+        return service_report(
+            goal,
+            self._memory.state,
+            whole=self._store.disk.has(goal.target),
+            content_size=root.content_size if root else 0,
+            up=not down,
+            fetch=self._fetcher.standing(),
+            waiting_for=self._waiting_for(goal),
+            error=self._trouble() or ("its process is down and will be started again" if down else ""),
+            clock=clock,
+        )
+
+    def _trouble(self) -> str:
+        return next((trouble.text for trouble in self._troubles.values() if trouble.text), "")
+
+    def _waiting_for(self, goal: Goal) -> str:
+        activation = self._memory.state.activation
+        if activation is not None:
+            return f"{activation.release.artifact} to come up"
+        if goal.expired(_now_ms()):
+            return "a goal that has not expired"
+        return self._permits.waiting_for or "its wave"
+
+    def _permit_request(self) -> PermitRequest:
+        return PermitRequest(
+            machine=self._around.config.machine.id,
+            service=ServiceName(self._key.service),
+            environment=self._key.environment,
+            generation=self._goal.generation if self._goal else FIRST,
+            available=available(self._memory.state, self._process_status()),
+        )
+
+    async def _pass(self) -> float:
+        """Look, decide, make it so. Returns for how many seconds nothing need be looked at again."""
+        goal = self._goal
+        if goal is not None:
+            await self._memory.change(lambda state: retention.learned(state, goal))
+        await asyncio.to_thread(bound_log, self._process.log, SERVICE_LOG_BYTES_MAX)
+        self._watch()
+        if self._fetch is not None and self._fetch.over:
+            self._fetch = None
+        if self._activation is not None and self._activation.over:
+            self._activation = None
+        decision = reconcile(self._observe(), _now_ms())
+        await self._follow_activation(decision)
+        await self._follow_fetch(decision)
+        if decision.stop:
+            await self._process.stop(self._around.config.stop_grace_s)
+        return await self._follow_restart(decision)
+
+    def _observe(self) -> Observed:
+        status = self._process_status()
+        instance = self._process.instance
+        if status is ProcessStatus.DOWN and instance is not None:
+            self._deaths.note(instance)
+        return Observed(
+            machine=self._around.config.machine,
+            goal=self._goal,
+            state=self._memory.state,
+            disk=self._store.disk,
+            fetching=self._fetch.order.release if self._fetch else None,
+            process=status,
+            started=instance is not None,
+            deaths=self._deaths.count,
+            down_since_ms=self._deaths.since_ms,
+        )
+
+    def _process_status(self) -> ProcessStatus:
+        active = self._memory.state.active
+        if self._process.instance is None and active is not None:
+            root = self._store.root(active.release.root)
+            if root is not None and root.activate:
+                return ProcessStatus.DOWN
+        return self._process.status()
+
+    async def _follow_activation(self, decision: Decision) -> None:
+        wanted = decision.activate
+        if self._activation is not None:
+            if wanted is not None and wanted.continues(self._activation.order):
+                return
+            await self._activation.end()
+            self._activation = None
+            # It may have begun in its last moment: look again.
+            self._wake.set()
+        if wanted is not None:
+            self._activation = UnderWay(wanted, asyncio.create_task(self._change_over(wanted)))
+
+    async def _follow_fetch(self, decision: Decision) -> None:
+        wanted = decision.fetch
+        if self._fetch is not None:
+            if wanted is not None and wanted.release == self._fetch.order.release:
+                # Perhaps for another deployment by now, to which its bytes count.
+                self._fetch.order = wanted if wanted.deployment else self._fetch.order
+                return
+            await self._fetch.end()
+            self._fetch = None
+        if decision.collect:
+            await self._collect(decision.collect)
+        if wanted is not None:
+            self._fetch = UnderWay(wanted, asyncio.create_task(self._bring_in(wanted.release)))
+
+    async def _follow_restart(self, decision: Decision) -> float:
+        if decision.restart is None:
+            return float(AGENT_TICK_S)
+        left_ms = decision.restart.at_ms - spawning.uptime_ms()
+        if left_ms > 0:
+            return min(left_ms / 1000, float(AGENT_TICK_S))
+        log.warning("service_restarted", service=self._key.service, reason=decision.restart.reason)
+        await self._activator.restart()
+        self._watch()
+        return float(AGENT_TICK_S)
+
+    async def _change_over(self, order: Activate) -> None:
+        try:
+            async with self._guarded("activation"):
+                await self._activator.run(order)
+        finally:
+            self._wake.set()
+
+    async def _bring_in(self, release: ReleaseRef) -> None:
+        try:
+            async with self._guarded("fetch"):
+                try:
+                    await self._fetcher.fetch(release, lambda counts: self._count(release, counts))
+                except Untrusted as error:
+                    await self._refuse(release, str(error))
+        finally:
+            self._wake.set()
+
+    async def _refuse(self, release: ReleaseRef, error: str) -> None:
+        log.error("release_untrusted", service=self._key.service, release=release.artifact, error=error)
+        goal = self._goal
+        if goal is not None:
+            await self._memory.change(lambda state: untrusted(state, goal.deployment, release.root, error))
+
+    async def _count(self, release: ReleaseRef, counts: ByteCounts) -> None:
+        deployment = self._fetch.order.deployment if self._fetch else None
+        if deployment is not None:
+            fetched = Fetched(deployment, release.root, counts)
+            await self._memory.change(lambda state: replace(state, fetched=fetched))
+
+    @contextlib.asynccontextmanager
+    async def _guarded(self, kind: str) -> AsyncIterator[None]:
+        """Around all work of this service: whatever goes wrong with it is logged and reported, and not tried again at once;
+        the other services of this machine do not notice."""
+        trouble = self._troubles[kind]
+        try:
+            yield
+            trouble.over()
+        except Exception as error:
+            trouble.note(error)
+            expected = isinstance(error, FleetcastError | OSError)
+            log.error("service_trouble", service=self._key.service, kind=kind, error=trouble.text, exc_info=not expected)
+            self._around.changed()
+            await asyncio.sleep(retry_s(trouble.failures, self._around.rng))
+
+    def _watch(self) -> None:
+        """Wake up when the newest instance ends."""
+        instance = self._process.instance
+        if self._watching is not None:
+            if self._watching.order == instance:
+                return
+            self._watching.task.cancel()
+            self._watching = None
+        if instance is not None:
+            self._watching = UnderWay(instance, asyncio.create_task(self._await_end(instance)))
+
+    async def _await_end(self, instance: Instance) -> None:
+        await spawning.ended(instance.process)
+        self._wake.set()
+
+    async def _collect(self, surplus: Surplus) -> None:
+        sharing = self._around.sharing
+        free = frozenset(digest for digest in surplus.releases if not sharing.lock(digest).locked())
+        # One that another service is copying from right now goes at the next look.
+        for digest in free:
+            async with sharing.lock(digest):
+                await sharing.withdraw(digest, self._layout.release(digest))
+        log.info("releases_discarded", service=self._key.service, releases=sorted(free), incoming=sorted(surplus.incoming))
+        await to_the_end(self._store.discard(replace(surplus, releases=free)))
+
+    async def _leave(self) -> None:
+        for under_way in (self._fetch, self._activation, self._watching):
+            if under_way is not None:
+                await under_way.end()
+        await self._permits.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,185 @@
+"""Processes of this machine: starting one in a session of its own, knowing it again, waiting for its end.
+
+Started by ``posix_spawn`` and waited for by pidfd, so that nothing here depends on being the parent: what an earlier agent
+started is waited for in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process among all that ever run here: process numbers come again, these three together do not."""
+
+    pid: int
+    start_ticks: int
+    """Since boot, as the kernel counts."""
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """From ``/proc/<pid>/stat``."""
+
+    pid: int
+    dead: bool
+    """It has ended and waits to be reaped."""
+    session: int
+    start_ticks: int
+
+
+@cache
+def boot() -> str:
+    """Names the time since this machine was last started."""
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def uptime_ms() -> int:
+    """Milliseconds of the monotonic clock: the same for all processes of one boot."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def facts(pid: int) -> ProcessFacts | None:
+    """``None``: no such process."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    # The name, in parentheses, may hold anything; after it come state, ppid, pgrp, session, ... and starttime as the 20th.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return ProcessFacts(pid, dead=fields[0] in (b"Z", b"X"), session=int(fields[3]), start_ticks=int(fields[19]))
+
+
+def identify(pid: int) -> ProcessId:
+    """Raises :class:`ProcessLookupError`: it is gone."""
+    found = facts(pid)
+    if found is None:
+        raise ProcessLookupError(pid)
+    return ProcessId(pid, found.start_ticks, boot())
+
+
+def alive(process: ProcessId) -> bool:
+    """Whether exactly this process runs."""
+    if process.boot != boot():
+        return False
+    found = facts(process.pid)
+    return found is not None and not found.dead and found.start_ticks == process.start_ticks
+
+
+def everybody() -> Iterator[ProcessFacts]:
+    """Every process of this machine that has not ended."""
+    for path in _PROC.iterdir():
+        if path.name.isdigit():
+            found = facts(int(path.name))
+            if found is not None and not found.dead:
+                yield found
+
+
+def carries(pid: int, marker: bytes) -> bool:
+    """Whether a process was started with the environment entry ``marker`` (``NAME=value``). False for what we may not read."""
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return marker in environment.split(b"\0")
+
+
+def spawn(arguments: Sequence[str], environment: Mapping[str, str], *, stdin: int, output: int) -> int:
+    """Start a program as the leader of a new session and return its pid. It inherits these descriptors and no others.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    _keep_descriptors()
+    return os.posix_spawn(
+        arguments[0],
+        list(arguments),
+        dict(environment),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
+    )
+
+
+def _keep_descriptors() -> None:
+    """What this process opens itself is not inherited anyway; what it was started with (a supervisor's pipe) is from here on
+    not either.
+    """
+    for path in (_PROC / "self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if (descriptor := int(path.name)) > 2:
+                os.set_inheritable(descriptor, False)
+
+
+def reap(process: ProcessId) -> int | None:
+    """Exit code (negative: the signal) of a child of ours that has ended; ``None`` when it is not ours or has not."""
+    found = facts(process.pid)
+    if found is None or not found.dead or found.start_ticks != process.start_ticks:
+        return None
+    try:
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
+async def ended(process: ProcessId) -> int | None:
+    """Wait until exactly this process has ended; its exit code if it was our child and nobody reaped it before."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+    try:
+        # Looked at with the descriptor open: from here on the number cannot come to mean another process unnoticed.
+        if alive(process):
+            await _readable(descriptor)
+    finally:
+        os.close(descriptor)
+    return reap(process)
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def signal_one(process: ProcessId, number: signal.Signals) -> None:
+    """Send a signal to exactly this process; nothing happens when it is gone."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if alive(process):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+"""What a machine reports of one service: how far it is with the newest goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleetcast.agent.state import ServiceState
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.goal import Goal, ReleaseRef
+from fleetcast.model.report import Phase, ServiceReport
+
+
+@dataclass(frozen=True, slots=True)
+class FetchStanding:
+    """A fetch under way, or why none gets under way."""
+
+    release: ReleaseRef
+    bytes: ByteCounts = field(default_factory=ByteCounts)
+    bytes_total: int = 0
+    waiting_for: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """This boot and its monotonic clock."""
+
+    boot: str
+    uptime_ms: int
+
+
+def service_report(
+    goal: Goal,
+    state: ServiceState,
+    *,
+    whole: bool,
+    content_size: int,
+    up: bool,
+    fetch: FetchStanding | None,
+    waiting_for: str,
+    error: str,
+    clock: Clock,
+) -> ServiceReport:
+    """``whole``: the target is on disk, verified. ``content_size``: of the target, 0 until its root is known.
+    ``up``: what is active is not down at the moment.
+
+    ``waiting_for`` and ``error`` are about the change-over; the fetch brings its own.
+    """
+    target = goal.target
+    phase = _phase(goal, state, whole)
+    fetching = fetch if fetch is not None and fetch.release.root == target.root else None
+    total = content_size or (fetching.bytes_total if fetching else 0)
+    if phase is Phase.FETCHING and fetching is not None:
+        waiting_for, error = fetching.waiting_for, fetching.error or error
+    failure = state.failure(goal.deployment, target.root)
+    return ServiceReport(
+        service=goal.service,
+        environment=goal.environment,
+        generation=goal.generation,
+        deployment=goal.deployment,
+        target=target,
+        phase=phase,
+        running=_running(state) if up else None,
+        bytes=_bytes(goal, state, whole=whole, content_size=total, fetch=fetching),
+        target_bytes=total,
+        active_age_ms=_age_ms(state, clock) if phase is Phase.ACTIVE else 0,
+        waiting_for="" if phase in (Phase.ACTIVE, Phase.FAILED) else waiting_for,
+        error=failure.error if failure else error,
+    )
+
+
+def _phase(goal: Goal, state: ServiceState, whole: bool) -> Phase:
+    target = goal.target.root
+    if state.failure(goal.deployment, target) is not None:
+        return Phase.FAILED
+    if state.activation is not None:
+        if state.activation.release.root == target:
+            return Phase.ACTIVATING
+    elif state.active is not None and state.active.release.root == target and state.active.passed:
+        return Phase.ACTIVE
+    return Phase.FETCHED if whole else Phase.FETCHING
+
+
+def _running(state: ServiceState) -> ReleaseRef | None:
+    """Nothing while a change-over is going on: ``current`` is not what passed, or about to be."""
+    if state.activation is not None or state.active is None or not state.active.passed:
+        return None
+    return state.active.release
+
+
+def _bytes(goal: Goal, state: ServiceState, *, whole: bool, content_size: int, fetch: FetchStanding | None) -> ByteCounts:
+    fetched = state.fetched
+    if fetched is not None and (fetched.deployment, fetched.root) == (goal.deployment, goal.target.root):
+        return fetched.bytes
+    if whole:
+        return ByteCounts(local=content_size)
+    return fetch.bytes if fetch is not None else ByteCounts()
+
+
+def _age_ms(state: ServiceState, clock: Clock) -> int:
+    """At least as long as this boot for what passed in an earlier one."""
+    active = state.active
+    if active is None or active.boot != clock.boot:
+        return clock.uptime_ms
+    return max(0, clock.uptime_ms - active.since_ms)

@@ -1,0 +1,106 @@
+"""What an agent remembers of one service: written before it acts, so that its successor goes on where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.ids import DeploymentId, Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A change-over that has begun: from here on the release before may be stopped."""
+
+    id: str
+    """Unique on this machine; the processes started for it carry it."""
+    release: ReleaseRef
+    deployment: DeploymentId
+    generation: Generation
+    fallback: bool = False
+    """True: going back after ``deployment`` failed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What ``current`` points to and is kept running."""
+
+    release: ReleaseRef
+    activation: str
+    passed: bool
+    """Whether its health check has passed. False: the release we went back to is not healthy either, but better than none."""
+    boot: str
+    """The boot in which it passed."""
+    since_ms: int
+    """When, by that boot's monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A release that a deployment failed to bring up here; it is not tried again for that deployment."""
+
+    deployment: DeploymentId
+    root: Digest
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where the bytes of a deployment's target came from."""
+
+    deployment: DeploymentId
+    root: Digest
+    bytes: ByteCounts
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    active: Active | None = None
+    activation: Activation | None = None
+    """Begun and not ended. While it lasts ``active`` is what to go back to."""
+    previous: ReleaseRef | None = None
+    """Active before ``active``."""
+    succeeded: tuple[ReleaseRef, ...] = ()
+    """Releases whose deployments succeeded, as far as this machine has heard; newest first."""
+    failures: tuple[Failure, ...] = ()
+    """Of the newest deployment this machine has heard of."""
+    fetched: Fetched | None = None
+
+    def failure(self, deployment: DeploymentId, root: Digest) -> Failure | None:
+        """What went wrong with that release for that deployment; ``None``: nothing so far."""
+        for failure in self.failures:
+            if failure.deployment == deployment and failure.root == root:
+                return failure
+        return None
+
+
+def passed(state: ServiceState, active: Active) -> ServiceState:
+    """A change-over ended with its health check passed."""
+    previous = state.previous
+    if state.active is not None and state.active.release != active.release:
+        previous = state.active.release
+    return replace(state, active=active, activation=None, previous=previous)
+
+
+def failed(state: ServiceState, activation: Activation, error: str, back: str) -> ServiceState:
+    """A change-over failed. The way back to what was active, named ``back``, thereby has begun.
+
+    Where there is no way back, because it was the way back that failed or nothing was active, that is the end: a release
+    that was healthy once keeps running without having passed, another one does not.
+    """
+    failure = Failure(activation.deployment, activation.release.root, error)
+    state = replace(state, failures=(*state.failures, failure), activation=None)
+    active = state.active
+    if active is None:
+        return state
+    if active.release == activation.release:
+        return replace(state, active=replace(active, activation=activation.id, passed=False))
+    way_back = replace(activation, id=back, release=active.release, fallback=True)
+    return replace(state, activation=way_back)
+
+
+def untrusted(state: ServiceState, deployment: DeploymentId, root: Digest, error: str) -> ServiceState:
+    """A release may not run here, and never will."""
+    return replace(state, failures=(*state.failures, Failure(deployment, root, error)))

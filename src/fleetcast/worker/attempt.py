@@ -1,0 +1,234 @@
+"""One attempt at one build, from the claim to the word that control takes about it.
+
+However it goes, nothing of it is left on this machine: no process, no file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from fleetcast.artifacts.signing import PrivateKey
+from fleetcast.artifacts.tree import remove_tree
+from fleetcast.client.builds import Builds
+from fleetcast.model.build import Recipe
+from fleetcast.model.errors import FleetcastError, Invalid, Stale, Unavailable
+from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_HAND_BACK_S_MAX, BUILD_SOURCE_S_MAX
+from fleetcast.model.messages.builds import ClaimedBuild
+from fleetcast.worker.command import run_group
+from fleetcast.worker.config import WorkerConfig
+from fleetcast.worker.git import clean_environment
+from fleetcast.worker.log import AttemptLog
+from fleetcast.worker.patience import until_answered
+from fleetcast.worker.publish import Publisher
+from fleetcast.worker.recipe import RECIPE_NAME, complete_recipe, parse_recipe
+from fleetcast.worker.source import Source, shown_repository
+from fleetcast.worker.workspace import Workspace, record_group
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What control is told of an attempt that did not succeed."""
+
+    reason: str
+    hand_back: bool
+    """True: not the build's fault, let another worker try."""
+
+
+def verdict_of(error: BaseException) -> Verdict | None:
+    """What an error says about the build; ``None``: the attempt is void and nobody wants to hear of it."""
+    match error:
+        case Stale():
+            return None
+        case Unavailable():
+            return Verdict(error.message, hand_back=True)
+        case FleetcastError():
+            return Verdict(error.message, hand_back=False)
+        case OSError():
+            return Verdict(f"this worker failed: {error}", hand_back=True)
+        case _:
+            return Verdict(f"this worker failed: {type(error).__name__}: {error}", hand_back=True)
+
+
+class Attempt:
+    """Carries out one claim."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        claimed: ClaimedBuild,
+        builds: Builds,
+        source: Source,
+        workspace: Workspace,
+        key: PrivateKey,
+        rng: random.Random,
+    ) -> None:
+        self._config = config
+        self._claimed = claimed
+        self._builds = builds
+        self._source = source
+        self._key = key
+        self._rng = rng
+        self._directory = workspace.attempt(f"{claimed.build}-{claimed.attempt}")
+        self._tree = self._directory / "tree"
+        self._log = AttemptLog(self._directory / "log")
+        self._log_refused = False
+        self._bound = log.bind(build=claimed.build, attempt=claimed.attempt, artifact=claimed.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until the build has ended, the token is void, or ``stop`` is set: then the build is handed back."""
+        work = asyncio.create_task(self._work())
+        beating = asyncio.create_task(self._beat())
+        sending = asyncio.create_task(self._log.pump(self._send_log))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({work, beating, sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            verdict = await self._verdict(work, stopping)
+            if verdict is not None and not beating.done() and not sending.done():
+                await self._tell(verdict, BUILD_HAND_BACK_S_MAX if stop.is_set() else BUILD_FINISH_S_MAX)
+        finally:
+            await _cancelled(work, beating, sending, stopping)
+            self._log.close()
+            await self._source.drop(self._claimed.repository, self._claimed.commit_sha, self._tree)
+            await asyncio.to_thread(remove_tree, self._directory)
+
+    async def _verdict(self, work: asyncio.Task[None], stopping: asyncio.Task[bool]) -> Verdict | None:
+        if not work.done():
+            await _cancelled(work)
+            if stopping.done():
+                return Verdict("its worker was stopped", hand_back=True)
+            self._bound.warning("attempt_void")
+            return None
+        error = work.exception()
+        if error is None:
+            return None
+        if not isinstance(error, FleetcastError | OSError):
+            self._bound.error("attempt_broke", exc_info=error)
+        return verdict_of(error)
+
+    async def _work(self) -> None:
+        claimed = self._claimed
+        self._bound.info("attempt_started", repository=shown_repository(claimed.repository), commit=claimed.commit_sha)
+        self._log.line(f"{claimed.name}, attempt {claimed.attempt} on {self._config.name}")
+        self._log.line(f"source: {shown_repository(claimed.repository)} at {claimed.commit_sha}")
+        async with _within(BUILD_SOURCE_S_MAX, "fetching and checking out the commit"):
+            await self._source.check_out(claimed.repository, claimed.commit_sha, claimed.trunk, self._tree)
+        recipe = complete_recipe(claimed.recipe, self._committed_recipe())
+        assert recipe.output is not None
+        if recipe.build is not None:
+            self._log.line(f"build: {recipe.build}")
+            async with _within(claimed.command_s_max, "the build command"):
+                await self._build(recipe.build)
+        self._log.line(f"output: {recipe.output}")
+        async with _within(claimed.pack_upload_s_max, "packing and uploading"):
+            output = self._output(recipe.output)
+            await self._log.drain()  # control takes no log of a build that has succeeded
+            await Publisher(self._builds, claimed, self._key, self._rng).publish(output, recipe)
+
+    def _committed_recipe(self) -> Recipe | None:
+        path = self._tree / RECIPE_NAME
+        if path.is_symlink():
+            raise Invalid("invalid_recipe", f"{RECIPE_NAME} is a symlink: commit the file itself")
+        return parse_recipe(path.read_bytes()) if path.is_file() else None
+
+    async def _build(self, command: str) -> None:
+        claimed = self._claimed
+        code = await run_group(
+            ["/bin/sh", "-c", command],
+            directory=self._tree,
+            environment={
+                **clean_environment(),
+                "CI": "true",
+                "FLEETCAST_SERVICE": claimed.service,
+                "FLEETCAST_COMMIT": claimed.commit_sha,
+                "FLEETCAST_ARTIFACT": claimed.name,
+                "FLEETCAST_BUILD": str(claimed.build),
+            },
+            output=self._log.write,
+            kill_grace_s=self._config.kill_grace_s,
+            started=lambda group: record_group(self._directory / "group", group),
+        )
+        if code != 0:
+            how = f"was ended by signal {-code}" if code < 0 else f"exited {code}"
+            raise Invalid("command_failed", f"the build command {how}: see the build's log")
+
+    def _output(self, name: str) -> Path:
+        """Where the output is, once it is certain that it lies in the worktree."""
+        output = self._tree / name
+        # What git itself put at the top of the worktree is about this machine, not about the commit.
+        if (self._tree / ".git").is_file():
+            (self._tree / ".git").unlink()
+        if not output.resolve().is_relative_to(self._tree.resolve()):
+            raise Invalid("illegal_output", f"output {name!r} leads out of the repository: copy what it points to")
+        return output
+
+    async def _beat(self) -> None:
+        """Ends only by an error: the token is void, or control does not know the build."""
+        while True:
+            await asyncio.sleep(self._claimed.heartbeat_interval_s)
+            await until_answered(
+                lambda: self._builds.heartbeat(self._claimed.build, self._claimed.token),
+                self._rng,
+                longest_wait_s=self._claimed.heartbeat_interval_s,
+            )
+
+    async def _send_log(self, offset: int, text: str) -> None:
+        if self._log_refused:
+            return
+        try:
+            await until_answered(
+                lambda: self._builds.append_log(self._claimed.build, self._claimed.token, offset, text), self._rng
+            )
+        except Invalid as error:
+            # A build may succeed without its log.
+            self._log_refused = True
+            self._bound.warning("log_refused", reason=error.message)
+
+    async def _tell(self, verdict: Verdict, within_s: float) -> None:
+        self._bound.warning("attempt_failed", reason=verdict.reason, hand_back=verdict.hand_back)
+        self._log.line(f"{'handed back' if verdict.hand_back else 'failed'}: {verdict.reason}")
+        claimed = self._claimed
+        try:
+            async with asyncio.timeout(within_s / 2):
+                await self._log.drain()
+        except TimeoutError:
+            self._bound.warning("log_incomplete")
+        try:
+            async with asyncio.timeout(within_s):
+                await until_answered(
+                    lambda: self._builds.fail(claimed.build, claimed.token, verdict.reason, hand_back=verdict.hand_back),
+                    self._rng,
+                )
+        except TimeoutError:
+            self._bound.error("verdict_untold", reason=verdict.reason)
+        except Stale:
+            self._bound.warning("attempt_void")
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str) -> AsyncIterator[None]:
+    """Bounds one step. Raises :class:`Invalid`: it took longer."""
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            yield
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        raise Invalid("too_slow", f"{what} took longer than the {seconds:g} s it may") from None
+
+
+async def _cancelled(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+    """Cancel tasks and wait until they have ended; what they raise was looked at or does not matter any more."""
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)

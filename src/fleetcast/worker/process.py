@@ -1,0 +1,103 @@
+"""The worker's loop: claim, attempt, again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+
+import structlog
+
+from fleetcast.artifacts.signing import PrivateKey, load_private
+from fleetcast.client.builds import Builds
+from fleetcast.http.session import Session
+from fleetcast.model.errors import FleetcastError
+from fleetcast.model.limits import WORKER_BACKOFF_S_MAX
+from fleetcast.model.messages.builds import ClaimedBuild
+from fleetcast.worker.attempt import Attempt
+from fleetcast.worker.backoff import delay_s
+from fleetcast.worker.config import WorkerConfig
+from fleetcast.worker.source import Source
+from fleetcast.worker.workspace import Workspace
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(config: WorkerConfig, stop: asyncio.Event, listening: Callable[[Mapping[str, str]], None]) -> None:
+    """Build until ``stop`` is set; a build under way is then handed back. A worker has no address to tell.
+
+    Raises:
+        Invalid: the signing key cannot be used.
+        Refused: another worker runs in this workspace.
+    """
+    key = load_private(config.signing_key)
+    workspace = Workspace(config.workspace)
+    workspace.open()
+    try:
+        source = Source(config.workspace)
+        source.open()
+        async with aclosing(Session(config.control_url, config.token)) as session:
+            listening({})
+            await _Loop(config, Builds(session), source, workspace, key).run(stop)
+    finally:
+        workspace.close()
+
+
+class _Loop:
+    def __init__(self, config: WorkerConfig, builds: Builds, source: Source, workspace: Workspace, key: PrivateKey) -> None:
+        self._config = config
+        self._builds = builds
+        self._source = source
+        self._workspace = workspace
+        self._key = key
+        self._rng = random.Random()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while not stop.is_set():
+            asked_at = loop.time()
+            try:
+                claimed = await self._claim(stop)
+                failures = 0
+            except FleetcastError as error:
+                failures += 1
+                wait_s = delay_s(failures, self._rng, WORKER_BACKOFF_S_MAX)
+                log.warning("claim_failed", reason=error.message, again_in_s=round(wait_s, 1))
+                await _wait(stop, wait_s)
+                continue
+            if claimed is None:
+                await _wait(stop, asked_at + self._config.poll_interval_s - loop.time())
+                continue
+            await self._attempt(claimed, stop)
+
+    async def _claim(self, stop: asyncio.Event) -> ClaimedBuild | None:
+        """``None`` also when told to stop. A claim that control answers at that very moment is one that it hands back."""
+        claiming = asyncio.create_task(self._builds.claim(self._config.name, self._config.claim_wait_s))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({claiming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return claiming.result() if claiming.done() else None
+        finally:
+            for task in (claiming, stopping):
+                task.cancel()
+            await asyncio.gather(claiming, stopping, return_exceptions=True)
+
+    async def _attempt(self, claimed: ClaimedBuild, stop: asyncio.Event) -> None:
+        try:
+            attempt = Attempt(self._config, claimed, self._builds, self._source, self._workspace, self._key, self._rng)
+            await attempt.run(stop)
+        except (OSError, FleetcastError):
+            # Of this machine, such as a full disk: the reaper gives the build to somebody else.
+            log.exception("attempt_broke", build=claimed.build)
+            await _wait(stop, WORKER_BACKOFF_S_MAX)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    """Until ``stop``, at most ``seconds``."""
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            await stop.wait()
+    except TimeoutError:
+        return

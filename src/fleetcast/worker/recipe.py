@@ -1,0 +1,173 @@
+"""Reading ``fleetcast.toml``, the recipe that a commit carries. Pure.
+
+::
+
+    [build]
+    command = "make dist"        # run in the worktree; leave it out when there is nothing to build
+    output = "dist"              # the file or directory that becomes the artifact
+
+    [run]
+    activate = "exec ./server"   # run in the release's directory; while it runs it is the service
+    health = "./check"           # run until it exits 0
+    health_timeout_s = 30
+    environment = { MODE = "production" }
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from fleetcast.model.build import Recipe
+from fleetcast.model.errors import Invalid
+from fleetcast.model.limits import RECIPE_BYTES_MAX
+
+RECIPE_NAME: Final = "fleetcast.toml"
+HEALTH_TIMEOUT_S_MAX: Final = 3600
+
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "build": ("command", "output"),
+    "run": ("activate", "health", "health_timeout_s", "environment"),
+}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_recipe(data: bytes) -> Recipe:
+    """The recipe in the bytes of a ``fleetcast.toml``.
+
+    Raises:
+        Invalid: in one line, which line of the file is wrong and why.
+    """
+    if len(data) > RECIPE_BYTES_MAX:
+        raise _wrong(None, f"it has {len(data)} bytes, at most {RECIPE_BYTES_MAX} are allowed")
+    try:
+        text = data.decode()
+        tables = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise _wrong(data[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at line (\d+),", str(error))
+        reason = re.sub(r" \(at (line \d+, column \d+|end of document)\)", "", str(error))
+        raise _wrong(int(place[1]) if place else text.count("\n") + 1, reason) from error
+    return _Reader(text, tables).recipe()
+
+
+def complete_recipe(ordered: Recipe, committed: Recipe | None) -> Recipe:
+    """What the build was ordered with, and for the rest what the commit says.
+
+    Raises:
+        Invalid: neither names an output.
+    """
+    recipe = ordered.over(committed) if committed is not None else ordered
+    if recipe.output is None:
+        missing = "has no [build] output" if committed is not None else "does not exist"
+        raise Invalid(
+            "no_recipe",
+            f"{RECIPE_NAME} {missing} at this commit: commit one, or say --output PATH (and --build CMD) for the service",
+        )
+    check_output(recipe.output)
+    return recipe
+
+
+def check_output(output: str) -> None:
+    """Raises :class:`Invalid` unless ``output`` is a relative path that stays below where it starts."""
+    if not output or "\0" in output or output.startswith("/") or ".." in output.split("/"):
+        raise Invalid("illegal_output", f"output {output!r} must be a path inside the repository, without '..'")
+
+
+class _Reader:
+    """One file's tables, and its text to find lines in."""
+
+    def __init__(self, text: str, tables: Mapping[str, Any]) -> None:
+        self._lines = text.splitlines()
+        self._tables = tables
+
+    def recipe(self) -> Recipe:
+        self._known("", self._tables, _KEYS)
+        for section, keys in _KEYS.items():
+            table = self._tables.get(section, {})
+            if not isinstance(table, dict):
+                raise _wrong(self._line("", section), f"{section} must be a table: write [{section}]")
+            self._known(section, table, keys)
+        recipe = Recipe(
+            build=self._text("build", "command"),
+            output=self._text("build", "output"),
+            activate=self._text("run", "activate"),
+            health=self._text("run", "health"),
+            health_timeout_s=self._seconds("run", "health_timeout_s"),
+            environment=self._environment(),
+        )
+        if recipe.output is not None:
+            try:
+                check_output(recipe.output)
+            except Invalid as error:
+                raise _wrong(self._line("build", "output"), error.message) from error
+        return recipe
+
+    def _known(self, section: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
+        for key in table:
+            if key not in known:
+                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+                where = f" in [{section}]" if section else ""
+                raise _wrong(self._line(section, key), f"unknown name {key!r}{where}: {hint}")
+
+    def _value(self, section: str, key: str) -> Any:
+        return self._tables.get(section, {}).get(key)
+
+    def _text(self, section: str, key: str) -> str | None:
+        value = self._value(section, key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or "\0" in value:
+            raise _wrong(self._line(section, key), f"{key} must be text in quotes")
+        return value
+
+    def _seconds(self, section: str, key: str) -> float | None:
+        value = self._value(section, key)
+        if value is None:
+            return None
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or not 0 < value <= HEALTH_TIMEOUT_S_MAX
+        ):
+            raise _wrong(self._line(section, key), f"{key} must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}")
+        return float(value)
+
+    def _environment(self) -> dict[str, str]:
+        value = self._value("run", "environment")
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise _wrong(self._line("run", "environment"), 'environment must be a table of NAME = "value"')
+        for name, text in value.items():
+            line = self._line("run.environment", name) or self._line("run", "environment")
+            if not _VARIABLE.fullmatch(name) or name.startswith("FLEETCAST_"):
+                raise _wrong(line, f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_...")
+            if not isinstance(text, str) or "\0" in text:
+                raise _wrong(line, f"{name} must be text: write it in quotes")
+        return value
+
+    def _line(self, section: str, key: str) -> int | None:
+        """The line that says ``key`` in ``section``, as far as can be told without a TOML parser that keeps positions."""
+        current = ""
+        for number, line in enumerate(self._lines, 1):
+            header = re.match(r"\s*\[\s*([^]]*?)\s*\]", line)
+            if header:
+                current = header[1]
+                if not section and current.split(".")[0] == key:
+                    return number
+            elif current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+                return number
+        return None
+
+
+def _wrong(line: int | None, reason: str) -> Invalid:
+    where = f"{RECIPE_NAME}, line {line}" if line is not None else RECIPE_NAME
+    return Invalid("invalid_recipe", f"{where}: {reason}")

@@ -1,0 +1,332 @@
+"""A whole agent against a region: real sockets, a real swarm, real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetcast.agent import spawning
+from fleetcast.agent.layout import ServiceLayout
+from fleetcast.agent.processes import ServiceProcess
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.errors import Refused
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import Cohort
+from fleetcast.model.machine import Selector
+from fleetcast.model.permit import PermitDecision
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+Agents = Callable[..., Any]
+
+# Says who it is where its health check looks, and lives until told otherwise.
+SERVER = (
+    'echo "$FLEETCAST_COMMIT $$" >> "$FLEETCAST_DATA/starts"; echo "$FLEETCAST_COMMIT" > "$FLEETCAST_DATA/up"; exec sleep 60'
+)
+HEALTH = 'test "$(cat "$FLEETCAST_DATA/up")" = "$FLEETCAST_COMMIT"'
+LARGE = random.Random(1).randbytes(2_000_000).decode("latin-1")
+
+
+def server(region: Any, source: Path, commit: str, **more: Any) -> Any:
+    """A release of a service that comes up."""
+    recipe = {"activate": SERVER, "health": HEALTH, "health_timeout_s": 5.0, **more}
+    return region.publish(source, {"version": commit, "large": LARGE}, commit=commit, **recipe)
+
+
+def starts(agent: Any, name: str = "web") -> list[str]:
+    """The commits that were started, in order."""
+    path = agent.service(name) / "data" / "starts"
+    return [line[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def running(agent: Any, name: str = "web") -> list[int]:
+    """Processes of a service's instance that run now."""
+    instance = ServiceProcess(ServiceLayout(agent.service(name))).instance
+    return [] if instance is None or not spawning.alive(instance.process) else [instance.process.pid]
+
+
+async def test_a_goal_becomes_a_running_service(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a = server(region, tmp_path, "a")
+    agent = agents(environment={"GREETING": "hello"})
+    await agent.start()
+    goal = region.want(a, 1)
+    report = await region.reported(goal, "ACTIVE")
+    assert agent.current() == a.files
+    assert report.running == a.ref
+    assert report.bytes.total == report.target_bytes == a.root.content_size
+    assert report.bytes.origin > 0
+    assert not os.access(agent.service() / "current" / "version", os.W_OK) or os.geteuid() == 0
+    assert (agent.service() / "current" / "version").stat().st_mode & 0o222 == 0
+    assert running(agent)
+    environment = Path(f"/proc/{running(agent)[0]}/environ").read_bytes().decode().split("\0")
+    assert {"GREETING=hello", "FLEETCAST_SERVICE=web", "FLEETCAST_MACHINE=m1", "FLEETCAST_REGION=eu"} <= set(environment)
+
+
+async def test_an_update_copies_what_it_can_and_a_rollback_fetches_nothing(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a, b = server(region, tmp_path, "a"), server(region, tmp_path, "b")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    forward = await region.reported(region.want(b, 2, baseline=a), "ACTIVE")
+    assert forward.bytes.local > 1_000_000, "the large file is the same"
+    leased = region.leased
+    region.envelopes.clear()
+    back = await region.reported(region.want(a, 3, baseline=a, rollback=True), "ACTIVE")
+    assert back.bytes == ByteCounts(local=a.root.content_size)
+    assert region.leased == leased
+    assert starts(agent) == ["a", "b", "a"]
+    assert agent.current() == a.files
+    assert [request.available for request in region.asked if request.available] == [True, True]
+    await region.until(lambda: len(region.returned) == 3)
+
+
+async def test_a_second_machine_fetches_from_the_first(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a = server(region, tmp_path, "a")
+    first, second = agents("m1"), agents("m2")
+    await first.start()
+    goal = region.want(a, 1)
+    await region.reported(goal, "ACTIVE")
+    region.origin_open = False
+    await second.start()
+    report = await region.reported(goal, "ACTIVE", machine="m2")
+    assert report.bytes == ByteCounts(peer=a.root.content_size)
+    assert second.current() == a.files
+
+
+async def test_what_runs_outlives_the_agent_and_is_found_again(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a = server(region, tmp_path, "a")
+    agent = agents()
+    await agent.start()
+    goal = region.want(a, 1)
+    await region.reported(goal, "ACTIVE")
+    pid = running(agent)
+    await agent.stop()
+    assert running(agent) == pid
+    region.reports.clear()
+    await agent.start()
+    report = await region.reported(goal, "ACTIVE")
+    assert report.bytes.origin == a.root.content_size, "where the bytes came from is remembered"
+    assert running(agent) == pid
+    assert starts(agent) == ["a"]
+
+
+async def test_a_sick_release_is_left_for_the_one_before_and_not_tried_again(
+    region: Any, agents: Agents, tmp_path: Path
+) -> None:
+    a = server(region, tmp_path, "a")
+    sick = server(region, tmp_path, "b", health="echo no database; exit 4", health_timeout_s=0.3)
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    goal = region.want(sick, 2, baseline=a)
+    report = await region.reported(goal, "FAILED")
+    assert report.error == "the health check did not pass within 0.3 s: it exited with 4: no database"
+    await region.until(lambda: region.reports["m1", "web"].running == a.ref)
+    assert agent.current() == a.files
+    assert starts(agent) == ["a", "b", "a"]
+    region.want(sick, 2, baseline=a, generation=replace(goal.generation, counter=3))
+    await region.until(lambda: region.reports["m1", "web"].generation.counter == 3)
+    assert region.reports["m1", "web"].phase == "FAILED"
+    assert starts(agent) == ["a", "b", "a"]
+    await region.reported(region.want(a, 4, baseline=a), "ACTIVE")
+    assert starts(agent) == ["a", "b", "a"], "it runs already"
+
+
+async def test_a_release_that_dies_at_once_says_why(region: Any, agents: Agents, tmp_path: Path) -> None:
+    dying = server(region, tmp_path, "a", activate="echo cannot bind; exit 3", health="exit 1", health_timeout_s=30.0)
+    agent = agents()
+    await agent.start()
+    report = await region.reported(region.want(dying, 1), "FAILED")
+    assert report.error == "the process exited with 3 before it was healthy: cannot bind"
+    assert report.running is None
+    assert running(agent) == []
+
+
+async def test_a_release_that_never_was_healthy_does_not_go_on_running(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    sick = server(region, tmp_path, "a", health="exit 1", health_timeout_s=0.2)
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(sick, 1), "FAILED")
+    await until(lambda: not running(agent))
+
+
+async def test_the_newest_goal_wins_over_a_fetch_that_nobody_wants(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a, b, c = (server(region, tmp_path, commit) for commit in "abc")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    region.origin_open = False
+    await region.reported(region.want(b, 2, baseline=a), "FETCHING")
+    region.want(c, 3, baseline=a)
+    region.origin_open = True
+    await region.reported(region.goals["web"], "ACTIVE")
+    assert starts(agent) == ["a", "c"]
+    names = {path.name for path in (agent.service() / "releases").iterdir()}
+    assert names == {a.ref.digest, c.ref.digest}
+
+
+async def test_the_newest_goal_wins_over_a_change_over_that_has_begun(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a, b = server(region, tmp_path, "a"), server(region, tmp_path, "b", health="exit 1", health_timeout_s=60.0)
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    await region.reported(region.want(b, 2, baseline=a), "ACTIVATING")
+    back = await region.reported(region.want(a, 3, baseline=a, rollback=True), "ACTIVE")
+    assert back.bytes == ByteCounts(local=a.root.content_size)
+    assert starts(agent)[-1] == "a"
+    assert agent.current() == a.files
+
+
+async def test_nothing_is_stopped_without_a_permit(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a, b = server(region, tmp_path, "a"), server(region, tmp_path, "b")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    pid = running(agent)
+    region.permit = lambda request: PermitDecision(not request.available, 0.05, "3 of at most 3 machines of web are down")
+    goal = region.want(b, 2, baseline=a)
+    report = await region.reported(goal, "FETCHED")
+    await region.until(lambda: region.reports["m1", "web"].waiting_for.endswith("3 machines of web are down"))
+    assert report.running == a.ref
+    assert running(agent) == pid
+    region.permit = lambda _: PermitDecision(True, 60.0, "")
+    await region.reported(goal, "ACTIVE")
+
+
+async def test_a_machine_outside_the_wave_fetches_and_keeps_what_it_runs(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a, b = server(region, tmp_path, "a"), server(region, tmp_path, "b")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    report = await region.reported(region.want(b, 2, baseline=a, cohorts=(Cohort(Selector(), 0),)), "FETCHED")
+    assert (report.running, report.waiting_for) == (a.ref, "its wave")
+    assert starts(agent) == ["a"]
+
+
+async def test_a_lower_generation_is_refused_and_an_equal_one_with_other_content_alarmed(
+    region: Any, agents: Agents, tmp_path: Path
+) -> None:
+    a, b = server(region, tmp_path, "a"), server(region, tmp_path, "b")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 5), "ACTIVE")
+    region.want(b, 4)
+    region.want(b, 6, generation=Generation(0, 5))
+    await region.until(lambda: any("other content" in alarm for alarm in region.alarms))
+    assert region.reports["m1", "web"].target == a.ref
+    await agent.stop()
+    region.alarms = ()
+    await agent.start()
+    await region.until(lambda: any("other content" in alarm for alarm in region.alarms))
+    assert starts(agent) == ["a"], "the floor outlives the agent"
+
+
+async def test_a_root_that_no_installed_key_signed_fails_and_runs_nothing(region: Any, agents: Agents, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = type(region)(tmp_path / "other")
+    forged = server(other, tmp_path, "a")
+    region.envelopes.update(other.envelopes)
+    agent = agents()
+    await agent.start()
+    report = await region.reported(region.want(forged, 1), "FAILED")
+    assert "none of the installed worker keys signed it" in report.error
+    assert starts(agent) == []
+
+
+async def test_a_root_of_another_service_is_not_run(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a = server(region, tmp_path, "a")
+    agent = agents()
+    await agent.start()
+    goal = region.want(a, 1, service="shop")
+    report = await region.reported(goal, "FAILED")
+    assert "the signed root" in report.error
+    assert starts(agent, "shop") == []
+
+
+async def test_services_do_not_wait_for_each_other(region: Any, agents: Agents, tmp_path: Path) -> None:
+    slow = region.publish(
+        tmp_path, {"x": "slow"}, service="slow", activate="exec sleep 60", health="exit 1", health_timeout_s=60.0
+    )
+    quick = region.publish(tmp_path, {"x": "quick"}, service="quick")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(slow, 1), "ACTIVATING")
+    await region.reported(region.want(quick, 1), "ACTIVE")
+    assert region.reports["m1", "slow"].phase == "ACTIVATING"
+
+
+async def test_two_services_of_equal_files_fetch_them_once(region: Any, agents: Agents, tmp_path: Path) -> None:
+    one = region.publish(tmp_path, {"x": LARGE}, service="one")
+    two = region.publish(tmp_path, {"x": LARGE}, service="two")
+    assert one.ref.digest == two.ref.digest
+    agent = agents()
+    await agent.start()
+    goals = [region.want(one, 1), region.want(two, 1)]
+    reports = [await region.reported(goal, "ACTIVE") for goal in goals]
+    assert sorted(report.bytes.origin for report in reports) == [0, one.root.content_size]
+    assert agent.current("one") == agent.current("two") == one.files
+
+
+async def test_a_one_shot_is_done_once(region: Any, agents: Agents, tmp_path: Path) -> None:
+    once = server(region, tmp_path, "a", activate='echo a >> "$FLEETCAST_DATA/starts"', health="")
+    agent = agents()
+    await agent.start()
+    goal = region.want(once, 1)
+    await region.reported(goal, "ACTIVE")
+    await agent.stop()
+    region.reports.clear()
+    await agent.start()
+    await region.reported(goal, "ACTIVE")
+    assert starts(agent) == ["a"]
+
+
+async def test_a_service_that_dies_is_started_again(region: Any, agents: Agents, tmp_path: Path, until: Until) -> None:
+    a = server(region, tmp_path, "a", health="")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    os.killpg(running(agent)[0], 9)
+    await region.until(lambda: region.reports["m1", "web"].running is None)
+    await until(lambda: starts(agent) == ["a", "a"])
+    await region.until(lambda: region.reports["m1", "web"].running == a.ref)
+
+
+async def test_with_the_region_away_everything_stays_as_it_is(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    a = server(region, tmp_path, "a", health="")
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    await agent.stop()
+    alone = agents(region_url="http://127.0.0.1:9", root=agent.config.root)
+    await alone.start()
+    os.killpg(running(alone)[0], 9)
+    await until(lambda: starts(alone) == ["a", "a"])
+    assert alone.current() == a.files
+
+
+async def test_only_one_agent_uses_a_directory(region: Any, agents: Agents) -> None:
+    first = agents()
+    await first.start()
+    second = agents(root=first.config.root)
+    with pytest.raises(Refused, match="another agent"):
+        await second.start()
+    second._task = None
+
+
+async def test_an_expired_goal_starts_nothing(region: Any, agents: Agents, tmp_path: Path) -> None:
+    a = server(region, tmp_path, "a")
+    agent = agents()
+    await agent.start()
+    goal = region.want(a, 1, expires_at_ms=1)
+    report = await region.reported(goal, "FETCHING")
+    assert report.waiting_for == "a goal that has not expired"
+    assert starts(agent) == []

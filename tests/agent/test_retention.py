@@ -1,0 +1,94 @@
+"""Law 5: which releases stay."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetcast.agent.retention import kept, learned, surplus
+from fleetcast.agent.state import Active, Failure, ServiceState
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import Goal, Limits, ReleaseRef
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, ServiceName
+from fleetcast.model.limits import RELEASES_SUCCEEDED_KEPT
+from fleetcast.model.machine import Selector
+
+
+def release(name: str) -> ReleaseRef:
+    return ReleaseRef(ArtifactName(f"web/{name}"), Digest(name * 64), Digest(name.upper() * 64))
+
+
+def goal(target: str, baseline: str | None = None) -> Goal:
+    return Goal(
+        service=ServiceName("web"),
+        environment="production",
+        generation=Generation(0, 1),
+        deployment=DeploymentId("d-" + target),
+        rollback=False,
+        selector=Selector(),
+        target=release(target),
+        baseline=release(baseline) if baseline else None,
+        cohorts=(),
+        limits=Limits(),
+        expires_at_ms=0,
+    )
+
+
+def active(name: str) -> Active:
+    return Active(release(name), "activation", True, "boot", 0)
+
+
+NAMES = st.sampled_from("abcdef")
+SOME = st.one_of(st.none(), NAMES)
+
+
+@given(NAMES, SOME, SOME, SOME, st.lists(NAMES, unique=True), st.sets(NAMES))
+def test_nothing_that_is_needed_goes_and_nothing_else_stays(
+    target: str, baseline: str | None, running: str | None, previous: str | None, succeeded: list[str], disk: set[str]
+) -> None:
+    wanted = goal(target, baseline)
+    state = ServiceState(
+        active=active(running) if running else None,
+        previous=release(previous) if previous else None,
+        succeeded=tuple(release(name) for name in succeeded),
+    )
+    on_disk = frozenset(release(name).digest for name in disk)
+    roots = frozenset(release(name).root for name in disk)
+    going = surplus(wanted, state, on_disk, on_disk, roots)
+
+    needed = {name for name in (target, baseline, running, previous) if name}
+    beside = [name for name in succeeded if name not in needed][:RELEASES_SUCCEEDED_KEPT]
+    staying = {release(name).digest for name in {*needed, *beside}}
+    assert going.releases == on_disk - staying
+    assert going.incoming == on_disk - {release(name).digest for name in (target, baseline) if name}
+    assert {root.lower() for root in going.roots} == going.releases
+
+
+def test_two_roots_of_one_release_keep_it_once() -> None:
+    first = ReleaseRef(ArtifactName("web/1"), Digest("a" * 64), Digest("1" * 64))
+    second = ReleaseRef(ArtifactName("web/2"), Digest("a" * 64), Digest("2" * 64))
+    state = ServiceState(active=Active(second, "", True, "", 0), previous=first)
+    assert surplus(goal("b"), state, [first.digest], [], [first.root, second.root]) == surplus(goal("b"), state, [], [], [])
+
+
+@given(st.lists(NAMES))
+def test_the_history_holds_the_newest_successes_each_once(baselines: list[str]) -> None:
+    state = ServiceState()
+    for name in baselines:
+        state = learned(state, goal("a", name))
+    newest_first = list(dict.fromkeys(reversed(baselines)))
+    assert [item.artifact[-1] for item in state.succeeded] == newest_first
+
+
+def test_after_a_rollback_the_success_before_is_still_there() -> None:
+    state = ServiceState()
+    for name in "abc":
+        state = learned(state, goal(name, name))
+    state = learned(ServiceState(active=active("b"), previous=release("c"), succeeded=state.succeeded), goal("b", "b"))
+    assert [item.artifact for item in kept(goal("b", "b"), state)] == ["web/b", "web/c", "web/a"]
+
+
+def test_failures_of_earlier_deployments_are_forgotten() -> None:
+    old = Failure(DeploymentId("d-a"), release("a").root, "x")
+    new = Failure(DeploymentId("d-b"), release("b").root, "y")
+    assert learned(ServiceState(failures=(old, new)), goal("b")).failures == (new,)

@@ -1,0 +1,207 @@
+"""Equal files are equal artifacts; what cannot be shipped is refused in one line; memory does not grow with size."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from fleetcast.artifacts.manifest import EntryKind, Manifest, decode
+from fleetcast.artifacts.packing import PackingStopped, pack
+from fleetcast.model.errors import Invalid
+from fleetcast.model.limits import MIB
+
+FILES = {
+    "README": b"read me",
+    "bin/server": b"#!/bin/sh\necho up\n",
+    "bin-data/one": random.Random(1).randbytes(3 * MIB + 17),
+    "bin-data/two": random.Random(2).randbytes(200_000),
+    "empty": b"",
+    "\u00fcml\u00e4ut": b"x",
+}
+
+
+def write(root: Path, names: list[str]) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FILES[name])
+    (root / "bin" / "server").chmod(0o755)
+    (root / "current").symlink_to("bin/server")
+    (root / "logs").mkdir()
+
+
+def packed_bytes(output: Path, block_bytes: int = MIB) -> tuple[Manifest, bytes]:
+    received = bytearray()
+    blocks: list[int] = []
+
+    def sink(block: memoryview) -> None:
+        received.extend(block)
+        blocks.append(len(block))
+
+    packed = pack(output, sink, block_bytes=block_bytes)
+    assert all(length == block_bytes for length in blocks[:-1])
+    assert packed.content_size == len(received)
+    return decode(packed.manifest), bytes(received)
+
+
+def discard(block: memoryview) -> None:
+    """Where nobody looks at the content."""
+
+
+def digest(output: Path) -> str:
+    return hashlib.sha256(pack(output, discard).manifest).hexdigest()
+
+
+def test_equal_files_are_the_same_artifact_whatever_else_differs(tmp_path: Path) -> None:
+    write(tmp_path / "a", sorted(FILES))
+    umask = os.umask(0o077)
+    try:
+        write(tmp_path / "b", sorted(FILES, reverse=True))
+    finally:
+        os.umask(umask)
+    (tmp_path / "b" / "bin" / "server").chmod(0o700)
+    (tmp_path / "b" / "bin-data").chmod(0o2770)
+    for path in (tmp_path / "b").rglob("*"):
+        os.utime(path, (1, 1), follow_symlinks=False)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "b" / "README", 1234, 1234)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "README").write_bytes(b"read mE"),
+        lambda root: (root / "README").chmod(0o755),
+        lambda root: (root / "README").rename(root / "READ"),
+        lambda root: (root / "logs").rmdir(),
+        lambda root: (root / "empty").unlink(),
+    ],
+)
+def test_any_difference_in_the_files_is_another_artifact(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    write(tmp_path / "a", sorted(FILES))
+    before = digest(tmp_path / "a")
+    change(tmp_path / "a")
+    assert digest(tmp_path / "a") != before
+
+
+def test_the_content_is_the_files_in_bytewise_path_order(tmp_path: Path) -> None:
+    write(tmp_path, sorted(FILES))
+    manifest, content = packed_bytes(tmp_path)
+    in_order = sorted(FILES, key=os.fsencode)
+    assert content == b"".join(FILES[name] for name in in_order)
+    assert manifest.content_sha256 == hashlib.sha256(content).hexdigest()
+    assert [entry.path for entry in manifest.entries if entry.kind is EntryKind.EXECUTABLE] == [b"bin/server"]
+    assert [(entry.path, entry.target) for entry in manifest.entries if entry.target] == [(b"current", b"bin/server")]
+    offsets = manifest.chunk_offsets()
+    assert offsets[-1] == len(content)
+    for index, length in enumerate(manifest.chunk_lengths):
+        chunk = content[offsets[index] : offsets[index] + length]
+        assert blake3(chunk).digest() == manifest.chunk_digest(index)
+
+
+@pytest.mark.parametrize("block_bytes", [100_001, MIB, 8 * MIB])
+def test_block_size_makes_no_difference(tmp_path: Path, block_bytes: int) -> None:
+    write(tmp_path, sorted(FILES))
+    assert packed_bytes(tmp_path, block_bytes) == packed_bytes(tmp_path, 3 * MIB)
+
+
+def test_a_file_is_an_artifact_of_that_file(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_bytes(b"just this")
+    (tmp_path / "tool").chmod(0o755)
+    (tmp_path / "other").write_bytes(b"not this")
+    manifest, content = packed_bytes(tmp_path / "tool")
+    assert content == b"just this"
+    assert [(entry.path, entry.kind) for entry in manifest.entries] == [(b"tool", EntryKind.EXECUTABLE)]
+
+
+def test_hard_links_become_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"twice")
+    os.link(tmp_path / "a", tmp_path / "b")
+    manifest, content = packed_bytes(tmp_path)
+    assert content == b"twicetwice"
+    assert manifest.files == 2
+
+
+def bind_socket(root: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "odd"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: os.mkfifo(root / "odd"), "device, socket or pipe"),
+        (bind_socket, "device, socket or pipe"),
+        (lambda root: (root / "odd").symlink_to("/etc/hostname"), "absolute"),
+        (lambda root: (root / "odd").symlink_to("../outside"), "not inside"),
+        (lambda root: (root / "odd").symlink_to("gone"), "not inside"),
+        (lambda root: (root / "good").chmod(0o4755), "setuid"),
+        (lambda root: (root / "good").chmod(0o2755), "setuid"),
+        (lambda root: (root / "good").write_bytes(b""), "empty"),
+        (lambda root: (root / "good").unlink(), "empty"),
+    ],
+)
+def test_what_cannot_be_shipped_is_refused_in_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    (tmp_path / "outside").write_bytes(b"there")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "good").write_bytes(b"good")
+    make(output)
+    with pytest.raises(Invalid, match=message) as refused:
+        pack(output, discard)
+    assert "\n" not in refused.value.message
+
+
+def test_no_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="there is no"):
+        pack(tmp_path / "dist", discard)
+
+
+@pytest.mark.parametrize("now", [b"longer than before" * 200_000, b"short"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, now: bytes) -> None:
+    (tmp_path / "a").write_bytes(bytes(2 * MIB))
+    (tmp_path / "z").write_bytes(b"as it was")
+
+    def sink(block: memoryview) -> None:
+        (tmp_path / "z").write_bytes(now)
+
+    with pytest.raises(Invalid, match="changed while it was read"):
+        pack(tmp_path, sink, block_bytes=MIB)
+
+
+def test_it_stops_between_blocks(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(4 * MIB))
+    blocks: list[int] = []
+    with pytest.raises(PackingStopped):
+        pack(tmp_path, lambda block: blocks.append(len(block)), lambda: len(blocks) == 2, block_bytes=MIB)
+    assert blocks == [MIB, MIB]
+
+
+def test_the_sinks_error_is_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(4 * MIB))
+
+    def sink(block: memoryview) -> None:
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        pack(tmp_path, sink, block_bytes=MIB)
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(400 * MIB)
+    pack(tmp_path, discard)  # what one pass needs is allocated now
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(800 * MIB)
+    pack(tmp_path, discard)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 16 * 1024

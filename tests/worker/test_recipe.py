@@ -1,0 +1,100 @@
+"""A recipe is read as it is meant, and a wrong one is refused with its line and the reason."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from fleetcast.model.build import Recipe
+from fleetcast.model.errors import Invalid
+from fleetcast.model.limits import RECIPE_BYTES_MAX
+from fleetcast.worker.backoff import delay_s
+from fleetcast.worker.recipe import complete_recipe, parse_recipe
+
+WHOLE = """\
+# how web is built
+[build]
+command = "make dist"
+output = "dist"
+
+[run]
+activate = "exec ./server"
+health = "./check"
+health_timeout_s = 30
+
+[run.environment]
+MODE = "production"
+"""
+
+
+def test_a_whole_recipe() -> None:
+    assert parse_recipe(WHOLE.encode()) == Recipe(
+        build="make dist",
+        output="dist",
+        activate="exec ./server",
+        health="./check",
+        health_timeout_s=30.0,
+        environment={"MODE": "production"},
+    )
+
+
+def test_everything_may_be_left_out() -> None:
+    assert parse_recipe(b"") == Recipe()
+    assert parse_recipe(b'[run]\nenvironment = { A = "1" }\n') == Recipe(environment={"A": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (WHOLE.replace("output =", "ouput ="), "line 4: unknown name 'ouput' in [build]: did you mean 'output'?"),
+        (WHOLE.replace("[build]", "[biuld]"), "line 2: unknown name 'biuld': did you mean 'build'?"),
+        (WHOLE.replace("[build]", "[q]"), "line 2: unknown name 'q': known are build, run"),
+        (WHOLE.replace('"make dist"', '["make"]'), "line 3: command must be text in quotes"),
+        (WHOLE.replace("= 30", "= 0"), "line 9: health_timeout_s must be a number of seconds above 0"),
+        (WHOLE.replace("= 30", "= true"), "line 9: health_timeout_s must be a number of seconds above 0"),
+        (WHOLE.replace("= 30", "= nan"), "line 9: health_timeout_s must be a number of seconds above 0"),
+        (WHOLE.replace('"production"', "8080"), "line 12: MODE must be text: write it in quotes"),
+        (WHOLE.replace("MODE", "FLEETCAST_DATA"), "line 12: 'FLEETCAST_DATA' cannot be set"),
+        (WHOLE.replace('"dist"', '"../dist"'), "line 4: output '../dist' must be a path inside the repository"),
+        (WHOLE.replace('"dist"', '"/dist"'), "line 4: output '/dist' must be a path inside the repository"),
+        (WHOLE.replace('"dist"', '"dist'), "line 4: Illegal character"),
+        ('build = "make"\n', "line 1: build must be a table: write [build]"),
+        ("[run]\nactivate = ", "line 2: Invalid value"),
+        ("x" * (RECIPE_BYTES_MAX + 1), "at most"),
+    ],
+)
+def test_a_wrong_recipe_says_where_and_why(text: str, complaint: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_recipe(text.encode())
+    assert complaint in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+def test_bytes_that_are_no_text_are_refused_with_their_line() -> None:
+    with pytest.raises(Invalid, match="line 2: it is not UTF-8"):
+        parse_recipe(b"[build]\noutput = '\xff'\n")
+
+
+def test_what_was_ordered_wins_over_the_commit() -> None:
+    ordered = Recipe(output="out", environment={"MODE": "test"})
+    recipe = complete_recipe(ordered, parse_recipe(WHOLE.encode()))
+    assert (recipe.build, recipe.output, recipe.environment) == ("make dist", "out", {"MODE": "test"})
+    assert complete_recipe(ordered, None).build is None
+
+
+def test_a_build_without_an_output_is_refused() -> None:
+    with pytest.raises(Invalid, match="does not exist at this commit"):
+        complete_recipe(Recipe(build="make"), None)
+    with pytest.raises(Invalid, match=r"has no \[build\] output"):
+        complete_recipe(Recipe(), Recipe(build="make"))
+    with pytest.raises(Invalid, match="inside the repository"):
+        complete_recipe(Recipe(output="../../etc"), None)
+
+
+def test_waits_grow_to_their_bound_and_differ() -> None:
+    rng = random.Random(1)
+    waits = [delay_s(failures, rng, 30) for failures in range(1, 50)]
+    assert 0.25 <= waits[0] <= 0.5
+    assert all(15 <= wait <= 30 for wait in waits[10:])
+    assert len(set(waits)) == len(waits)

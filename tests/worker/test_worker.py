@@ -1,0 +1,167 @@
+"""A worker with a real control: from an ordered commit to a signed artifact in the main store, or to a reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetcast.artifacts.manifest import decode, manifest_digest
+from fleetcast.artifacts.signing import load_public, verify_root
+from fleetcast.builds.queue import BuildQueue, QueueLimits
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.errors import Invalid, Refused
+from fleetcast.stores.database import Database
+from fleetcast.worker.process import serve
+
+RECIPE = """\
+[build]
+command = '''{command}'''
+output = "dist"
+
+[run]
+activate = "exec ./server"
+health_timeout_s = 5
+"""
+
+MAKE = "echo making $FLEETCAST_SERVICE; mkdir dist; head -c 20000000 /dev/urandom > dist/payload; cp page dist/; echo made >&2"
+
+
+def recipe(command: str) -> dict[str, str]:
+    return {"fleetcast.toml": RECIPE.format(command=command), "page": "hello"}
+
+
+async def requeue(database_path: Path) -> None:
+    """Be a reaper without any patience."""
+    database = await Database.open(f"sqlite+aiosqlite:///{database_path}")
+    try:
+        queue = BuildQueue(database, QueueLimits(attempts_max=3, queued_s_max=100, silence_s_max=-1))
+        async with asyncio.timeout(10):
+            while not await queue.reap():  # a heartbeat came between its look and its write
+                pass
+    finally:
+        await database.close()
+
+
+def processes_in(directory: Path) -> list[str]:
+    """What runs with its working directory below ``directory``."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if link.readlink().is_relative_to(directory):
+                found.append(link.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+async def test_a_commit_becomes_a_signed_artifact(company: Any, working: Any, repository: Any) -> None:
+    commit = repository.commit(recipe(MAKE))
+    build = await company.order(repository, commit)
+    async with working(company.worker):
+        ended = await company.ended()
+    assert (ended.status, ended.reason) == (BuildStatus.SUCCEEDED, "")
+
+    detail = await company.people.artifact(f"web/{commit}")
+    root = verify_root(detail.envelope, [load_public(company.home / "worker.pub")])
+    assert (root.commit_sha, root.build, root.activate, root.health_timeout_s) == (commit, build, "exec ./server", 5.0)
+    blobs = {path.stat().st_size: path for path in (company.home / "bucket").rglob("*") if path.is_file()}
+    assert hashlib.sha256(blobs[root.content_size].read_bytes()).hexdigest() == root.content_sha256
+    encoded = blobs[root.manifest_size].read_bytes()
+    assert manifest_digest(encoded) == root.digest
+    assert [entry.path for entry in decode(encoded).entries] == [b"page", b"payload"]
+
+    log = await company.log(build)
+    assert "making web\nmade\n" in log
+    assert f"==> source: {repository.path} at {commit}\n" in log
+    assert list((company.home / "workspace" / "attempts").iterdir()) == []
+
+
+async def test_files_of_the_commit_itself_can_be_the_output(company: Any, working: Any, repository: Any) -> None:
+    commit = repository.commit({"fleetcast.toml": '[build]\noutput = "."\n', "page": "hello"})
+    await company.order(repository, commit)
+    async with working(company.worker):
+        assert (await company.ended()).status is BuildStatus.SUCCEEDED
+    detail = await company.people.artifact(f"web/{commit}")
+    assert verify_root(detail.envelope, [load_public(company.home / "worker.pub")]).files == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (recipe("echo no compiler here; exit 3"), "the build command exited 3: see the build's log"),
+        (recipe("sleep 1000"), "the build command took longer than the 3 s it may"),
+        (recipe("true"), "does the build command make it?"),
+        (recipe("mkdir dist; mkfifo dist/pipe"), "device, socket or pipe"),
+        (recipe("ln -s /etc dist"), "leads out of the repository"),
+        ({"fleetcast.toml": "[build]\noutput = 7\n"}, "fleetcast.toml, line 2: output must be text in quotes"),
+        ({"page": "hello"}, "fleetcast.toml does not exist at this commit"),
+    ],
+)
+async def test_a_build_that_cannot_succeed_fails_with_its_reason(
+    company: Any, working: Any, repository: Any, files: dict[str, str], reason: str
+) -> None:
+    build = await company.order(repository, repository.commit(files))
+    async with working(company.worker):
+        ended = await company.ended()
+    assert ended.status is BuildStatus.FAILED
+    assert reason in ended.reason
+    assert ended.attempt == 1
+    assert f"==> failed: {ended.reason}\n" in await company.log(build)
+    assert processes_in(company.home) == []
+
+
+async def test_a_commit_off_the_trunk_fails(company: Any, working: Any, repository: Any) -> None:
+    repository.commit(recipe(MAKE))
+    repository.git("switch", "--quiet", "--create", "feature")
+    await company.order(repository, repository.commit({"page": "feature"}))
+    async with working(company.worker):
+        assert "is not on main" in (await company.ended()).reason
+
+
+async def test_a_stopped_worker_hands_its_build_back(company: Any, working: Any, repository: Any) -> None:
+    build = await company.order(repository, repository.commit(recipe(f"test -e {repository.path}/go || sleep 1000; {MAKE}")))
+    async with working(company.worker) as stop:
+        await company.until(lambda build: build.status is BuildStatus.RUNNING)
+        stop.set()
+    handed_back = await company.build()
+    assert (handed_back.status, handed_back.attempt) == (BuildStatus.QUEUED, 1)
+    assert "stopped" in handed_back.reason
+    assert processes_in(company.home) == []
+
+    (repository.path / "go").touch()
+    async with working(company.worker):
+        ended = await company.ended()
+    assert (ended.status, ended.attempt) == (BuildStatus.SUCCEEDED, 2)
+    assert "attempt 2 on worker-1" in await company.log(build)
+
+
+async def test_a_worker_whose_token_is_void_drops_the_build(company: Any, working: Any, repository: Any) -> None:
+    go = repository.path / "go"
+    build = await company.order(repository, repository.commit(recipe(f"echo on; test -e {go} || sleep 1000; {MAKE}")))
+    async with working(company.worker):
+        await company.until(lambda build: build.status is BuildStatus.RUNNING)
+        go.touch()
+        await requeue(company.home / "fleetcast.db")
+        ended = await company.until(lambda build: build.attempt == 2 and build.status is not BuildStatus.RUNNING)
+    assert (ended.id, ended.status) == (build, BuildStatus.SUCCEEDED)
+    assert "failed:" not in await company.log(build)
+
+
+async def test_it_stops_at_once_while_control_is_away(company: Any, working: Any) -> None:
+    lost = dataclasses.replace(company.worker, control_url="http://127.0.0.1:9", workspace=company.home / "other")
+    async with asyncio.timeout(5):
+        async with working(lost):
+            pass
+
+
+async def test_what_it_cannot_start_with_is_said(company: Any, working: Any, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="ed25519"):
+        await serve(dataclasses.replace(company.worker, signing_key=tmp_path / "none"), asyncio.Event(), lambda _: None)
+    async with working(company.worker):
+        with pytest.raises(Refused, match="another worker"):
+            await serve(company.worker, asyncio.Event(), lambda _: None)
