@@ -25,14 +25,14 @@ demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a thi
 	$(BIN)/fleetcast demo
 
 test: $(STAMP)  ## every test, real processes included
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/house
+	$(BIN)/pytest --quiet tests/house
 
 format: $(STAMP)  ## rewrite the sources in the house's format
 	$(BIN)/ruff format .

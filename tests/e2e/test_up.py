@@ -33,7 +33,7 @@ class Installation:
         self.commits = commits
 
     def fleetcast(self, *arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        settings = {"FLEETCAST_SETTINGS": str(self.directory / "fleetcast.toml")}
+        settings = {"FLEETCAST_SETTINGS": str(self.directory / "settings.toml")}
         program = self.run.process.args[:3]
         known = {**os.environ, **settings, **(environ or {})}
         return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=60, check=False, env=known)

@@ -35,7 +35,7 @@ directory = "/srv/us-1"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "fleetcast.toml"
+    path = tmp_path / "settings.toml"
     path.write_text(FILE)
     return path
 
@@ -90,7 +90,7 @@ def test_other_variables_are_left_alone(file: Path) -> None:
 def test_nonsense_is_refused_in_one_line(
     tmp_path: Path, text: str, environ: dict[str, str], flags: list[str], expected: str
 ) -> None:
-    file = tmp_path / "fleetcast.toml"
+    file = tmp_path / "settings.toml"
     file.write_text(text)
     with pytest.raises(Invalid) as caught:
         sources.load(file, environ=environ, flags=flags)

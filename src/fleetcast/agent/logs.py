@@ -1,4 +1,4 @@
-"""Bounding the log that a service writes into directly."""
+"""Bounding a log that a process writes into directly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def bound_log(path: Path, bytes_max: int) -> None:
     """Once a log is larger than ``bytes_max``, copy it to ``<name>.1`` and begin it anew.
 
-    The service has it open for appending, so it goes on at the new end; what it writes between the copy and the cut is lost.
+    The process has it open for appending, so it goes on at the new end; what it writes between the copy and the cut is lost.
     """
     try:
         if path.stat().st_size <= bytes_max:

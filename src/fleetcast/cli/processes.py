@@ -24,7 +24,7 @@ class Program:
     """What the four processes have in common."""
 
     settings: Annotated[Path | None, Parameter(env_var="FLEETCAST_SETTINGS")] = None
-    """Settings file; default: fleetcast-data/fleetcast.toml."""
+    """Settings file; default: fleetcast-data/settings.toml."""
     set: tuple[str, ...] = ()
     """One setting that wins over file and environment, for instance control.port=7401; repeatable."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -65,7 +65,7 @@ def up(
     Parameters
     ----------
     data
-        The installation's directory. Its fleetcast.toml says what runs.
+        The installation's directory. Its settings.toml says what runs.
     workers
         Only for a new installation: how many workers.
     region

@@ -14,11 +14,13 @@ from typing import Final
 
 import msgspec
 
+from fleetcast.agent.logs import bound_log
 from fleetcast.launch.restarts import Restarts, after_end
 from fleetcast.model.errors import Unavailable
 
 OUTPUT_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A larger output file is put aside (one is kept) when the process starts."""
+"""A larger output file is put aside (one is kept)."""
+OUTPUT_LOOK_INTERVAL_S: Final = 30
 OUTPUT_TAIL_LINES: Final = 8
 READY_POLL_S: Final = 0.05
 
@@ -95,8 +97,6 @@ class Child:
 
     async def _run_once(self) -> int:
         self._ready_file.unlink(missing_ok=True)
-        if self._output.exists() and self._output.stat().st_size > OUTPUT_BYTES_MAX:
-            self._output.replace(self._output.with_suffix(".log.1"))
         argv = (*self.spec.argv, "--ready-file", str(self._ready_file), "--lifeline", str(self._lifeline))
         with open(self._output, "ab") as output:
             # A session of its own, so that a terminal's Ctrl-C reaches the supervisor alone, which knows the order.
@@ -113,14 +113,20 @@ class Child:
         self._tell(ChildEvent(self.spec.name, "started", f"process {process.pid}"))
         if self._stopping.is_set():  # told to stop while it was being started
             self.stop()
-        watch = asyncio.create_task(self._watch_ready())
+        watch = asyncio.create_task(self._watch())
         try:
             return await process.wait()
         finally:
             self.pid = None
             watch.cancel()
 
-    async def _watch_ready(self) -> None:
+    async def _watch(self) -> None:
+        await self._await_ready()
+        while True:
+            await asyncio.to_thread(bound_log, self._output, OUTPUT_BYTES_MAX)
+            await asyncio.sleep(OUTPUT_LOOK_INTERVAL_S)
+
+    async def _await_ready(self) -> None:
         while (told := _read_ready(self._ready_file)) is None:  # noqa: ASYNC110 -- a file has no event to wait for
             await asyncio.sleep(READY_POLL_S)
         addresses = {key: str(value) for key, value in told.items()}

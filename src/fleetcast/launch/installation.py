@@ -2,7 +2,7 @@
 
 ::
 
-    fleetcast.toml   what runs, for ``fleetcast up`` and to be edited
+    settings.toml    what runs, for ``fleetcast up`` and to be edited
     secrets/         a token for each role and the worker's private key, each of mode 0600
     keys/            the worker's public key, which machines trust
     control/ workers/ regions/ machines/    what each process keeps
@@ -22,7 +22,7 @@ from fleetcast.artifacts.signing import generate_key
 from fleetcast.http.tokens import Role, load_or_create
 from fleetcast.model.errors import Invalid
 
-SETTINGS_NAME: Final = "fleetcast.toml"
+SETTINGS_NAME: Final = "settings.toml"
 FIRST_PORT: Final = 7401
 
 Value = str | int | float | Mapping[str, str]

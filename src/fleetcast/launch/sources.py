@@ -26,7 +26,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "agent": AgentSettings,
 }
 SETTINGS_VARIABLE: Final = "FLEETCAST_SETTINGS"
-DEFAULT_FILE: Final = Path("fleetcast-data/fleetcast.toml")
+DEFAULT_FILE: Final = Path("fleetcast-data/settings.toml")
 _VARIABLES: Final = tuple(f"FLEETCAST_{section.upper()}_" for section in SECTIONS)
 _NOT_SETTINGS: Final = frozenset({"FLEETCAST_CONTROL_URL"})
 """Read by the command line (cli/connection.py)."""
@@ -45,7 +45,7 @@ class Override:
 
 
 def settings_file(given: Path | None, environ: Mapping[str, str]) -> Path:
-    """The settings file to use: as given, else ``$FLEETCAST_SETTINGS``, else ``fleetcast-data/fleetcast.toml`` here."""
+    """The settings file to use: as given, else ``$FLEETCAST_SETTINGS``, else ``fleetcast-data/settings.toml`` here."""
     return (given or Path(environ.get(SETTINGS_VARIABLE) or DEFAULT_FILE)).absolute()
 
 
