@@ -134,6 +134,16 @@ async def test_everything_it_started_ends_with_it(layout: ServiceLayout, until: 
     assert not any(spawning.alive(process) for process in running), f"{stubborn} ignores SIGTERM and had to be killed"
 
 
+async def test_what_it_left_in_the_background_ends_with_it(layout: ServiceLayout) -> None:
+    service = ServiceProcess(layout)
+    service.start("activation", "sleep 60 & echo $!", layout.base, ENVIRONMENT)
+    await service.ended()
+    assert service.status() is ProcessStatus.DONE
+    background = spawning.identify(int(service.log.read_text()))
+    await service.stop(5)
+    assert not spawning.alive(background)
+
+
 async def test_a_service_may_end_in_its_own_time(layout: ServiceLayout, until: Until) -> None:
     service = ServiceProcess(layout)
     command = "trap 'echo bye > farewell; exit 0' TERM; echo > ready; while :; do sleep 0.05; done"

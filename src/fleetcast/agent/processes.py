@@ -29,7 +29,7 @@ import structlog
 from fleetcast.agent import records, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import ProcessStatus
-from fleetcast.agent.spawning import ProcessId
+from fleetcast.agent.spawning import ProcessFacts, ProcessId
 from fleetcast.model.errors import Refused
 from fleetcast.model.limits import KILL_S_MAX
 
@@ -39,13 +39,14 @@ INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
 
 _POLL_S: Final = 0.05
 
-# $1 the command, $2 where its exit code goes, $3 the directory it runs in.
+# $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more.
+# $4 exists before SIGTERM is sent: whoever sees it not has reset its traps in time to be ended by the signal.
 _GATE: Final = """
-trap 'ended=1' TERM INT HUP
-IFS= read -r word && [ -z "$ended" ] || exit 0
-(cd "$3" && exec /bin/sh -c "$1") </dev/null
+trap : TERM INT HUP
+IFS= read -r word || exit 0
+(cd "$2" && [ ! -e "$4" ] && exec /bin/sh -c "$1") </dev/null
 code=$?
-printf '%s\\n' "$code" >"$2"
+printf '%s\\n' "$code" >"$3"
 exit "$code"
 """
 
@@ -102,8 +103,9 @@ class ServiceProcess:
             OSError: the machine is out of something.
         """
         instance_id = uuid.uuid4().hex
-        exit_file = self._exit_file(instance_id)
-        arguments = ("/bin/sh", "-c", _GATE, "fleetcast-service", command, str(exit_file), str(directory))
+        exit_file, stop_file = self._exit_file(instance_id), self._stop_file(instance_id)
+        script = ("/bin/sh", "-c", _GATE, "fleetcast-service")
+        arguments = (*script, command, str(directory), str(exit_file), str(stop_file))
         with contextlib.ExitStack() as stack:
             gate, word = os.pipe()
             stack.callback(os.close, word)
@@ -117,7 +119,7 @@ class ServiceProcess:
             self.instance = instance
             with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies
                 os.write(word, b"go\n")
-        self._forget_exits(instance_id)
+        self._forget_others(instance_id)
         log.info("process_started", service=str(self._layout.base), pid=pid, instance=instance_id)
         return instance
 
@@ -134,9 +136,10 @@ class ServiceProcess:
         """
         if self.instance is None:
             return
+        self._stop_file(self.instance.id).touch()
         await end(self.instance, grace_s)
         self._record.unlink(missing_ok=True)
-        self._forget_exits("")
+        self._forget_others("")
         self.instance = None
 
     def last_words(self) -> str:
@@ -146,9 +149,12 @@ class ServiceProcess:
     def _exit_file(self, instance_id: str) -> Path:
         return self._layout.run / f"{instance_id}.exit"
 
-    def _forget_exits(self, but: str) -> None:
-        for path in self._layout.run.glob("*.exit"):
-            if path.stem != but:
+    def _stop_file(self, instance_id: str) -> Path:
+        return self._layout.run / f"{instance_id}.stop"
+
+    def _forget_others(self, but: str) -> None:
+        for path in self._layout.run.iterdir():
+            if path.suffix in (".exit", ".stop") and path.stem != but:
                 path.unlink(missing_ok=True)
 
 
@@ -179,7 +185,7 @@ async def end(instance: Instance, grace_s: float) -> None:
         raise Refused("process_unkillable", f"process {instance.process.pid} survives SIGKILL: look at it by hand")
 
 
-def members(instance: Instance) -> list[ProcessId]:
+def members(instance: Instance) -> list[ProcessFacts]:
     """Every process of an instance that runs now; reads all of ``/proc``."""
     marker = f"{INSTANCE_VARIABLE}={instance.id}".encode()
     leader = instance.process
@@ -187,9 +193,7 @@ def members(instance: Instance) -> list[ProcessId]:
     # while the leader lives; the marker counts always.
     led = spawning.alive(leader)
     return [
-        ProcessId(found.pid, found.start_ticks, leader.boot)
-        for found in spawning.everybody()
-        if (led and found.session == leader.pid) or spawning.carries(found.pid, marker)
+        found for found in spawning.everybody() if (led and found.session == leader.pid) or spawning.carries(found.pid, marker)
     ]
 
 
@@ -205,13 +209,15 @@ async def _signalled_away(instance: Instance, number: signal.Signals, patience_s
     while True:
         # While the dead leader is ours and not reaped, its number is not free.
         spawning.reap(instance.process)
+        again = number is signal.SIGKILL or not told
+        grouped = again and spawning.signal_group(instance.process, number)
         left = await asyncio.to_thread(members, instance)
         if not left:
             return True
-        if not told or number is signal.SIGKILL:
-            for process in left:
-                spawning.signal_one(process, number)
-            told = True
+        for member in left:
+            if again and not (grouped and member.group == instance.process.pid):
+                spawning.signal_one(member.process, number)
+        told = True
         if clock() >= deadline:
             return False
         await _leader_or(instance.process, min(_POLL_S, max(0.0, deadline - clock())))

@@ -62,6 +62,10 @@ class ReleaseStore:
         """A signed root, verified; ``None``: not on this machine."""
         return self._roots.get(digest)
 
+    def roots(self) -> tuple[tuple[Digest, Root], ...]:
+        """Every verified root, by the digest of its envelope."""
+        return tuple(self._roots.items())
+
     async def keep_root(self, digest: Digest, envelope: str, root: Root) -> None:
         """Keep a root that has been verified."""
         await asyncio.to_thread(records.write_bytes, self._layout.roots / digest, envelope.encode())

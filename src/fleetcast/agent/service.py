@@ -81,14 +81,12 @@ class ServiceDriver:
     async def find_again(self) -> None:
         """What is on disk, and share it. To be called once, before :meth:`run`."""
         await asyncio.to_thread(self._store.scan)
-        by_digest = {root.digest: digest for digest in self._store.disk.roots if (root := self._store.root(digest))}
-        for digest in self._store.disk.releases & by_digest.keys():
-            root = self._store.root(by_digest[digest])
-            if root is not None:
+        for root_digest, root in self._store.roots():
+            if root.digest in self._store.disk.releases:
                 try:
-                    await self._around.sharing.share(root, by_digest[digest], self._layout.release(digest))
+                    await self._around.sharing.share(root, root_digest, self._layout.release(root.digest))
                 except (FleetcastError, OSError) as error:
-                    log.warning("release_not_shared", release=digest, error=str(error))
+                    log.warning("release_not_shared", release=root.digest, error=str(error))
 
     def pursue(self, goal: Goal | None) -> None:
         """From now on this is the goal; ``None``: there is none, and everything stays as it is."""

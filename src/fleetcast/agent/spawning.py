@@ -37,8 +37,13 @@ class ProcessFacts:
     pid: int
     dead: bool
     """It has ended and waits to be reaped."""
+    group: int
     session: int
     start_ticks: int
+
+    @property
+    def process(self) -> ProcessId:
+        return ProcessId(self.pid, self.start_ticks, boot())
 
 
 @cache
@@ -60,7 +65,8 @@ def facts(pid: int) -> ProcessFacts | None:
         return None
     # The name, in parentheses, may hold anything; after it come state, ppid, pgrp, session, ... and starttime as the 20th.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return ProcessFacts(pid, dead=fields[0] in (b"Z", b"X"), session=int(fields[3]), start_ticks=int(fields[19]))
+    dead = fields[0] in (b"Z", b"X")
+    return ProcessFacts(pid, dead, group=int(fields[2]), session=int(fields[3]), start_ticks=int(fields[19]))
 
 
 def identify(pid: int) -> ProcessId:
@@ -68,7 +74,7 @@ def identify(pid: int) -> ProcessId:
     found = facts(pid)
     if found is None:
         raise ProcessLookupError(pid)
-    return ProcessId(pid, found.start_ticks, boot())
+    return found.process
 
 
 def alive(process: ProcessId) -> bool:
@@ -169,6 +175,20 @@ async def _readable(descriptor: int) -> None:
         await readable
     finally:
         loop.remove_reader(descriptor)
+
+
+def signal_group(leader: ProcessId, number: signal.Signals) -> bool:
+    """Send a signal to the process group of a leader, if that is still the one we know; whether it was.
+
+    All of a group gets it at once, so that nobody slips through by forking.
+    """
+    if not alive(leader):
+        return False
+    try:
+        os.killpg(leader.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def signal_one(process: ProcessId, number: signal.Signals) -> None:
