@@ -17,6 +17,7 @@ from fleetcast.model.limits import (
     ORIGIN_REGRANT_S_MIN,
 )
 from fleetcast.model.messages.agents import LeaseRequest
+from fleetcast.swarm.bitmap import ranges_of
 from fleetcast.swarm.leases import LeaseBook, LeaseDecision
 
 ALL = ((0, 100),)
@@ -48,9 +49,11 @@ def test_a_piece_is_leased_to_one_machine_at_a_time_and_once_while_it_spreads(se
     held: dict[str, tuple[int, ...]] = {}
     for asker in askers:
         book.now += 0.1
-        decision = book.ask(asker, held=held.get(asker, ()))
+        mine = held.get(asker, ())
+        missing = ranges_of(piece for piece in range(100) if piece not in mine)
+        decision = book.ask(asker, missing=missing, held=mine)
         granted.update(decision.pieces)
-        held[asker] = decision.pieces
+        held[asker] = (*mine, *decision.pieces)
     assert all(count == 1 for count in granted.values())
     assert book.book.extra == 0
     assert len(granted) == min(100, 4 * len(askers)), "and nothing is held back"
@@ -120,3 +123,22 @@ def test_a_new_owner_listens_before_it_grants() -> None:
     book.now = 5.0
     assert book.ask("b", ((7, 8),)).pieces == (), "what it was told meanwhile counts"
     assert book.ask("b", ((8, 9),)).pieces == (8,)
+
+
+def test_a_machine_that_was_started_anew_need_not_wait_for_itself_once() -> None:
+    book = Book()
+    piece = ((7, 8),)
+    assert book.ask("a", piece).pieces == (7,)
+    assert book.ask("b", piece).pieces == ()
+    assert book.ask("a", piece).pieces == (7,), "its own lease, of which it knows nothing any more"
+    assert book.ask("a", piece).pieces == (), "a machine that keeps losing it waits like everybody else"
+    assert book.book.extra == 0
+
+
+def test_a_machine_whose_copy_decayed_need_not_wait_for_itself_once() -> None:
+    book = Book()
+    piece = ((7, 8),)
+    assert book.ask("a", piece).pieces == (7,)
+    book.ask("a", (), held=(7,))
+    assert book.ask("a", piece).pieces == (7,)
+    assert book.ask("a", piece).pieces == ()

@@ -4,7 +4,7 @@ machines read each piece about once.
 A piece is *leased* to one machine at a time. It is *held* once a machine says that it has what it was leased, and as long as
 some such holder is alive. While held, a piece travels between peers: a second grant is given only after
 ``ORIGIN_REGRANT_S_MIN``, and further ones at a bounded rate, counted apart. A lease that runs out, is given back, or whose
-piece has lost all its holders, frees the piece at once.
+piece has lost all its holders, frees the piece at once. A machine that misses what it was granted itself gets it again at once, once.
 
 Pure. The price of a request does not grow with the swarm.
 """
@@ -120,6 +120,9 @@ class LeaseBook:
             if piece is None:
                 first.append(number)
                 continue
+            if _was_granted(piece, request.machine) and piece.grants < ORIGIN_GRANTS_PER_CHUNK:
+                again.append(number)
+                continue
             if piece.lessee is not None and now < piece.lease_ends:
                 continue
             held_since = _held_since(piece, alive)
@@ -143,6 +146,11 @@ class LeaseBook:
         spent = min(wanted, int(self._extra_allowance))
         self._extra_allowance -= spent
         return spent
+
+
+def _was_granted(piece: _Piece, asker: MachineId) -> bool:
+    """The asker misses what it was granted: it was started anew, or its copy decayed. It need not wait for itself, once."""
+    return piece.lessee == asker or asker in piece.holders
 
 
 def _held_since(piece: _Piece, alive: Alive) -> float | None:
