@@ -4,7 +4,8 @@ machines read each piece about once.
 A piece is *leased* to one machine at a time. It is *held* once a machine says that it has what it was leased, and as long as
 some such holder is alive. While held, a piece travels between peers: a second grant is given only after
 ``ORIGIN_REGRANT_S_MIN``, and further ones at a bounded rate, counted apart. A lease that runs out, is given back, or whose
-piece has lost all its holders, frees the piece at once. A machine that misses what it was granted itself gets it again at once, once.
+piece has lost all its holders, frees the piece at once. A machine that misses what it was itself granted gets it again at
+once, once.
 
 Pure. The price of a request does not grow with the swarm.
 """
