@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -137,6 +138,14 @@ async def test_a_sick_release_is_left_for_the_one_before_and_not_tried_again(
     assert starts(agent) == ["a", "b", "a"], "it runs already"
 
 
+async def test_a_health_check_that_hangs_says_so(region: Any, agents: Agents, tmp_path: Path) -> None:
+    stuck = server(region, tmp_path, "a", health="echo waiting for the database; sleep 60", health_timeout_s=1.0)
+    agent = agents()
+    await agent.start()
+    report = await region.reported(region.want(stuck, 1), "FAILED")
+    assert report.error == "the health check did not pass within 1 s: it does not end: waiting for the database"
+
+
 async def test_a_release_that_dies_at_once_says_why(region: Any, agents: Agents, tmp_path: Path) -> None:
     dying = server(region, tmp_path, "a", activate="echo cannot bind; exit 3", health="exit 1", health_timeout_s=30.0)
     agent = agents()
@@ -145,6 +154,37 @@ async def test_a_release_that_dies_at_once_says_why(region: Any, agents: Agents,
     assert report.error == "the process exited with 3 before it was healthy: cannot bind"
     assert report.running is None
     assert running(agent) == []
+
+
+async def test_a_release_that_dies_while_somebody_else_answers_its_health_check_has_failed(
+    region: Any, agents: Agents, tmp_path: Path
+) -> None:
+    taken = server(region, tmp_path, "a", activate="sleep 0.3; echo address in use; exit 1", health="true")
+    agent = agents(settle_s=10.0)
+    await agent.start()
+    report = await region.reported(region.want(taken, 1), "FAILED")
+    assert report.error == "the process exited with 1 before it was healthy: address in use"
+
+
+async def test_an_agent_that_stops_in_a_change_over_does_not_leave_the_service_down(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    told = tmp_path / "told"
+    slow = f"trap 'touch {told}; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; exit 0' TERM; while :; do sleep 0.05; done"
+    a = server(region, tmp_path, "a", activate=slow, health="true")
+    b = server(region, tmp_path, "b")
+    agent = agents(stop_grace_s=30.0)
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    region.want(b, 2, baseline=a)
+    await until(told.exists)
+    stopping = asyncio.create_task(agent.stop())
+    await asyncio.sleep(0)  # the agent has been told
+    (tmp_path / "go").touch()
+    await stopping
+    await until(lambda: starts(agent) == ["b"])
+    assert agent.current() == b.files
+    assert len(running(agent)) == 1
 
 
 async def test_a_release_that_never_was_healthy_does_not_go_on_running(

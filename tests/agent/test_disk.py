@@ -82,10 +82,12 @@ def test_the_next_agent_finishes_removals_and_finds_the_rest(layout: ServiceLayo
     half_removed = make_release(layout, Digest("3" * 64))
     half_removed.rename(layout.discarded / "x")
     (layout.roots / f".{D1}.next").write_text("killed while writing")
+    (layout.releases / "lost+found").mkdir()
     store = ReleaseStore(layout, [])
     store.scan()
     assert (store.disk.releases, store.disk.incoming, store.disk.roots) == ({D1}, {D2}, set())
     assert list(layout.discarded.iterdir()) == list(layout.roots.iterdir()) == []
+    assert (layout.releases / "lost+found").is_dir(), "what is not ours stays"
 
 
 async def test_a_root_counts_only_with_a_signature_of_an_installed_key(
@@ -116,11 +118,13 @@ async def test_the_state_is_remembered_only_once_it_is_on_disk(layout: ServiceLa
     assert memory.state == ServiceState(active=active)
 
 
-def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert records.read(path, ServiceState) is None
     path.write_text('{"active": ')
-    assert records.read(path, ServiceState) is None
+    with pytest.raises(Refused, match=r"state\.json cannot be read .* move it away"):
+        records.read(path, ServiceState)
+    assert records.read_if_whole(path, ServiceState) is None
     records.write(path, ServiceState())
     assert records.read(path, ServiceState) == ServiceState()
 

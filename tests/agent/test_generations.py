@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,14 @@ def test_an_equal_generation_with_other_content_is_refused_and_alarmed() -> None
     assert judged.known["production/web"] == KnownGoal(ours)
     assert judged.refused == ()
     assert "came with other content" in judged.alarms[0]
+
+
+@pytest.mark.parametrize("service", ["..", "../../etc", "a/b", ""])
+def test_a_name_that_would_lead_elsewhere_is_refused_and_alarmed(service: str) -> None:
+    judged = judge({}, [goal(Generation(1, 1), service=service), goal(Generation(1, 1))])
+    assert list(judged.known) == ["production/web"]
+    assert "has such a name" in judged.alarms[0]
+    assert not judge({}, [replace(goal(Generation(1, 1)), environment=service)]).known
 
 
 def test_the_same_goal_again_is_nothing_new() -> None:

@@ -74,8 +74,9 @@ async def test_what_a_killed_agent_started_is_found_again(layout: ServiceLayout,
     found = ServiceProcess(layout)
     assert found.status() is ProcessStatus.UP
     assert found.instance is not None
+    process = found.instance.process
     await found.stop(5)
-    assert not spawning.alive(found.instance.process) if found.instance else True
+    assert not spawning.alive(process)
     assert ServiceProcess(layout).status() is ProcessStatus.IDLE
 
 

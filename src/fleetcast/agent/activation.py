@@ -84,12 +84,16 @@ class Activator:
         if found and self.process.status() is ProcessStatus.DOWN and self.process.exit_code() is None:
             # It ended without a word while no agent looked, perhaps still at its gate: it gets another start.
             found = False
-        if not found:
-            await self.process.stop(self.config.stop_grace_s)
-        await to_the_end(asyncio.to_thread(switch.point, self.layout, release.digest))
-        if not found:
-            self._start(activation.id, release)
+        # An agent that is told to stop in the middle must not leave the service down until it is started again.
+        await to_the_end(self._swap(activation, start=not found))
         await healthy(self._check(release), self.process)
+
+    async def _swap(self, activation: Activation, *, start: bool) -> None:
+        if start:
+            await self.process.stop(self.config.stop_grace_s)
+        await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
+        if start:
+            self._start(activation.id, activation.release)
 
     async def _passed(self, activation: Activation) -> None:
         active = Active(activation.release, activation.id, True, spawning.boot(), spawning.uptime_ms())

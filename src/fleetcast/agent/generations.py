@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from fleetcast.model import ids
+from fleetcast.model.errors import Invalid
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
 
@@ -24,7 +26,7 @@ class Judged:
     refused: tuple[str, ...]
     """Goals of a lower generation, one line each: a region that lags behind."""
     alarms: tuple[str, ...]
-    """Goals that contradict the one of the same generation, one line each."""
+    """Goals that contradict the one of the same generation, or have a name that none may have, one line each."""
 
 
 def goal_name(goal: Goal) -> str:
@@ -39,6 +41,9 @@ def judge(known: Mapping[str, KnownGoal], offered: Iterable[Goal]) -> Judged:
     alarms: list[str] = []
     for goal in offered:
         name = goal_name(goal)
+        if not _legal(goal):
+            alarms.append(f"goal {name!r} was refused: no service or environment has such a name")
+            continue
         old = known.get(name)
         if old is None or goal.generation > old.goal.generation or goal == old.goal:
             after[name] = KnownGoal(goal)
@@ -50,6 +55,16 @@ def judge(known: Mapping[str, KnownGoal], offered: Iterable[Goal]) -> Judged:
         else:
             refused.append(f"{stated} was refused: {_text(old.goal.generation)} is known here")
     return Judged(after, tuple(refused), tuple(alarms))
+
+
+def _legal(goal: Goal) -> bool:
+    """The names become directories here, and a region may say anything."""
+    try:
+        ids.service_name(goal.service)
+        ids.service_name(goal.environment)
+    except Invalid:
+        return False
+    return True
 
 
 def _text(generation: Generation) -> str:

@@ -37,7 +37,7 @@ class GoalBook:
         for line in judged.refused:
             log.info("goal_refused", reason=line)
         for line in judged.alarms:
-            log.error("goal_contradicts", reason=line)
+            log.error("goal_alarming", reason=line)
         if judged.known != self._known:
             await asyncio.to_thread(records.write, self._path, judged.known)
             for name, known in judged.known.items():

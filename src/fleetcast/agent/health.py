@@ -1,4 +1,5 @@
-"""Is what was started healthy? A command that exits 0 says so; without one, a process that lives for a moment does."""
+"""Is what was started healthy? A command that exits 0 says so, if the process is still there a moment after its start; without
+a command that moment alone does."""
 
 from __future__ import annotations
 
@@ -67,22 +68,31 @@ async def _death(process: ServiceProcess) -> None:
 
 async def _passes(check: HealthCheck, process: ServiceProcess) -> None:
     if not check.command:
-        if process.status() is ProcessStatus.UP:
-            await asyncio.sleep(check.settle_s)
+        await _settled(check, process)
         return
     instance = process.instance.id if process.instance else ""
-    outcome = "it was not run"
+    outcome, words = "it does not end", ""
     try:
         async with asyncio.timeout(check.timeout_s):
             while True:
                 code = await _attempt(check, instance)
                 if code == 0:
-                    return
-                outcome = f"it exited with {code}"
+                    break
+                # Now, for the next attempt begins its log anew and may be cut off before it says anything.
+                outcome, words = f"it exited with {code}", last_line(check.log)
                 await asyncio.sleep(check.interval_s)
     except TimeoutError:
         text = f"the health check did not pass within {check.timeout_s:g} s: {outcome}"
-        raise Unhealthy(_with_words(text, last_line(check.log))) from None
+        raise Unhealthy(_with_words(text, words or last_line(check.log))) from None
+    # A process that dies at once, say because another one has its port, may be outrun by a check that the other one answers.
+    await _settled(check, process)
+
+
+async def _settled(check: HealthCheck, process: ServiceProcess) -> None:
+    """Until the process, if there is one, is ``settle_s`` old."""
+    if process.instance is not None and process.status() is ProcessStatus.UP:
+        age_s = (spawning.uptime_ms() - process.instance.started_ms) / 1000
+        await asyncio.sleep(max(0.0, check.settle_s - age_s))
 
 
 async def _attempt(check: HealthCheck, instance: str) -> int:

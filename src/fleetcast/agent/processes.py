@@ -71,7 +71,7 @@ class ServiceProcess:
     def __init__(self, layout: ServiceLayout) -> None:
         self._layout = layout
         self._record = layout.run / "process.json"
-        self.instance: Instance | None = records.read(self._record, Instance)
+        self.instance: Instance | None = records.read_if_whole(self._record, Instance)
         """The newest; ``None``: nothing was ever started, or it was stopped."""
 
     @property

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
+from fleetcast.model.errors import Refused
+
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+_NEXT: Final = ".next"
 
 
 def write(path: Path, value: object, *, durable: bool = True) -> None:
@@ -25,7 +29,7 @@ def write(path: Path, value: object, *, durable: bool = True) -> None:
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """As :func:`write`, of bytes as they are."""
-    following = path.with_name(f".{path.name}.next")
+    following = path.with_name(f".{path.name}{_NEXT}")
     with open(following, "wb") as file:
         file.write(data)
         if durable:
@@ -36,14 +40,32 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_directory(path.parent)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a writer that was killed left this."""
+    return path.name.startswith(".") and path.name.endswith(_NEXT)
+
+
 def read(path: Path, into: type[T]) -> T | None:
-    """The value in ``path``; ``None`` when there is none, or none that can be read (which is logged)."""
+    """The value in ``path``; ``None`` when there is none.
+
+    Raises:
+        Refused: there is one that cannot be read. To go on without it would be to forget what it protects.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=into)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        log.error("record_unreadable", path=str(path), error=str(error))
+        advice = "bring it back from a backup, or move it away to begin without what it knew"
+        raise Refused("record_unreadable", f"{path} cannot be read ({error}): {advice}") from error
+
+
+def read_if_whole(path: Path, into: type[T]) -> T | None:
+    """As :func:`read`, for a value that was not written durably: one that cannot be read is as good as none, and is logged."""
+    try:
+        return read(path, into)
+    except Refused as error:
+        log.warning("record_passed_over", error=error.message)
         return None
 
 

@@ -112,13 +112,14 @@ class ReleaseStore:
 
 
 def _named(directory: Path) -> list[Digest]:
-    """The entries of a directory whose name is a digest; others are temporary files of killed agents."""
+    """The entries of a directory whose name is a digest. Temporary files of killed agents go, what else is there stays."""
     found = []
     for path in directory.iterdir():
         try:
             found.append(ids.digest(path.name))
         except Invalid:
-            path.unlink()
+            if records.is_temporary(path):
+                path.unlink()
     return found
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which goes on to its end when the caller is cancelled; the cancellation waits for it.
 
-    For short work on disk, where what is remembered must stay what was done.
+    For short work, where what is remembered must stay what was done, or where half of it is worse than none.
     """
     task = asyncio.ensure_future(work)
     try:
