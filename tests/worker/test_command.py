@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from fleetcast.model.errors import Refused
 from fleetcast.worker.command import run_group
-from fleetcast.worker.workspace import Workspace, record_group
+from fleetcast.worker.leftovers import PLACE_VARIABLE
+from fleetcast.worker.workspace import Workspace
 
 
 class Running:
@@ -20,7 +22,6 @@ class Running:
     def __init__(self, directory: Path, command: str, kill_grace_s: float = 5) -> None:
         self.written = bytearray()
         self.spoke = asyncio.Event()
-        self.group = 0
         self.task = asyncio.create_task(
             run_group(
                 ["/bin/sh", "-c", command],
@@ -28,7 +29,6 @@ class Running:
                 environment={"PATH": os.environ["PATH"], "WORD": "hello"},
                 output=self._hear,
                 kill_grace_s=kill_grace_s,
-                started=self._started,
             )
         )
 
@@ -36,20 +36,15 @@ class Running:
         self.written += data
         self.spoke.set()
 
-    def _started(self, group: int) -> None:
-        self.group = group
 
-
-def alive_in_group(group: int) -> list[int]:
-    alive = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_bytes().rpartition(b") ")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
-            alive.append(int(status.parent.name))
-    return alive
+def alive_in(directory: Path) -> list[str]:
+    """What was started there and runs; a dead process has no environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{PLACE_VARIABLE}={directory}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(environment.parent.name)
+    return found
 
 
 async def test_output_of_both_streams_and_exit_code(tmp_path: Path) -> None:
@@ -72,7 +67,7 @@ async def test_what_is_left_behind_is_ended(tmp_path: Path) -> None:
     command = Running(tmp_path, "sleep 1000 & echo started")
     assert await asyncio.wait_for(command.task, 20) == 0
     assert command.written == b"started\n"
-    assert alive_in_group(command.group) == []
+    assert alive_in(tmp_path) == []
 
 
 async def test_cancelling_ends_the_whole_group_even_if_it_does_not_listen(tmp_path: Path) -> None:
@@ -80,11 +75,11 @@ async def test_cancelling_ends_the_whole_group_even_if_it_does_not_listen(tmp_pa
         tmp_path, "trap '' TERM; sh -c 'trap \"\" TERM; echo deaf; sleep 1000' & wait; sleep 1000", kill_grace_s=0.1
     )
     await asyncio.wait_for(command.spoke.wait(), 10)
-    assert len(alive_in_group(command.group)) >= 2
+    assert len(alive_in(tmp_path)) >= 2
     command.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(command.task, 10)
-    assert alive_in_group(command.group) == []
+    assert alive_in(tmp_path) == []
 
 
 async def test_somebody_who_left_the_group_does_not_hold_it_up(tmp_path: Path) -> None:
@@ -102,33 +97,27 @@ async def test_a_worker_ends_what_its_killed_predecessor_left(tmp_path: Path) ->
     directory = killed.attempt("7-1")
     (directory / "tree" / "sealed").mkdir(parents=True)
     (directory / "tree" / "sealed").chmod(0o555)
-    command = Running(directory, "echo on; sleep 1000")
-    await asyncio.wait_for(command.spoke.wait(), 10)
-    record_group(directory / "group", command.group)
+    (tmp_path / "workspace" / "mirrors").mkdir()
+    build = Running(directory / "tree", "setsid sleep 1000 & echo on; sleep 1000")
+    git = Running(tmp_path / "workspace" / "mirrors", "echo on; exec sleep 1000")  # waits for a server, say
+    elsewhere = Running(tmp_path, "echo on; sleep 1000")
+    for command in (build, git, elsewhere):
+        await asyncio.wait_for(command.spoke.wait(), 10)
 
     with pytest.raises(Refused, match="another worker"):
         Workspace(tmp_path / "workspace").open()
-    assert alive_in_group(command.group)
+    assert alive_in(directory / "tree")
     killed.close()
 
     successor = Workspace(tmp_path / "workspace")
     successor.open()
-    assert await asyncio.wait_for(command.task, 10) == -signal.SIGKILL
+    assert await asyncio.wait_for(build.task, 10) == -signal.SIGKILL
+    assert await asyncio.wait_for(git.task, 10) == -signal.SIGKILL
+    assert alive_in(directory / "tree") == alive_in(tmp_path / "workspace" / "mirrors") == []
     assert list((tmp_path / "workspace" / "attempts").iterdir()) == []
     successor.close()
 
-
-async def test_a_number_that_means_another_process_by_now_is_left_alone(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.open()
-    directory = workspace.attempt("7-1")
-    command = Running(tmp_path, "echo on; sleep 1000")
-    await asyncio.wait_for(command.spoke.wait(), 10)
-    (directory / "group").write_text(f"{command.group} 1")
-    workspace.close()
-    workspace.open()
-    assert alive_in_group(command.group)
-    command.task.cancel()
+    assert alive_in(tmp_path)
+    elsewhere.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await command.task
-    workspace.close()
+        await elsewhere.task

@@ -140,6 +140,13 @@ async def test_a_stopped_worker_hands_its_build_back(company: Any, working: Any,
     assert "attempt 2 on worker-1" in await company.log(build)
 
 
+async def test_a_daemon_of_a_build_ends_with_it(company: Any, working: Any, repository: Any) -> None:
+    await company.order(repository, repository.commit(recipe(f"setsid sleep 1000 & {MAKE}")))
+    async with working(company.worker):
+        assert (await company.ended()).status is BuildStatus.SUCCEEDED
+    assert processes_in(company.home) == []
+
+
 async def test_a_worker_whose_token_is_void_drops_the_build(company: Any, working: Any, repository: Any) -> None:
     go = repository.path / "go"
     build = await company.order(repository, repository.commit(recipe(f"echo on; test -e {go} || sleep 1000; {MAKE}")))

@@ -25,12 +25,13 @@ from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.worker.command import run_group
 from fleetcast.worker.config import WorkerConfig
 from fleetcast.worker.git import clean_environment
+from fleetcast.worker.leftovers import end_leftovers
 from fleetcast.worker.log import AttemptLog
 from fleetcast.worker.patience import until_answered
 from fleetcast.worker.publish import Publisher
 from fleetcast.worker.recipe import RECIPE_NAME, complete_recipe, parse_recipe
 from fleetcast.worker.source import Source, shown_repository
-from fleetcast.worker.workspace import Workspace, record_group
+from fleetcast.worker.workspace import Workspace
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +99,7 @@ class Attempt:
         finally:
             await _cancelled(work, beating, sending, stopping)
             self._log.close()
+            await asyncio.to_thread(end_leftovers, self._directory)
             await self._source.drop(self._claimed.repository, self._claimed.commit_sha, self._tree)
             await asyncio.to_thread(remove_tree, self._directory)
 
@@ -155,7 +157,6 @@ class Attempt:
             },
             output=self._log.write,
             kill_grace_s=self._config.kill_grace_s,
-            started=lambda group: record_group(self._directory / "group", group),
         )
         if code != 0:
             how = f"was ended by signal {-code}" if code < 0 else f"exited {code}"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from fleetcast.worker.leftovers import PLACE_VARIABLE
+
 READ_BYTES: Final = 64 * 1024
 GROUP_LOOK_INTERVAL_S: Final = 0.02
 GROUP_LOOK_INTERVAL_S_MAX: Final = 0.5
@@ -24,12 +26,12 @@ async def run_group(
     environment: Mapping[str, str],
     output: Callable[[bytes], None],
     kill_grace_s: float,
-    started: Callable[[int], None] | None = None,
 ) -> int:
     """Run a program in a session of its own; ``output`` gets what it and its children write to stdout and stderr.
 
     Returns its exit code, negative for a signal, once it has ended. Whatever else is left in its group by then, or all of it
-    when this call is cancelled, gets SIGTERM and, ``kill_grace_s`` later, SIGKILL. ``started`` is told the group's number.
+    when this call is cancelled, gets SIGTERM and, ``kill_grace_s`` later, SIGKILL. Who left the group, or outlives a killed
+    worker, is found by :func:`~fleetcast.worker.leftovers.end_leftovers` of ``directory``.
 
     Raises:
         OSError: the program cannot be started.
@@ -39,7 +41,7 @@ async def run_group(
         process = await asyncio.create_subprocess_exec(
             *arguments,
             cwd=directory,
-            env=dict(environment),
+            env={**environment, PLACE_VARIABLE: str(directory)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=writable,
             stderr=writable,
@@ -52,8 +54,6 @@ async def run_group(
         os.close(writable)
     reading = asyncio.create_task(_read(readable, output))
     try:
-        if started is not None:
-            started(process.pid)
         return await process.wait()
     finally:
         ending = asyncio.create_task(_end_group(process.pid, kill_grace_s, reading))

@@ -24,10 +24,9 @@ from typing import Any, Final
 
 from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
-from fleetcast.model.limits import RECIPE_BYTES_MAX
+from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
 
 RECIPE_NAME: Final = "fleetcast.toml"
-HEALTH_TIMEOUT_S_MAX: Final = 3600
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output"),
