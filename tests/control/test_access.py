@@ -10,8 +10,10 @@ import pytest
 
 from fleetcast.control.app import HANDLERS
 from fleetcast.http.tokens import Role, load_or_create
+from fleetcast.model.build import Recipe
 from fleetcast.model.errors import FleetcastError, Forbidden, Invalid, NotFound, Refused, Unauthorized
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, RegionName, ServiceName, Token
+from fleetcast.model.limits import SERVICE_SPEC_BYTES_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
 from fleetcast.model.messages.regions import RegionHello, RegionReport
@@ -78,6 +80,14 @@ SENSELESS = [
     (ServiceSpec(WEB, "/srv/web.git", trunk="-x"), "illegal_trunk"),
     (ServiceSpec(WEB, "/srv/web.git", selector=Selector(regions=(RegionName("EU"),))), "illegal_name"),
     (ServiceSpec(WEB, "/srv/web.git", max_unavailable=0), "illegal_max_unavailable"),
+    (ServiceSpec(WEB, "/srv/web.git", max_unavailable=10**30), "illegal_max_unavailable"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(build="make\0")), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(activate="./run\0")), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(environment={"A=B": "1"})), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(environment={"FLEETCAST_DATA": "/etc"})), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(environment={"A": "1\0"})), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", recipe=Recipe(health_timeout_s=-1)), "illegal_recipe"),
+    (ServiceSpec(WEB, "/srv/web.git", selector=Selector(zones=("", "z" * SERVICE_SPEC_BYTES_MAX))), "service_too_large"),
 ]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.errors import Corrupt, Stale
 from fleetcast.model.ids import CommitSha, ServiceName, Token
+from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import CommitRequest
 from fleetcast.model.messages.operations import DeployRequest, ServiceSpec
 
@@ -52,6 +56,28 @@ async def test_builds_are_claimed_oldest_first_and_once(control: Any) -> None:
         await admin.deploy(DeployRequest(WEB, A))  # shares the build that is queued
         claims = await asyncio.gather(*(worker.claim(f"w{n}", wait_s=0) for n in range(4)))
         assert sorted(claim.commit_sha for claim in claims if claim is not None) == [A, B]
+
+
+def _change(home: Path, sql: str) -> None:
+    with contextlib.closing(sqlite3.connect(home / "fleetcast.db")) as database, database:
+        database.execute(sql)
+
+
+async def test_an_attempt_that_never_ends_is_ended_by_what_the_settings_allow_it(control: Any, tmp_path: Path) -> None:
+    async with control(build_command_s_max=1, build_pack_upload_s_max=1, reaper_interval_s=0.05) as installation:
+        admin = await _deployable(installation)
+        worker = await installation.client(Role.WORKER)
+        deployment = await admin.deploy(DeployRequest(WEB, A))
+        claimed = await worker.claim("w1", wait_s=5)
+        began_ms_ago = 1000 * (BUILD_SOURCE_S_MAX + BUILD_FINISH_S_MAX + 3)
+        await asyncio.to_thread(_change, tmp_path, f"UPDATE jobs SET claimed_at = claimed_at - {began_ms_ago}")
+        async with asyncio.timeout(10):
+            seen = ""
+            while (detail := await admin.deployment(deployment.id, wait_s=5, seen=seen)).build.status is BuildStatus.RUNNING:
+                seen = detail.version
+        assert "not finished within 422 s" in detail.build.reason
+        with pytest.raises(Stale):
+            await worker.heartbeat(claimed.build, claimed.token)
 
 
 async def test_a_worker_that_left_gets_no_build(control: Any) -> None:

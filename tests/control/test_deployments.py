@@ -15,7 +15,9 @@ from fleetcast.model.artifact import ArtifactRecord, goal_key
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Refused
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.ids import CommitSha, MachineId, RegionName, ServiceName
+from fleetcast.model.limits import MESSAGE_BYTES_MAX
+from fleetcast.model.machine import Machine
 from fleetcast.model.messages.operations import DeploymentDetail, DeployRequest, RollbackRequest, ServiceSpec
 from fleetcast.model.replication import ReplicaStatus
 
@@ -33,6 +35,19 @@ async def _until(client: Any, deployment: Any, wanted: Callable[[DeploymentDetai
                 return detail
             assert detail.version != seen, f"no news for 5 s: {detail.deployment.reason}"
             seen = detail.version
+
+
+async def test_a_region_of_many_machines_is_heard(control: Any) -> None:
+    """Its report is larger than any other message may be."""
+    labels = {f"label-{number}": "x" * 60 for number in range(10)}
+    async with control() as installation:
+        region, admin = await installation.region(), await installation.client(Role.ADMIN)
+        region.machines = tuple(
+            Machine(MachineId(f"m{number}"), RegionName("eu-west"), labels=labels) for number in range(8000)
+        )
+        assert len(messages.encode(region.machines)) > MESSAGE_BYTES_MAX
+        await region.report()
+        assert [known.machines for known in (await admin.status()).regions] == [8000]
 
 
 class Company:

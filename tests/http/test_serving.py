@@ -30,6 +30,11 @@ def test_a_taken_port_is_refused_in_words() -> None:
             bind("127.0.0.1", port)
 
 
+def test_a_host_that_is_none_is_refused_in_words() -> None:
+    with pytest.raises(Refused, match=r"no\.such\.host\.invalid"):
+        bind("no.such.host.invalid", 0)
+
+
 async def test_stop_answers_held_requests_and_closes_idle_connections(running: Any) -> None:
     bell, asked = Bell(), asyncio.Event()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from blake3 import blake3
 
 from fleetcast.artifacts.manifest import decode
 from fleetcast.model.artifact import regional_content_blob
-from fleetcast.model.errors import Forbidden, NotFound, Refused, Unauthorized
+from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unauthorized
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, Limits
 from fleetcast.model.ids import Digest, MachineId
@@ -160,6 +161,10 @@ async def test_an_artifact_is_copied_handed_out_and_leased(
     announced = await agent.ask(
         "POST", f"/v1/swarms/{digest}/announce", AnnounceRequest(me, release.root, False, 8), reply=AnnounceReply
     )
+    for unreachable in (replace(me, port=99999), replace(me, port=0), replace(me, host="\0"), replace(me, zone="z" * 5000)):
+        unreached = AnnounceRequest(unreachable, release.root, False, 8)
+        with pytest.raises(Invalid):
+            await agent.ask("POST", f"/v1/swarms/{digest}/announce", unreached, reply=AnnounceReply)
     key = tickets.public_key((await region.goals(agent, machine)).ticket_key)
     assert tickets.check(key, announced.ticket, digest, time.time()).machine == machine.id
     manifest_pieces = len(built.root.manifest_pieces)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from fleetcast.model.deployment import ByteCounts
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import Invalid, Refused
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import DeploymentId, RegionName
-from fleetcast.model.limits import MACHINE_FORGOTTEN_S, REGION_MACHINES_MAX, ROLLUP_FAILURES_MAX
+from fleetcast.model.limits import (
+    MACHINE_FORGOTTEN_S,
+    REGION_MACHINES_MAX,
+    REPORTED_LINE_CHARS_MAX,
+    REPORTED_LINES_MAX,
+    REPORTED_MACHINE_BYTES,
+    ROLLUP_FAILURES_MAX,
+)
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.agents import MachineReport
 from fleetcast.model.report import DeploymentRollup, Phase, ServiceReport
@@ -129,6 +137,32 @@ def test_too_many_machines_are_refused_until_silent_ones_are_forgotten(book: Mac
         book.claim(make_machine("another"), now=0)
     book.forget_silent(now=MACHINE_FORGOTTEN_S + 1)
     book.claim(make_machine("another"), now=0)
+
+
+def test_no_machine_can_make_control_refuse_the_regions_report(
+    book: MachineBook, make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    for illegal in ("", "Bad Id", "../m1"):
+        with pytest.raises(Invalid):
+            book.claim(make_machine(illegal), now=0)
+        with pytest.raises(Invalid):
+            book.heard(MachineReport(make_machine(illegal), ()), now=0)
+    with pytest.raises(Invalid, match="shorten"):
+        book.heard(MachineReport(make_machine("m1", zone="z" * REPORTED_MACHINE_BYTES), ()), now=0)
+    for beyond in (
+        make_report(goal, Phase.FETCHING, counts=ByteCounts(2**63, 0, 0)),
+        make_report(goal, Phase.FETCHING, counts=ByteCounts(-1, 0, 0)),
+        make_report(goal, Phase.ACTIVE, active_age_ms=2**63),
+        replace(make_report(goal, Phase.ACTIVE), generation=Generation(0, 2**63)),
+    ):
+        with pytest.raises(Invalid, match="no machine can mean"):
+            book.heard(MachineReport(make_machine("m1"), (beyond,)), now=0)
+    assert book.reporting(0) == ()
+    failed = make_report(goal, Phase.FAILED, error="x" * 10**6)
+    book.heard(MachineReport(make_machine("m1"), (failed,), ("y" * 10**6,) * 100), now=0)
+    assert sum_of(book, goal, 0).failures[0].error == "x" * REPORTED_LINE_CHARS_MAX
+    assert list(book.alarms(0)) == ["m1: " + "y" * REPORTED_LINE_CHARS_MAX] * REPORTED_LINES_MAX
 
 
 def test_alarms_name_their_machine_and_end_with_it(book: MachineBook, make_machine: MakeMachine) -> None:

@@ -171,13 +171,16 @@ class Source:
         return messages.decode(Path(sys.argv[2]).read_bytes(), SourceGrants)
 
 class Stuck(DirectoryBlobs):
-    parts_written = 0
+    begun = done = 0
     async def write_part(self, key, upload, number, data):
-        if self.parts_written == 4:
-            print("half", flush=True)
+        if self.begun == 4:
             await asyncio.Event().wait()
-        self.parts_written += 1
-        return await super().write_part(key, upload, number, data)
+        self.begun += 1
+        receipt = await super().write_part(key, upload, number, data)
+        self.done += 1
+        if self.done == 4:
+            print("half", flush=True)
+        return receipt
 
 async def main(directory):
     notes = await SqliteKv.open(directory / "kv.db")

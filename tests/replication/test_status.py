@@ -13,11 +13,12 @@ from sqlalchemy import insert, select, update
 from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
 from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.limits import REPLICATION_LOOKS_MAX
 from fleetcast.model.replication import ReplicaStatus
 from fleetcast.replication.status import ReplicationStatus, list_replicas
 from fleetcast.schema import migrate
 from fleetcast.schema.tables import artifacts, copies, jobs, regions, releases, replicas
-from fleetcast.stores.blobs import BlobReader
+from fleetcast.stores.blobs import BlobReader, BlobStat
 from fleetcast.stores.data_port_blobs import DataPortBlobs
 from fleetcast.stores.database import Database
 from fleetcast.stores.directory_blobs import DirectoryBlobs
@@ -61,13 +62,14 @@ class World:
             await tx.execute(update(replicas).values(checked_at=replicas.c.checked_at - 60_000))
 
 
-async def _artifact(database: Database, *, published: bool = True) -> None:
+async def _artifact(database: Database, *, published: bool = True, commit: str = "c", digest: Digest = DIGEST) -> None:
     async with database.transaction() as tx:
-        job = {"created_at": 1, "queued_at": 1, "commit_sha": "c", "name": "web/c", "status": BuildStatus.SUCCEEDED}
+        job = {"created_at": 1, "queued_at": 1, "commit_sha": commit, "name": f"web/{commit}", "status": BuildStatus.SUCCEEDED}
         job |= {"service": "web", "build_number": 1, "repository": "/repo", "trunk": "", "recipe": Recipe()}
         build = (await tx.execute(insert(jobs).values(**job).returning(jobs.c.id))).scalar_one()
-        row = {"name": "web/c", "service": "web", "commit_sha": "c", "build_number": 1, "build_id": build, "attempt": 1}
-        row |= {"trunk": "", "digest": DIGEST, "root": "r", "envelope": "{}", "manifest_blob": "m", "content_blob": "c"}
+        row = {"name": f"web/{commit}", "service": "web", "commit_sha": commit, "build_number": 1}
+        row |= {"build_id": build, "attempt": 1}
+        row |= {"trunk": "", "digest": digest, "root": commit, "envelope": "{}", "manifest_blob": "m", "content_blob": "c"}
         row |= {"manifest_size": len(MANIFEST), "content_size": len(CONTENT), "created_at": 1}
         await tx.execute(insert(artifacts).values(**row, published_at=1 if published else None))
 
@@ -146,6 +148,23 @@ async def test_a_region_that_is_away_holds_up_what_it_lacks_and_nothing_else(wor
     await world.a_minute_later()
     assert await world.look() == {EU: COMPLETE, US: COMPLETE}
     assert await world.release() == (True, "")
+
+
+async def test_a_bucket_that_does_not_answer_is_not_asked_about_everything(world: World) -> None:
+    class Silent(DataPortBlobs):
+        asked = 0
+
+        async def stat(self, key: str) -> BlobStat | None:
+            self.asked += 1
+            return await super().stat(key)
+
+    silent = Silent("http://127.0.0.1:1", b"k" * 32)
+    world.ways[US] = silent
+    for number in range(3 * REPLICATION_LOOKS_MAX):
+        await _artifact(world.database, commit=f"c{number}", digest=Digest(f"{number:064}"))
+    await world.copy(EU)
+    assert await world.look() == {EU: COMPLETE, US: PENDING}
+    assert silent.asked <= REPLICATION_LOOKS_MAX
 
 
 async def test_a_drained_region_does_not_count_and_a_new_one_does(world: World) -> None:

@@ -157,6 +157,30 @@ async def test_the_loop_goes_all_the_way_and_lets_go_when_it_stops(company: Comp
     assert await company.state(a) is State.SUCCEEDED
 
 
+async def test_who_waits_for_news_is_told_after_they_are_published_and_only_then(company: Company) -> None:
+    published: list[bool] = []
+
+    def told() -> None:
+        published.append(kv.puts > 0)
+
+    class Counting(Flaky):
+        puts = 0
+
+        async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
+            self.puts += 1
+            return await super().put(key, value, expected=expected)
+
+    kv = Counting(company.kv, failures=0)
+    controller = RolloutController(company.database, cast(KeyValueStore, kv), on_step=told)
+    a = await company.deploy("a")
+    await company.make("a")
+    await controller.step()
+    assert await company.state(a) is State.DISTRIBUTING
+    assert published == [True]
+    await controller.step()
+    assert published == [True]
+
+
 async def test_the_loop_survives_a_store_that_is_away(company: Company) -> None:
     a = await company.deploy("a")
     await company.make("a")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from fleetcast.model.deployment import ByteCounts
-from fleetcast.model.errors import NotFound
+from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.generation import Generation
 from fleetcast.model.ids import DeploymentId, Digest, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine, Selector
@@ -16,7 +16,7 @@ from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import DeploymentRollup
 from fleetcast.rollouts.intake import record_hello, record_report
-from fleetcast.rollouts.inventory import expected, known_machines, known_regions, silent
+from fleetcast.rollouts.inventory import drain, expected, known_machines, known_regions, retire, silent
 from fleetcast.schema.tables import copies, machines, regions, rollups
 
 if TYPE_CHECKING:
@@ -123,3 +123,29 @@ async def test_copies_are_what_the_last_report_says(company: Company) -> None:
     assert await told(CopyProgress(one, 5, 10, "disk full"), CopyProgress(two, 0, 10)) == [(one, 5, "disk full"), (two, 0, "")]
     assert await told(CopyProgress(one, 7, 10)) == [(one, 7, "")]
     assert await told() == []
+
+
+async def test_a_drained_region_is_left_out_until_it_counts_again(company: Company) -> None:
+    async with company.database.transaction() as tx:
+        await drain(tx, EU, drained=True)
+        assert EU not in await expected(tx, Selector())
+        await drain(tx, EU, drained=False)
+        assert EU in await expected(tx, Selector())
+        with pytest.raises(NotFound, match="no region 'moon'"):
+            await drain(tx, RegionName("moon"), drained=True)
+
+
+async def test_a_machine_that_is_gone_is_retired_and_back_when_it_reports(company: Company) -> None:
+    gone = MachineId("eu-1")
+    async with company.database.transaction() as tx:
+        with pytest.raises(Refused, match="stop its agent"):
+            await retire(tx, gone)
+        await tx.execute(update(machines).where(machines.c.id == gone).values(last_seen_at=1))
+        await retire(tx, gone)
+        with pytest.raises(NotFound, match="no machine 'nobody'"):
+            await retire(tx, MachineId("nobody"))
+    async with company.database.reading() as reading:
+        assert gone not in {machine.id for machine in await known_machines(reading)}
+    await record_report(company.database, RegionReport(EU, (_machine("eu-1"),), (), ()))
+    async with company.database.reading() as reading:
+        assert gone in {machine.id for machine in await known_machines(reading)}

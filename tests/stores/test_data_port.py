@@ -6,6 +6,7 @@ import http.client
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from blake3 import blake3
 
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX, DATA_PORT_PARTS_MAX
-from fleetcast.stores import data_port
+from fleetcast.stores import data_port, data_port_exchange
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.data_port import DataPort
@@ -240,6 +241,35 @@ def test_a_connection_that_is_idle_too_long_is_hung_up_on(bucket: Bucket, monkey
             sock.sendall(sent.encode())
             assert sock.recv(1) == b""
     assert bucket.uploads.record(upload).parts == ()
+
+
+def test_a_sender_that_lets_bytes_trickle_is_hung_up_on(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_port_exchange, "DATA_PORT_IDLE_S_MAX", 0.3)
+    monkeypatch.setattr(data_port_exchange, "DATA_PORT_PART_S_MAX", 0.3)
+    upload = bucket.uploads.begin("b", 1000)
+    of_a_part = f"PUT {bucket.part_target(upload, 1, 1000)} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
+    refused = "PUT /uploads/1/1 HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
+    for sent in ("", "GET /blobs", "GET /blobs HTTP/1.1\r\nA: ", of_a_part, refused):
+        with socket.create_connection(("127.0.0.1", bucket.port.port)) as sock:
+            sock.sendall(sent.encode())
+            assert _hung_up(sock, within_s=5), sent
+    assert bucket.uploads.record(upload).parts == ()
+
+
+def _hung_up(sock: socket.socket, within_s: float) -> bool:
+    """Whether the other side ends a connection on which a byte arrives now and then."""
+    sock.settimeout(0.05)
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            sock.sendall(b"a")
+            if not sock.recv(4096):
+                return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
 
 
 def test_closing_cuts_connections_and_ends_every_thread(bucket: Bucket) -> None:

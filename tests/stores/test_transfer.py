@@ -152,6 +152,33 @@ def test_only_web_addresses_are_grants() -> None:
         read(Grant("GET", "file:///etc/passwd", 0), 0, 1)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[",
+        "http://host:notaport/",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:0/",
+        "http:///a",
+        "http://é/",
+        "http://a..b/",
+    ],
+)
+def test_an_address_that_is_none_is_an_error_of_ours_that_does_not_show_the_grant(url: str) -> None:
+    with GrantConnection(timeout_s=5) as connection:
+        with pytest.raises(Invalid) as caught:
+            connection.size(Grant("GET", f"{url}?signature=secret", 0))
+        assert "secret" not in str(caught.value)
+        with pytest.raises(Invalid):
+            connection.write(Grant("PUT", "http://127.0.0.1:1/", 0, {"X-Store": "two\r\nlines"}), memoryview(b"data"))
+
+
+def test_a_length_that_is_no_number_is_an_error_of_ours() -> None:
+    answer = "HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n".encode("latin-1")
+    with answering(answer) as (host, _), GrantConnection(timeout_s=5) as connection, pytest.raises(Unavailable):
+        connection.size(get(host))
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate of 127.0.0.1 that signs itself."""

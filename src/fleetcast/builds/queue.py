@@ -18,7 +18,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, T
 from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.tables import jobs
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 __all__ = ["BuildQueue", "Claim", "QueueLimits", "held_job"]
 
@@ -160,7 +160,7 @@ class BuildQueue:
         """
         changed: list[tuple[BuildId, Verdict]] = []
         async with self._database.reading() as reading:
-            now = (await reading.execute(select(now_ms()))).scalar_one()
+            now = await read_clock_ms(reading)
             rows = (await reading.execute(select(jobs).where(jobs.c.status.in_(_LIVE)))).all()
         doomed = [(row, verdict) for row in rows if (verdict := judge(_lease(row), self._limits, now)) is not None]
         if doomed:

@@ -14,7 +14,7 @@ from fleetcast.http.holding import held_s, hold
 from fleetcast.http.tokens import Role
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.errors import Invalid
-from fleetcast.model.ids import BuildId, DeploymentId, artifact_name, commit_sha, service_name
+from fleetcast.model.ids import BuildId, DeploymentId, artifact_name, commit_sha, machine_id, region_name, service_name
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, DEPLOYMENTS_LISTED_MAX
 from fleetcast.model.messages.operations import (
     ArtifactDetail,
@@ -25,6 +25,7 @@ from fleetcast.model.messages.operations import (
     RollbackRequest,
     ServiceSpec,
 )
+from fleetcast.rollouts import inventory
 from fleetcast.rollouts.services import get_service, list_services
 
 PEOPLE: Final = [allow(Role.ADMIN)]
@@ -97,6 +98,27 @@ async def status(parts: PartsHere) -> FleetStatus:
     return await queries.fleet_status(parts)
 
 
+@post("/v1/regions/{region:str}/drain", status_code=200, guards=PEOPLE)
+async def drain(region: FromPath[str], parts: PartsHere) -> FleetStatus:
+    """Wait for this region no more: its bucket and its machines are left out of every release and deployment."""
+    return await _drained(parts, region, drained=True)
+
+
+@post("/v1/regions/{region:str}/undrain", status_code=200, guards=PEOPLE)
+async def undrain(region: FromPath[str], parts: PartsHere) -> FleetStatus:
+    """Count this region again."""
+    return await _drained(parts, region, drained=False)
+
+
+@post("/v1/machines/{machine:str}/retire", status_code=200, guards=PEOPLE)
+async def retire(machine: FromPath[str], parts: PartsHere) -> FleetStatus:
+    """Count a machine that is gone no more."""
+    async with parts.database.transaction() as tx:
+        await inventory.retire(tx, machine_id(machine))
+    parts.controller.wake()
+    return await queries.fleet_status(parts)
+
+
 @get("/v1/builds/{build:int}/log", guards=PEOPLE)
 async def build_log(build: FromPath[int], parts: PartsHere, offset: FromQuery[int] = 0) -> BuildLog:
     return await parts.logs.read(BuildId(build), max(0, offset))
@@ -112,6 +134,13 @@ async def artifact(service: FromPath[str], commit: FromPath[str], parts: PartsHe
         )
     name = artifact_name(service_name(service), commit_sha(sha), int(number or 1))
     return await queries.artifact_detail(parts, name)
+
+
+async def _drained(parts: Parts, region: str, *, drained: bool) -> FleetStatus:
+    async with parts.database.transaction() as tx:
+        await inventory.drain(tx, region_name(region), drained=drained)
+    parts.controller.wake()
+    return await queries.fleet_status(parts)
 
 
 def _woken(parts: Parts, triggered: Deployment) -> Deployment:
@@ -131,6 +160,9 @@ HANDLERS = (
     deployment_detail,
     deployments,
     status,
+    drain,
+    undrain,
+    retire,
     build_log,
     artifact,
 )

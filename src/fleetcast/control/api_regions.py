@@ -16,7 +16,7 @@ from fleetcast.http.tokens import Role
 from fleetcast.model.errors import Invalid, NotFound, Unavailable
 from fleetcast.model.ids import digest as legal_digest
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import GRANT_LIFETIME_S, KV_WAIT_S_MAX
+from fleetcast.model.limits import GRANT_LIFETIME_S, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
 from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
 from fleetcast.rollouts.intake import record_hello, record_report
 from fleetcast.schema.tables import artifacts
@@ -40,7 +40,7 @@ async def hello(region: FromPath[str], data: JSONBody[RegionHello], parts: Parts
     return ReportAccepted()
 
 
-@post("/v1/regions/{region:str}/report", status_code=200, guards=REGIONS)
+@post("/v1/regions/{region:str}/report", status_code=200, guards=REGIONS, request_max_body_size=REGION_REPORT_BYTES_MAX)
 async def report(region: FromPath[str], data: JSONBody[RegionReport], parts: PartsHere) -> ReportAccepted:
     """Everything the region knows; what an earlier report said is replaced."""
     _must_be(data.region, region)

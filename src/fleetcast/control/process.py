@@ -27,7 +27,7 @@ from fleetcast.control.parts import Parts
 from fleetcast.http import serving
 from fleetcast.http.holding import Bell
 from fleetcast.http.tokens import load_or_create_secret
-from fleetcast.model.limits import CONTROL_STOP_S_MAX
+from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX, CONTROL_STOP_S_MAX
 from fleetcast.replication.status import ReplicationStatus
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.triggers import Triggers
@@ -95,7 +95,12 @@ def _assemble(
     config: ControlConfig, database: Database, replication_database: Database, kv: KeyValueStore, main: BlobStore
 ) -> Parts:
     queued, news = Bell(), Bell()
-    limits = QueueLimits(config.build_attempts_max, config.build_queued_s_max, config.heartbeat_silence_s_max)
+    limits = QueueLimits(
+        attempts_max=config.build_attempts_max,
+        queued_s_max=config.build_queued_s_max,
+        silence_s_max=config.heartbeat_silence_s_max,
+        running_s_max=BUILD_SOURCE_S_MAX + config.build_command_s_max + config.build_pack_upload_s_max + BUILD_FINISH_S_MAX,
+    )
     queue = BuildQueue(database, limits, on_queued=queued.ring)
     worker_keys = tuple(load_public(path) for path in config.worker_public_keys)
     controller = RolloutController(
@@ -104,6 +109,7 @@ def _assemble(
         replicate_s_max=config.replicate_s_max,
         distribute_s_max=config.distribute_s_max,
         goal_lifetime_s=config.goal_lifetime_s,
+        on_step=news.ring,
     )
     return Parts(
         config=config,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleetcast.http import messages
+from fleetcast.model.build import broken_recipe
 from fleetcast.model.errors import Invalid, NotFound, Refused
 from fleetcast.model.ids import region_name, service_name
+from fleetcast.model.limits import REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
 from fleetcast.model.messages.operations import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.rollouts.services import get_service, put_service
@@ -16,7 +19,8 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
     """Store a service; returns it as stored.
 
     Raises:
-        Invalid: a name in it is illegal, the repository is missing, or a limit is not positive.
+        Invalid: a name in it is illegal, the repository is missing, a limit is not positive, the recipe is none that a machine
+            could carry out, or it is too large as a whole.
         Refused: it exists in another environment.
     """
     _check(spec)
@@ -49,8 +53,15 @@ def _check(spec: ServiceSpec) -> None:
             raise Invalid(f"illegal_{what}", f"{text!r} is no {what}: it must not start with '-'")
     if not spec.repository:
         raise Invalid("no_repository", f"{spec.name} needs a repository: a path or URL that git clone takes")
+    broken = broken_recipe(spec.recipe)
+    if broken is not None:
+        raise Invalid("illegal_recipe", f"the recipe of {spec.name} cannot be carried out: {broken}")
+    if len(messages.encode(spec)) > SERVICE_SPEC_BYTES_MAX:
+        raise Invalid("service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it")
     if spec.max_unavailable is not None and spec.max_unavailable < 1:
         raise Invalid(
             "illegal_max_unavailable",
             f"max_unavailable is {spec.max_unavailable}: with less than 1 nothing could ever be replaced",
         )
+    if spec.max_unavailable is not None and spec.max_unavailable > REGION_MACHINES_MAX:
+        raise Invalid("illegal_max_unavailable", f"max_unavailable is at most {REGION_MACHINES_MAX}: leave it out for no limit")

@@ -17,7 +17,11 @@ class Bell:
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
-        self.closed = False
+        self._closing = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
 
     def ring(self) -> None:
         """Something changed: everybody look."""
@@ -27,7 +31,7 @@ class Bell:
 
     def close(self) -> None:
         """The process stops: every hold ends with one last look, now and from now on."""
-        self.closed = True
+        self._closing.set()
         self._next.set()
 
     def next(self) -> asyncio.Event:
@@ -36,15 +40,13 @@ class Bell:
 
     async def until_closed(self, work: Awaitable[T]) -> T | None:
         """The result of ``work``, or ``None`` and ``work`` cancelled when the bell is closed first."""
-        task = asyncio.ensure_future(work)
+        task, closing = asyncio.ensure_future(work), asyncio.create_task(self._closing.wait())
         try:
-            while not (task.done() or self.closed):
-                ring = asyncio.create_task(self.next().wait())
-                await asyncio.wait({task, ring}, return_when=asyncio.FIRST_COMPLETED)
-                ring.cancel()
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
             task.cancel()
+            closing.cancel()
 
 
 async def hold(

@@ -23,7 +23,11 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         Refused: the address cannot be had.
     """
-    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise Refused("unknown_address", f"cannot listen on {host}:{port} ({error.strerror}): correct the host") from error
+    family, kind, number, _, address = found[0]
     sock = socket.socket(family, kind, number)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

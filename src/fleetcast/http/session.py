@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import httpx2
 
@@ -13,11 +13,15 @@ from fleetcast import __version__
 from fleetcast.http import messages
 from fleetcast.http.problems import raise_problem
 from fleetcast.model.errors import Unavailable
-from fleetcast.model.limits import ANSWER_BYTES_MAX, HTTP_CONNECT_S_MAX, HTTP_KEEP_ALIVE_S, HTTP_TIMEOUT_S
+from fleetcast.model.limits import (
+    ANSWER_BYTES_MAX,
+    HTTP_CONNECT_S_MAX,
+    HTTP_CONNECTIONS_MAX,
+    HTTP_KEEP_ALIVE_S,
+    HTTP_TIMEOUT_S,
+)
 
 T = TypeVar("T")
-
-_CONNECTIONS_MAX: Final = 64
 
 
 class Session:
@@ -40,7 +44,7 @@ class Session:
             # Processes of one installation talk directly: a proxy named in the environment is not meant for them.
             trust_env=False,
             timeout=httpx2.Timeout(None, connect=HTTP_CONNECT_S_MAX),
-            limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=HTTP_KEEP_ALIVE_S),
+            limits=httpx2.Limits(max_connections=HTTP_CONNECTIONS_MAX, keepalive_expiry=HTTP_KEEP_ALIVE_S),
         )
 
     async def call(

@@ -17,10 +17,8 @@ import msgspec
 from fleetcast.agent.logs import bound_log
 from fleetcast.launch.restarts import Restarts, after_end
 from fleetcast.model.errors import Unavailable
+from fleetcast.model.limits import PROCESS_LOG_BYTES_MAX, PROCESS_LOG_LOOK_INTERVAL_S
 
-OUTPUT_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A larger output file is put aside (one is kept)."""
-OUTPUT_LOOK_INTERVAL_S: Final = 30
 OUTPUT_TAIL_LINES: Final = 8
 READY_POLL_S: Final = 0.05
 
@@ -123,8 +121,8 @@ class Child:
     async def _watch(self) -> None:
         await self._await_ready()
         while True:
-            await asyncio.to_thread(bound_log, self._output, OUTPUT_BYTES_MAX)
-            await asyncio.sleep(OUTPUT_LOOK_INTERVAL_S)
+            await asyncio.to_thread(bound_log, self._output, PROCESS_LOG_BYTES_MAX)
+            await asyncio.sleep(PROCESS_LOG_LOOK_INTERVAL_S)
 
     async def _await_ready(self) -> None:
         while (told := _read_ready(self._ready_file)) is None:  # noqa: ASYNC110 -- a file has no event to wait for

@@ -11,16 +11,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fleetcast.artifacts.signing import generate_key
 from fleetcast.http.tokens import Role, load_or_create
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Invalid, Refused
 
 SETTINGS_NAME: Final = "settings.toml"
 FIRST_PORT: Final = 7401
@@ -84,6 +86,23 @@ def create(directory: Path, blueprint: Blueprint) -> Path:
     except OSError as error:
         raise Invalid("no_installation", f"cannot make an installation in {directory}: {error.strerror}") from None
     return settings
+
+
+@contextlib.contextmanager
+def supervised(directory: Path) -> Iterator[None]:
+    """Be the installation's one supervisor. The lock is gone with the process, however that ends.
+
+    Raises:
+        Refused: it has one.
+    """
+    with open(directory / "run" / "lock", "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(
+                "already_up", f"{directory} is up already: fleetcast status --settings {directory / SETTINGS_NAME} shows it"
+            ) from None
+        yield
 
 
 def settings_text(blueprint: Blueprint) -> str:

@@ -11,15 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 import uvloop
 
-log = structlog.get_logger(__name__)
+from fleetcast.model.limits import PROCESS_ORPHANED_S_MAX
 
-LIFELINE_GRACE_S: Final = 15.0
-"""How long a process may take to end after its supervisor is gone, before it ends at once."""
+log = structlog.get_logger(__name__)
 
 Listening = Callable[[Mapping[str, str]], None]
 Serve = Callable[[asyncio.Event, Listening], Coroutine[Any, Any, None]]
@@ -54,7 +53,7 @@ def _hold_on_to(lifeline: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Ev
         log.warning("supervisor_gone")
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(stop.set)
-        time.sleep(LIFELINE_GRACE_S)
+        time.sleep(PROCESS_ORPHANED_S_MAX)
         os._exit(1)
 
     threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()

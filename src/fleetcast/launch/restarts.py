@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-RESTART_S_MIN: Final = 0.5
-RESTART_S_MAX: Final = 30.0
-STEADY_S: Final = 60.0
-"""A process that lived so long is well again: the next end of it counts as the first."""
+from fleetcast.model.limits import PROCESS_RESTART_S_MAX, PROCESS_RESTART_S_MIN, PROCESS_STEADY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,11 @@ def after_end(before: Restarts, lived_s: float) -> Decision:
     """A process ended by itself after ``lived_s``.
 
     One that was never ready has wrong settings or lacks something: starting it again would only hide that. One that was is
-    started again for ever, doubling the delay from ``RESTART_S_MIN`` to ``RESTART_S_MAX``.
+    started again for ever, doubling the delay from ``PROCESS_RESTART_S_MIN`` to ``PROCESS_RESTART_S_MAX``.
     """
     if not before.was_ready:
         return Decision(None, before)
-    failures = 0 if lived_s >= STEADY_S else before.failures
-    return Decision(min(RESTART_S_MIN * 2.0 ** min(failures, 16), RESTART_S_MAX), Restarts(True, failures + 1))
+    failures = 0 if lived_s >= PROCESS_STEADY_S else before.failures
+    return Decision(
+        min(PROCESS_RESTART_S_MIN * 2.0 ** min(failures, 16), float(PROCESS_RESTART_S_MAX)), Restarts(True, failures + 1)
+    )

@@ -6,6 +6,7 @@ A key nobody knows is refused with the nearest one that exists, wherever it come
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import msgspec
 from fleetcast.launch.settings import AgentSettings, ControlSettings, RegionSettings, Settings, WorkerSettings
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import machine_id, region_name
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
     "control": ControlSettings,
@@ -27,6 +29,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
 }
 SETTINGS_VARIABLE: Final = "FLEETCAST_SETTINGS"
 DEFAULT_FILE: Final = Path("fleetcast-data/settings.toml")
+PORT_MAX: Final = 65_535
 _VARIABLES: Final = tuple(f"FLEETCAST_{section.upper()}_" for section in SECTIONS)
 _NOT_SETTINGS: Final = frozenset({"FLEETCAST_CONTROL_URL"})
 """Read by the command line (cli/connection.py)."""
@@ -124,6 +127,8 @@ def _section(kind: type[Any], name: str, tables: Iterable[Table], overrides: Ite
         _check_keys(table, name, str(file))
         values = {key: _value(value, types[key], f"{file}: {name}.{key}") for key, value in table.items()}
         values |= {given.key: _value(_parsed(given, types[given.key]), types[given.key], given.source) for given in mine}
+        for key, value in values.items():
+            _check_number(key, value, f"{file}: {name}.{key}")
         filled = kind(**values)
         yield replace(filled, **{key: _absolute(getattr(filled, key), file.parent) for key in types})
 
@@ -159,6 +164,17 @@ def _value(value: object, kind: Any, source: str) -> object:
         raise Invalid("bad_setting", f"{source}: {error}") from None
 
 
+def _check_number(key: str, value: object, what: str) -> None:
+    """Ports are ports, and a time or a count of nothing would stop, or spin, what it is for."""
+    if not isinstance(value, int | float):
+        return
+    if key.endswith("port"):
+        if not 0 <= value <= PORT_MAX:
+            raise Invalid("bad_setting", f"{what} is {value:g}: a port is a number up to {PORT_MAX}, 0 picks a free one")
+    elif not 0 < value < math.inf:
+        raise Invalid("bad_setting", f"{what} is {value:g}: it must be more than 0, and finite")
+
+
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value)
@@ -179,6 +195,7 @@ def _completed(settings: Settings, file: Path) -> Settings:
     _refuse_twins("worker", [worker.name for worker in settings.workers], file)
     _refuse_twins("region", [region_name(region.name) for region in settings.regions], file)
     _refuse_twins("agent", [machine_id(agent.machine) for agent in settings.agents], file)
+    _check_relations(settings, file)
     control_url = settings.control.public_url if settings.control else ""
     regions = tuple(
         replace(
@@ -209,6 +226,24 @@ def _completed(settings: Settings, file: Path) -> Settings:
             for agent in settings.agents
         ),
     )
+
+
+def _check_relations(settings: Settings, file: Path) -> None:
+    """Whoever speaks at an interval must be waited for at least two of them."""
+    control = settings.control
+    if control is not None and control.heartbeat_silence_s_max < 2 * control.heartbeat_interval_s:
+        raise Invalid(
+            "bad_setting",
+            f"{file}: control.heartbeat_silence_s_max is {control.heartbeat_silence_s_max:g}: "
+            f"it must be at least twice heartbeat_interval_s ({control.heartbeat_interval_s:g})",
+        )
+    for region in settings.regions:
+        if 2 * region.agent_report_interval_s > MACHINE_SILENCE_S_MAX:
+            raise Invalid(
+                "bad_setting",
+                f"{file}: region.agent_report_interval_s is {region.agent_report_interval_s:g}: "
+                f"it must be at most {MACHINE_SILENCE_S_MAX / 2:g}, half of the time after which a machine counts as silent",
+            )
 
 
 def _refuse_twins(kind: str, names: Sequence[str], file: Path) -> None:

@@ -12,15 +12,11 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from fleetcast.launch.child import Child, ChildEvent, ChildSpec
 from fleetcast.launch.settings import Settings
 from fleetcast.model.errors import Unavailable
-
-READY_S_MAX: Final = 90.0
-STOP_S_MAX: Final = 12.0
-"""From the request to stop a tier until its processes are killed."""
+from fleetcast.model.limits import PROCESS_READY_S_MAX, PROCESS_STOP_S_MAX
 
 
 def children(settings: Settings, file: Path) -> tuple[ChildSpec, ...]:
@@ -63,17 +59,19 @@ class Supervisor:
         """Start everything, tier by tier, and wait until all of it is ready.
 
         Raises:
-            Unavailable: a process ended before it was ready, or was not ready within ``READY_S_MAX``.
+            Unavailable: a process ended before it was ready, or was not ready within ``PROCESS_READY_S_MAX``.
         """
         try:
-            async with asyncio.timeout(READY_S_MAX):
+            async with asyncio.timeout(PROCESS_READY_S_MAX):
                 for tier in sorted({child.spec.tier for child in self._children}):
                     members = [child for child in self._children if child.spec.tier == tier]
                     self._tasks += [asyncio.create_task(child.supervise(), name=child.spec.name) for child in members]
                     await asyncio.gather(*(child.ready for child in members))
         except TimeoutError:
             waiting = ", ".join(child.spec.name for child in self._children if not child.ready.done())
-            raise Unavailable("not_ready", f"not ready within {READY_S_MAX:g} s: {waiting}; look into its log") from None
+            raise Unavailable(
+                "not_ready", f"not ready within {PROCESS_READY_S_MAX:g} s: {waiting}; look into its log"
+            ) from None
 
     async def stop(self) -> None:
         """Stop everything, the highest tier first; what does not end in time is killed. Safe to call again."""
@@ -90,7 +88,7 @@ class Supervisor:
     async def _stop_tier(self, members: Sequence[Child]) -> None:
         names = {child.spec.name for child in members}
         tasks = [task for task in self._tasks if task.get_name() in names]
-        for number, patience_s in ((signal.SIGTERM, STOP_S_MAX), (signal.SIGKILL, STOP_S_MAX)):
+        for number, patience_s in ((signal.SIGTERM, PROCESS_STOP_S_MAX), (signal.SIGKILL, PROCESS_STOP_S_MAX)):
             for child in members:
                 child.stop(number)
             if not tasks or not (await asyncio.wait(tasks, timeout=patience_s))[1]:

@@ -39,7 +39,8 @@ def control(settings: Settings) -> Serve:
     mine = settings.control
     if mine is None:
         raise Invalid("no_control", "the settings have no [control] table: add one, or pass --settings FILE")
-    mine.directory.mkdir(parents=True, exist_ok=True)
+    # Its databases hold secrets: regions' data keys, builds' tokens.
+    mine.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = ControlConfig(
         host=mine.host,
         port=mine.port,

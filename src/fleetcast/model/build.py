@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
+from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
 
 
 class BuildStatus(StrEnum):
@@ -57,6 +59,26 @@ class Recipe:
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
         )
+
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def broken_recipe(recipe: Recipe) -> str | None:
+    """What no recipe may say wherever it comes from, because no machine could carry it out; ``None`` when all is well."""
+    commands = {"build": recipe.build, "output": recipe.output, "activate": recipe.activate, "health": recipe.health}
+    for name, text in commands.items():
+        if text is not None and "\0" in text:
+            return f"{name} contains a NUL character"
+    for name, text in recipe.environment.items():
+        if not _VARIABLE.fullmatch(name) or name.startswith("FLEETCAST_"):
+            return f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_..."
+        if "\0" in text:
+            return f"{name} contains a NUL character"
+    # Not written as two comparisons that NaN would pass.
+    if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
+        return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

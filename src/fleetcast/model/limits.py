@@ -38,10 +38,14 @@ BLOB_READ_BYTES_MAX: Final = MANIFEST_BYTES_MAX
 GRANT_LIFETIME_S: Final = 3600
 DATA_PORT_CONNECTIONS_MAX: Final = 1024
 DATA_PORT_IDLE_S_MAX: Final = 60
+DATA_PORT_CLOSE_S_MAX: Final = 5
+"""How long closing waits for each thread."""
 DATA_PORT_PARTS_MAX: Final = 16
 """Parts received at a time; each holds one buffer of ``BLOB_PART_BYTES``."""
 DATA_PORT_PART_S_MAX: Final = 300
 """From a part's first byte to its last."""
+DATA_PORT_LOOK_S_MAX: Final = 5
+"""How long a process waits for an answer when it looks into the bucket of another."""
 DATA_PORT_LOOK_LIFETIME_S: Final = 60
 """Of the grants with which one process looks into the bucket of another."""
 
@@ -76,8 +80,6 @@ HEARTBEAT_SILENCE_S_MAX: Final = 600
 REAPER_INTERVAL_S: Final = 30
 CLAIM_WAIT_S_MAX: Final = 30
 CLAIM_POLL_INTERVAL_S: Final = 5
-BUILD_RUNNING_S_MAX: Final = BUILD_COMMAND_S_MAX + BUILD_PACK_UPLOAD_S_MAX + HEARTBEAT_SILENCE_S_MAX
-"""What the queue allows one attempt that sends heartbeats. The worker keeps the shorter limits itself."""
 BUILD_REASON_CHARS_MAX: Final = 2000
 BUILD_GRANTS_MAX: Final = 256
 """Parts of an upload that one call asks URLs for."""
@@ -92,6 +94,8 @@ BUILD_LOG_PIECE_BYTES_MAX: Final = 256 * KIB
 BUILD_LOG_SEND_INTERVAL_S: Final = 0.5
 BUILD_FINISH_S_MAX: Final = 120
 """How long a worker goes on telling control how a build ended. After that the reaper decides."""
+BUILD_RUNNING_S_MAX: Final = BUILD_SOURCE_S_MAX + BUILD_COMMAND_S_MAX + BUILD_PACK_UPLOAD_S_MAX + BUILD_FINISH_S_MAX
+"""What the queue allows one attempt that sends heartbeats. The worker keeps the shorter limits itself."""
 BUILD_HAND_BACK_S_MAX: Final = 5
 """The same for a worker that is stopping."""
 UPLOAD_PART_ATTEMPTS_MAX: Final = 8
@@ -100,6 +104,9 @@ UPLOAD_GRANTS_AT_ONCE: Final = 32
 RECIPE_BYTES_MAX: Final = 64 * KIB
 WORKER_BACKOFF_S_MAX: Final = 30
 
+SERVICE_SPEC_BYTES_MAX: Final = 64 * KIB
+"""A registered service as a message: its selector is part of a goal, its recipe of a signed root."""
+
 # Regions and goals (defaults of settings)
 KV_POLL_INTERVAL_S: Final = 10
 REGION_REPORT_INTERVAL_S: Final = 5
@@ -107,9 +114,8 @@ AGENT_REPORT_INTERVAL_S: Final = 15
 REPLICATION_CHECK_INTERVAL_S: Final = 5
 REPLICATION_RECHECK_INTERVAL_S: Final = 60
 """How often a COMPLETE copy is looked at again."""
-REPLICATION_LOOKS_MAX: Final = 16
-"""Questions to buckets in flight at a time."""
-COPY_ATTEMPTS_MAX: Final = 5
+REPLICATION_LOOKS_MAX: Final = 4
+"""Questions to one bucket in flight at a time."""
 GOAL_LIFETIME_S: Final = 24 * 3600
 ROLLOUT_INTERVAL_S: Final = 1
 """How often the controller looks without being woken."""
@@ -127,12 +133,18 @@ PERMIT_LIFETIME_S: Final = 300
 MIRROR_SNAPSHOT_INTERVAL_S: Final = 600
 """How often a region reads all of the global KV instead of what changed."""
 COPIES_AT_ONCE_MAX: Final = 4
+COPY_STALL_S_MAX: Final = 15
+"""A source that sends nothing for so long ends the attempt."""
 COPY_BACKOFF_S_MAX: Final = 60
 COPY_PARTS_AT_ONCE_MAX: Final = 2
 """Parts of one copy under way, each with a buffer of its own."""
 REGION_MACHINES_MAX: Final = 50_000
 MACHINE_FORGOTTEN_S: Final = 24 * 3600
 """A region drops a machine that was silent for so long."""
+REPORTED_LINES_MAX: Final = 50
+"""Alarms of one machine that its region passes on."""
+REPORTED_LINE_CHARS_MAX: Final = 1000
+"""Of an error, a reason or an alarm of a machine; its region cuts longer ones."""
 ALARMS_MAX: Final = 100
 """Named in one report of a region."""
 ALARM_LIFETIME_S: Final = 600
@@ -197,6 +209,7 @@ RELEASES_SUCCEEDED_KEPT: Final = 2
 """Beside goal, baseline and previous (law 5)."""
 STOP_GRACE_S: Final = 10
 HEALTH_TIMEOUT_S: Final = 60.0
+HEALTH_TIMEOUT_S_MAX: Final = 3600
 HEALTH_INTERVAL_S: Final = 0.25
 ACTIVATION_SETTLE_S: Final = 0.5
 """Without a health check: how long a process must live to count as healthy."""
@@ -216,8 +229,26 @@ MACHINE_ALARMS_MAX: Final = 20
 MACHINE_ALARM_S: Final = 600
 """How long a machine repeats an alarm after its last occasion."""
 
+# An installation's processes
+PROCESS_READY_S_MAX: Final = 90
+"""From the start of the first process to the last one being ready."""
+PROCESS_STOP_S_MAX: Final = 12
+"""From the request to stop a tier until its processes are killed."""
+PROCESS_ORPHANED_S_MAX: Final = 15
+"""How long a process may take to end after its supervisor is gone, before it ends at once."""
+PROCESS_RESTART_S_MIN: Final = 0.5
+PROCESS_RESTART_S_MAX: Final = 30
+"""Between the end of a process and its next start; doubles."""
+PROCESS_STEADY_S: Final = 60
+"""A process that lived so long is well again: its next end counts as the first."""
+PROCESS_LOG_BYTES_MAX: Final = 8 * MIB
+"""A larger log of a process is put aside (one is kept)."""
+PROCESS_LOG_LOOK_INTERVAL_S: Final = 30
+
 # HTTP
 HTTP_TIMEOUT_S: Final = 30
+HTTP_CONNECTIONS_MAX: Final = 64
+"""Of one client to one server."""
 HTTP_CONNECT_S_MAX: Final = 5
 HTTP_KEEP_ALIVE_S: Final = 30
 """How long a client keeps an idle connection. A server keeps it twice as long, so that the client closes first."""
@@ -225,9 +256,13 @@ HTTP_STOP_S_MAX: Final = 3
 """How long a stopping server lets requests finish."""
 MESSAGE_BYTES_MAX: Final = 4 * MIB
 """Of one request."""
+REPORTED_MACHINE_BYTES: Final = 1 * KIB
+"""Room for one machine, with its labels, in its region's report."""
+REGION_REPORT_BYTES_MAX: Final = REGION_MACHINES_MAX * REPORTED_MACHINE_BYTES + MESSAGE_BYTES_MAX
+"""Of a region's report: every machine, and everything else."""
 DEPLOYMENT_WAIT_S_MAX: Final = 60
 """Longest that a question about a deployment is held for news."""
-DEPLOYMENT_LOOK_INTERVAL_S: Final = 0.25
+DEPLOYMENT_LOOK_INTERVAL_S: Final = 1
 """How often a held one looks for news from other control processes."""
 DEPLOYMENTS_LISTED_MAX: Final = 200
 CONTROL_STOP_S_MAX: Final = 2

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import Invalid, Refused
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import MachineId, RegionName
-from fleetcast.model.limits import MACHINE_FORGOTTEN_S, REGION_MACHINES_MAX
+from fleetcast.model.ids import MachineId, RegionName, machine_id
+from fleetcast.model.limits import (
+    ARTIFACT_CONTENT_BYTES_MAX,
+    MACHINE_FORGOTTEN_S,
+    REGION_MACHINES_MAX,
+    REPORTED_LINE_CHARS_MAX,
+    REPORTED_LINES_MAX,
+    REPORTED_MACHINE_BYTES,
+)
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
 from fleetcast.model.report import Phase, ServiceReport
 from fleetcast.region.rollup import Told
+
+_NUMBER_MAX: Final = 2**53
+"""Of ages and generations; far beyond any real one."""
 
 
 @dataclass(slots=True)
@@ -27,7 +38,11 @@ class _Known:
 
 
 class MachineBook:
-    """The machines of one region. All times are monotonic seconds."""
+    """The machines of one region. All times are monotonic seconds.
+
+    What a machine says goes on to control in one report with what all others say: nothing is taken that control would
+    refuse, or that leaves no room for the others.
+    """
 
     def __init__(self, region: RegionName, silence_s_max: float) -> None:
         self._region = region
@@ -40,6 +55,7 @@ class MachineBook:
 
         Raises:
             Refused: a machine of another region, or too many machines.
+            Invalid: its id is none, or its labels are too long.
         """
         self._admit(machine)
         known = self._known.get(machine.id)
@@ -53,9 +69,11 @@ class MachineBook:
 
         Raises:
             Refused: as :meth:`claim`, or another machine uses this id.
+            Invalid: as :meth:`claim`, or a number in it is beyond all bounds.
         """
         machine = report.machine
         self._admit(machine)
+        services = tuple(_plausible(service) for service in report.services)
         known = self._known.get(machine.id)
         if known is None:
             known = self._known[machine.id] = _Known(machine, now, {})
@@ -66,8 +84,8 @@ class MachineBook:
             )
         known.reported = True
         known.heard_at = now
-        known.alarms = report.alarms
-        self._note_services(known, report.services)
+        known.alarms = tuple(alarm[:REPORTED_LINE_CHARS_MAX] for alarm in report.alarms[:REPORTED_LINES_MAX])
+        self._note_services(known, services)
 
     def down(self, environment: str, service: str) -> Set[MachineId]:
         """Machines that last reported this service as not serving, silent ones included: they may well still be down."""
@@ -104,6 +122,13 @@ class MachineBook:
                 "wrong_region",
                 f"machine {machine.id} says it is in {machine.region}, this is {self._region}: correct its settings",
             )
+        machine_id(machine.id)
+        texts = (machine.zone, machine.rack, *machine.labels.keys(), *machine.labels.values())
+        if sum(len(text.encode()) for text in texts) > REPORTED_MACHINE_BYTES // 2:
+            raise Invalid(
+                "machine_too_long",
+                f"zone, rack and labels of {machine.id} have more than {REPORTED_MACHINE_BYTES // 2} bytes: shorten them",
+            )
         if machine.id not in self._known and len(self._known) >= REGION_MACHINES_MAX:
             raise Refused("too_many_machines", f"this region knows {REGION_MACHINES_MAX} machines already: add a region")
 
@@ -120,3 +145,15 @@ class MachineBook:
 
     def _silent(self, known: _Known, now: float) -> bool:
         return now - known.heard_at > self._silence_s_max
+
+
+def _plausible(report: ServiceReport) -> ServiceReport:
+    """The report, its lines cut to ``REPORTED_LINE_CHARS_MAX``. Raises :class:`Invalid`."""
+    sizes = (report.bytes.origin, report.bytes.peer, report.bytes.local, report.target_bytes)
+    numbers = (report.active_age_ms, report.generation.epoch, report.generation.counter)
+    if not (0 <= min(sizes) <= max(sizes) <= ARTIFACT_CONTENT_BYTES_MAX and 0 <= min(numbers) <= max(numbers) <= _NUMBER_MAX):
+        raise Invalid("implausible_report", f"the report on {report.service} has a number that no machine can mean")
+    if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX:
+        return report
+    error, waiting_for = report.error[:REPORTED_LINE_CHARS_MAX], report.waiting_for[:REPORTED_LINE_CHARS_MAX]
+    return replace(report, error=error, waiting_for=waiting_for)

@@ -93,10 +93,8 @@ class Mirror:
     async def _pages(self, prefix: str) -> list[KvPage]:
         """All there is after the cursor; one answer need not hold all of it."""
         after = self._cursors[prefix]
+        # A store that went back in time answers with a snapshot: what it holds now is what counts, generations permitting.
         pages = [await self._control.kv_page(prefix, after)]
-        if pages[0].revision < after:
-            # The global store went back in time: what it holds now is what counts, generations permitting.
-            pages = [await self._control.kv_page(prefix, 0)]
         while not pages[-1].snapshot and (pages[-1].entries or pages[-1].deleted):
             pages.append(await self._control.kv_page(prefix, pages[-1].revision))
         return pages

@@ -99,7 +99,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
 
 async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Opened:
     for directory in (config.kv_path.parent, config.bucket):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is built here is not everybody's on this host
     data_key = load_or_create_secret(config.data_key).encode()
     port = DataPort(config.bucket, data_key, config.data_host, config.data_port)
     port.start()

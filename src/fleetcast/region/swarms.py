@@ -7,10 +7,10 @@ from random import Random
 
 from fleetcast.artifacts.signing import PrivateKey, PublicKey, verify_root
 from fleetcast.model.artifact import ArtifactRecord, regional_content_blob, regional_manifest_blob
-from fleetcast.model.errors import NotFound
-from fleetcast.model.ids import Digest, MachineId
-from fleetcast.model.limits import ANNOUNCE_INTERVAL_S, ORIGIN_LEASE_S, TICKET_LIFETIME_S
-from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, LeaseReply, LeaseRequest
+from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.ids import Digest, MachineId, machine_id
+from fleetcast.model.limits import ANNOUNCE_INTERVAL_S, ORIGIN_LEASE_S, REPORTED_MACHINE_BYTES, TICKET_LIFETIME_S
+from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, LeaseReply, LeaseRequest, PeerAddress
 from fleetcast.region.view import RegionView
 from fleetcast.stores.blobs import BlobReader
 from fleetcast.swarm import tickets
@@ -48,8 +48,14 @@ class Swarms:
         """With the UTC second from which on a new one is signed."""
 
     def announce(self, digest: Digest, request: AnnounceRequest, now: float, now_s: float) -> AnnounceReply:
-        """Note a member, introduce it to others. Raises :class:`NotFound` for an artifact this region knows nothing of."""
+        """Note a member, introduce it to others.
+
+        Raises:
+            NotFound: an artifact this region knows nothing of.
+            Invalid: nobody could connect to such an address.
+        """
         self._record(digest, request.root)
+        _check_peer(request.peer)
         peers = self._tracker.announce(digest, request, now, self._rng)
         return AnnounceReply(peers, self._ticket(digest, request.peer.machine, now_s), float(ANNOUNCE_INTERVAL_S))
 
@@ -71,11 +77,11 @@ class Swarms:
         return LeaseReply(decision.pieces, decision.expires_in_s, manifest, content, decision.retry_after_s)
 
     def expire(self, now: float, now_s: float) -> None:
-        """Forget swarms without members, and tickets that are to be signed anew; call it now and then."""
+        """Forget swarms without members, and tickets of who left or that are to be signed anew; call it now and then."""
         self._tracker.expire(now)
         for digest in [digest for digest in self._books if not self._tracker.members(digest, now)]:
             del self._books[digest]
-        self._tickets = {key: kept for key, kept in self._tickets.items() if now_s < kept[1]}
+        self._tickets = {key: kept for key, kept in self._tickets.items() if now_s < kept[1] and self._tracker.alive(*key, now)}
 
     def _record(self, digest: Digest, root: Digest) -> ArtifactRecord:
         record = self._view.record(root)
@@ -89,3 +95,15 @@ class Swarms:
             text = tickets.sign(self._ticket_key, Ticket(digest, machine, int(now_s) + TICKET_LIFETIME_S))
             kept = self._tickets[digest, machine] = text, now_s + TICKET_LIFETIME_S / 2
         return kept[0]
+
+
+def _check_peer(peer: PeerAddress) -> None:
+    """Every other member is told this address, and remembers it. Raises :class:`Invalid`."""
+    machine_id(peer.machine)
+    length = len((peer.host + peer.zone + peer.rack).encode())
+    if not (peer.host and peer.host.isascii() and peer.host.isprintable() and 0 < peer.port < 2**16):
+        raise Invalid(
+            "illegal_peer", f"{peer.machine} announced port {peer.port} of a host that cannot be: correct its settings"
+        )
+    if length > REPORTED_MACHINE_BYTES // 2:
+        raise Invalid("illegal_peer", f"the address of {peer.machine} has {length} bytes: shorten host, zone and rack")

@@ -22,7 +22,7 @@ from fleetcast.artifacts.signing import PublicKey, verify_root
 from fleetcast.model.artifact import ArtifactRecord, Root, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Conflict, Corrupt, Invalid, NotFound
 from fleetcast.model.ids import Digest
-from fleetcast.model.limits import COPY_PARTS_AT_ONCE_MAX
+from fleetcast.model.limits import COPY_PARTS_AT_ONCE_MAX, COPY_STALL_S_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.replication.copy_plan import CopyPlan
@@ -34,9 +34,6 @@ log = structlog.get_logger(__name__)
 
 NOTES_PREFIX: Final = "copies/"
 """Where the key-value store keeps the ids of open uploads, ``copies/<digest>``."""
-
-_STALL_S_MAX: Final = 15
-"""A source that sends nothing for so long ends the attempt."""
 
 
 class SourceDoor(Protocol):
@@ -148,7 +145,7 @@ class _Lane:
     """One connection to the source and one buffer: reads one thing at a time."""
 
     def __init__(self, buffer_bytes: int) -> None:
-        self._connection = GrantConnection(timeout_s=_STALL_S_MAX)
+        self._connection = GrantConnection(timeout_s=COPY_STALL_S_MAX)
         self._buffer = memoryview(bytearray(buffer_bytes))
         self._lock = threading.Lock()
         self._reading = False

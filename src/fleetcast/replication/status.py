@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
-from fleetcast.model.errors import FleetcastError
+from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.ids import Digest, RegionName
 from fleetcast.model.limits import REPLICATION_CHECK_INTERVAL_S, REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
 from fleetcast.model.replication import Replica, ReplicaStatus
@@ -21,11 +21,37 @@ from fleetcast.replication.missing import Copy, Finding, Known, Seen, Wanted, du
 from fleetcast.schema.tables import artifacts, copies, regions, releases, replicas
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.blobs import BlobReader
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
 _NOT_HERE: Final = Seen(unreachable="control does not know where it is")
+
+
+class _Bucket:
+    """One region's bucket during one check. Once it did not answer it is not asked again: waiting for it a thousand times
+    would hold up what the other regions have."""
+
+    def __init__(self, reader: BlobReader | None) -> None:
+        self._reader = reader
+        self._unreachable: Seen | None = None
+        self._limit = asyncio.Semaphore(REPLICATION_LOOKS_MAX)
+
+    async def look(self, artifact: Wanted) -> Seen:
+        async with self._limit:
+            if self._reader is None:
+                return _NOT_HERE
+            if self._unreachable is not None:
+                return self._unreachable
+            try:
+                manifest = await self._reader.stat(regional_manifest_blob(artifact.digest))
+                content = await self._reader.stat(regional_content_blob(artifact.digest))
+            except Unavailable as error:
+                self._unreachable = Seen(unreachable=error.message)
+                return self._unreachable
+            except FleetcastError as error:
+                return Seen(unreachable=error.message)
+        return Seen(None if manifest is None else manifest.size, None if content is None else content.size)
 
 
 class ReplicationStatus:
@@ -71,11 +97,11 @@ class ReplicationStatus:
         async with self._database.reading() as reading:
             wanted, buckets, errors = await _wanted(reading), await _buckets(reading), await _copy_errors(reading)
         async with self._replication.reading() as reading:
-            now = int((await reading.execute(select(now_ms()))).scalar_one())
+            now = await read_clock_ms(reading)
             known = await _known(reading)
         looks = due(wanted, buckets, known, now, self._recheck_interval_s)
-        limit = asyncio.Semaphore(REPLICATION_LOOKS_MAX)
-        seen = await asyncio.gather(*(self._look(limit, bucket, artifact) for bucket, artifact in looks))
+        asked = {region: _Bucket(self._bucket(region)) for region in buckets}
+        seen = await asyncio.gather(*(asked[region].look(artifact) for region, artifact in looks))
         findings = {
             (bucket, artifact.digest): judge(
                 artifact, answer, known.get((bucket, artifact.digest)), errors.get((bucket, artifact.digest), "")
@@ -85,18 +111,6 @@ class ReplicationStatus:
         await self._write(findings, known)
         known = {**known, **{copy: Known(found.status, found.reason, now) for copy, found in findings.items()}}
         await self._decide([artifact.digest for artifact in wanted], buckets, known)
-
-    async def _look(self, limit: asyncio.Semaphore, region: RegionName, artifact: Wanted) -> Seen:
-        bucket = self._bucket(region)
-        if bucket is None:
-            return _NOT_HERE
-        async with limit:
-            try:
-                manifest = await bucket.stat(regional_manifest_blob(artifact.digest))
-                content = await bucket.stat(regional_content_blob(artifact.digest))
-            except FleetcastError as error:
-                return Seen(unreachable=error.message)
-        return Seen(None if manifest is None else manifest.size, None if content is None else content.size)
 
     async def _write(self, findings: Mapping[Copy, Finding], known: Mapping[Copy, Known]) -> None:
         """Rows that changed, and the time of the look at those that are COMPLETE."""
@@ -109,7 +123,7 @@ class ReplicationStatus:
         if not changed and not again:
             return
         async with self._replication.transaction() as tx:
-            now = int((await tx.execute(select(now_ms()))).scalar_one())
+            now = await read_clock_ms(tx)
             rows = [
                 {
                     "bucket": bucket,
@@ -122,10 +136,10 @@ class ReplicationStatus:
                 for (bucket, digest), found in changed
             ]
             await upsert(tx, replicas, rows, update=["status", "reason", "updated_at", "checked_at"])
-            for bucket, digest in again:
-                await tx.execute(
-                    update(replicas).where(replicas.c.bucket == bucket, replicas.c.digest == digest).values(checked_at=now)
-                )
+            if again:
+                which = replicas.c.bucket == bindparam("in_bucket"), replicas.c.digest == bindparam("of_digest")
+                looked_at = [{"in_bucket": bucket, "of_digest": digest} for bucket, digest in again]
+                await tx.execute(update(replicas).where(*which).values(checked_at=now), looked_at)
         for (bucket, digest), found in changed:
             log.info("replica_" + found.status.lower(), bucket=bucket, digest=digest, reason=found.reason)
 
@@ -139,7 +153,7 @@ class ReplicationStatus:
         if not changed:
             return
         async with self._database.transaction() as tx:
-            now = int((await tx.execute(select(now_ms()))).scalar_one())
+            now = await read_clock_ms(tx)
             for digest, reason in changed.items():
                 row = {"digest": digest, "deployable": not reason, "waiting_for": reason}
                 if reason:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -37,7 +38,7 @@ from fleetcast.rollouts.planner import Order, plan, succeeded
 from fleetcast.rollouts.publishing import Publisher
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import deployments
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
 
 log = structlog.get_logger(__name__)
@@ -59,13 +60,16 @@ class RolloutController:
         goal_lifetime_s: float = GOAL_LIFETIME_S,
         interval_s: float = ROLLOUT_INTERVAL_S,
         lease_s: float = ROLLOUT_LEASE_S,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_step`` is called when deployments have gone on here and what that decided is published."""
         self._database = database
         self._publisher = Publisher(database, kv)
         self._limits = GateLimits(replicate_s_max, distribute_s_max)
         self._goal_lifetime_s = goal_lifetime_s
         self._interval_s = interval_s
         self._lease_ms = int(lease_s * 1000)
+        self._on_step = on_step
         self._token = Token(secrets.token_hex(TOKEN_BYTES))
         self._woken = asyncio.Event()
 
@@ -98,11 +102,14 @@ class RolloutController:
 
         Newest first: of two that are both ready, the older one never gets to write its goal.
         """
+        stepped = False
         for deployment in await self._claimed():
             with contextlib.suppress(Stale):  # another controller has it, or a newer deployment has ended it
-                await self._advance(deployment)
+                stepped |= await self._advance(deployment)
         await self._publisher.renew(self._goal_lifetime_s)
         await self._publisher.publish()
+        if stepped:
+            self._on_step()
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -135,18 +142,20 @@ class RolloutController:
                     update(deployments).where(deployments.c.token == self._token).values(token=None, claim_expires_at=None)
                 )
 
-    async def _advance(self, deployment: DeploymentId) -> None:
-        for _ in range(_STEPS_MAX):
+    async def _advance(self, deployment: DeploymentId) -> bool:
+        """As far as it goes now. Returns whether it took a step."""
+        for taken in range(_STEPS_MAX):
             async with self._database.reading() as reading:
                 row, step, _ = await self._decide(reading, deployment)
             if (step.state, step.reason) == (row.state, row.reason):
-                return
+                return taken > 0
             async with self._database.transaction() as tx:
                 row, step, now = await self._decide(tx, deployment)
                 await self._take(tx, row, step, now)
             log.info("deployment_step", deployment=deployment, service=row.service, state=step.state, reason=step.reason)
             if step.state == row.state or step.state.ended:
-                return
+                break
+        return True
 
     async def _decide(self, reading: AsyncConnection, deployment: DeploymentId) -> tuple[AnyRow, Step, int]:
         ours = deployment_rows().where(
@@ -155,7 +164,7 @@ class RolloutController:
         row = (await reading.execute(ours)).one_or_none()
         if row is None:
             raise Stale("stale_deployment", f"deployment {deployment} is not ours any more")
-        now = (await reading.execute(select(now_ms()))).scalar_one()
+        now = await read_clock_ms(reading)
         return row, next_step(await gather(reading, row), self._limits, now), now
 
     async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, now: int) -> None:

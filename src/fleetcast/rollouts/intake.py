@@ -5,7 +5,8 @@ Reports repeat everything, the last one wins, and a lost one is made good by the
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import delete, insert, select, update
@@ -14,21 +15,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
-from fleetcast.model.machine import Machine
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
 from fleetcast.rollouts.deployments import UNFINISHED
+from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
 from fleetcast.schema.upsert import upsert
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, read_clock_ms
 
 log = structlog.get_logger(__name__)
+
+_PLACES: Final = select(
+    machines.c.id, machines.c.zone, machines.c.rack, machines.c.labels, machines.c.last_seen_at, machines.c.retired_at
+)
 
 
 async def record_hello(database: Database, hello: RegionHello) -> None:
     """Know the region, and where its bucket is, from now on. A drained one stays drained."""
     async with database.transaction() as tx:
-        row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": await _now(tx)}
+        now = await read_clock_ms(tx)
+        row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": now}
         await upsert(tx, regions, [row], update=["data_url", "data_key", "hello_at"])
     log.info("region_hello", region=hello.region, data_url=hello.data_url)
 
@@ -36,49 +42,59 @@ async def record_hello(database: Database, hello: RegionHello) -> None:
 async def record_report(database: Database, report: RegionReport) -> None:
     """Take in a report, in one transaction: machines and roll-ups that are read together agree.
 
+    What is known of the machines is read before it, so that 20,000 of them do not keep every other writer waiting; reports
+    that cross each other leave what the last one says.
+
     Raises:
         NotFound: the region never said hello here: it has to, first.
     """
+    async with database.reading() as reading:
+        before = {row.id: row for row in await reading.execute(_PLACES.where(machines.c.region == report.region))}
     async with database.transaction() as tx:
-        now = await _now(tx)
+        now = await read_clock_ms(tx)
         known = await tx.execute(update(regions).where(regions.c.name == report.region).values(last_report_at=now))
         if known.rowcount != 1:
             raise NotFound(
                 "unknown_region", f"region {report.region} has not said hello here: POST /v1/regions/{report.region}/hello"
             )
-        await _record_machines(tx, report.region, report.machines, now)
+        await _record_machines(tx, report, before, now)
         await _record_rollups(tx, report, now)
         await _record_copies(tx, report, now)
     for alarm in report.alarms:
         log.warning("region_alarm", region=report.region, alarm=alarm)
 
 
-async def _record_machines(tx: AsyncConnection, region: RegionName, reported: tuple[Machine, ...], now: int) -> None:
-    """Machines that are new, moved, relabelled, or were last written as seen a good while ago. A machine is where the last
-    region that reported it says."""
-    rows = {row.id: row for row in await tx.execute(select(machines).where(machines.c.region == region))}
+async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Mapping[str, AnyRow], now: int) -> None:
+    """Machines that are new, back, moved, relabelled, or were last written as seen a good while ago. A machine is where the
+    last region that reported it says."""
     fresh_enough = now - MACHINE_SILENCE_S_MAX * 1000 // 2
     changed: list[dict[str, Any]] = []
-    for machine in reported:
-        row = rows.get(machine.id)
+    for machine in report.machines:
+        row = before.get(machine.id)
         place = (machine.zone, machine.rack, dict(machine.labels))
-        if row is not None and (row.zone, row.rack, row.labels) == place and row.last_seen_at > fresh_enough:
+        if (
+            row is not None
+            and row.retired_at is None
+            and (row.zone, row.rack, row.labels) == place
+            and row.last_seen_at > fresh_enough
+        ):
             continue
         changed.append(
             {
                 "id": machine.id,
-                "region": region,
+                "region": report.region,
                 "zone": machine.zone,
                 "rack": machine.rack,
                 "labels": machine.labels,
                 "joined_at": now,
                 "last_seen_at": now,
+                "retired_at": None,
             }
         )
-    await upsert(tx, machines, changed, update=["region", "zone", "rack", "labels", "last_seen_at"])
-    joined = sum(row["id"] not in rows for row in changed)
+    await upsert(tx, machines, changed, update=["region", "zone", "rack", "labels", "last_seen_at", "retired_at"])
+    joined = sum(row["id"] not in before for row in changed)
     if joined:
-        log.info("machines_joined", region=region, count=joined)
+        log.info("machines_joined", region=report.region, count=joined)
 
 
 async def _record_rollups(tx: AsyncConnection, report: RegionReport, now: int) -> None:
@@ -123,7 +139,3 @@ async def _record_copies(tx: AsyncConnection, report: RegionReport, now: int) ->
     told = {copy[0]: dict(zip(names, copy, strict=True)) for copy in sorted(after)}
     if told:
         await tx.execute(insert(copies), [{"region": report.region, "updated_at": now, **copy} for copy in told.values()])
-
-
-async def _now(tx: AsyncConnection) -> int:
-    return int((await tx.execute(select(now_ms()))).scalar_one())

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+import structlog
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import machines, regions
-from fleetcast.stores.database import now_ms
+from fleetcast.stores.database import now_ms, read_clock_ms
+
+log = structlog.get_logger(__name__)
 
 _MEANT_TO_RUN = (machines.c.retired_at.is_(None), regions.c.drained.is_(False))
 
@@ -31,7 +35,7 @@ class Region:
 
 async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
     """All of them, drained ones too, by name."""
-    now = (await reading.execute(select(now_ms()))).scalar_one()
+    now = await read_clock_ms(reading)
     return tuple(
         Region(
             RegionName(row.name),
@@ -48,6 +52,35 @@ async def known_machines(reading: AsyncConnection) -> tuple[Machine, ...]:
     """All that are not retired, by id."""
     rows = await reading.execute(select(machines).where(machines.c.retired_at.is_(None)).order_by(machines.c.id))
     return tuple(_machine(row) for row in rows)
+
+
+async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> None:
+    """Leave a region out of what releases and deployments wait for, or count it again.
+
+    Raises:
+        NotFound: no region of that name ever said hello.
+    """
+    if (await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))).rowcount != 1:
+        raise NotFound("unknown_region", f"there is no region {region!r}: fleetcast status lists them")
+    log.info("region_drained" if drained else "region_undrained", region=region)
+
+
+async def retire(tx: AsyncConnection, machine: MachineId) -> None:
+    """Count a machine that is gone no more. One that reports again is back.
+
+    Raises:
+        NotFound: no such machine.
+        Refused: it reported a moment ago.
+    """
+    row = (await tx.execute(select(machines.c.last_seen_at).where(machines.c.id == machine))).one_or_none()
+    if row is None:
+        raise NotFound("unknown_machine", f"there is no machine {machine!r}: fleetcast machine list shows those there are")
+    now = await read_clock_ms(tx)
+    if row.last_seen_at > now - MACHINE_SILENCE_S_MAX * 1000:
+        advice = f"stop its agent, and retire it {MACHINE_SILENCE_S_MAX} s later"
+        raise Refused("machine_reports", f"machine {machine} reported less than {MACHINE_SILENCE_S_MAX} s ago: {advice}")
+    await tx.execute(update(machines).where(machines.c.id == machine, machines.c.retired_at.is_(None)).values(retired_at=now))
+    log.info("machine_retired", machine=machine)
 
 
 async def expected(reading: AsyncConnection, selector: Selector) -> Mapping[RegionName, int]:

@@ -7,7 +7,6 @@ import contextlib
 import msgspec
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
 from fleetcast.model.errors import Conflict
@@ -19,7 +18,7 @@ from fleetcast.rollouts.goals import Standing, read_standing, standing, write_go
 from fleetcast.rollouts.planner import renewed
 from fleetcast.schema.columns import AnyRows
 from fleetcast.schema.tables import artifacts, deployments, goals
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
 
 log = structlog.get_logger(__name__)
@@ -70,7 +69,7 @@ class Publisher:
                 async with self._database.transaction() as tx:
                     old = standing(row)
                     assert old.goal is not None
-                    goal = renewed(old.goal, old.generation.next(), await _now(tx) + lifetime_ms)
+                    goal = renewed(old.goal, old.generation.next(), await read_clock_ms(tx) + lifetime_ms)
                     await write_goal(tx, goal, old.goal_sequence, over=old.generation)
 
     async def _publish_artifacts(self, which: AnyRows) -> None:
@@ -121,7 +120,7 @@ class Publisher:
             if current.generation != decided.generation:
                 return current
             assert current.goal is not None
-            generation = held.raised(await _now(tx))
+            generation = held.raised(await read_clock_ms(tx))
             log.error("goal_history_lost", service=decided.service, held=str(held), known=str(current.generation))
             await write_goal(
                 tx, renewed(current.goal, generation, current.goal.expires_at_ms), current.goal_sequence, current.generation
@@ -142,10 +141,6 @@ class Publisher:
                 )
                 .values(published=True)
             )
-
-
-async def _now(reading: AsyncConnection) -> int:
-    return int((await reading.execute(select(now_ms()))).scalar_one())
 
 
 def _json(record: ArtifactRecord) -> bytes:

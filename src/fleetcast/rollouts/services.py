@@ -11,12 +11,12 @@ from fleetcast.model.messages.operations import ServiceSpec
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import services
 from fleetcast.schema.upsert import upsert
-from fleetcast.stores.database import now_ms
+from fleetcast.stores.database import read_clock_ms
 
 
 async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
     """Create or change a service. Deployments that were triggered before keep what they were triggered with."""
-    now = (await tx.execute(select(now_ms()))).scalar_one()
+    now = await read_clock_ms(tx)
     changeable = {
         "repository": spec.repository,
         "trunk": spec.trunk,
@@ -33,7 +33,8 @@ async def get_service(reading: AsyncConnection, name: ServiceName) -> ServiceSpe
     """Raises :class:`NotFound`."""
     row = (await reading.execute(select(services).where(services.c.name == name))).one_or_none()
     if row is None:
-        raise NotFound("unknown_service", f"there is no service {name!r}: register it first (fleetcast service put {name})")
+        advice = f"fleetcast service list shows those there are, fleetcast service add {name} REPOSITORY makes it"
+        raise NotFound("unknown_service", f"there is no service {name!r}: {advice}")
     return _spec(row)
 
 

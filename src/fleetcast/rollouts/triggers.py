@@ -24,7 +24,7 @@ from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, deployments
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +125,7 @@ class Triggers:
             await end(tx, row, DeploymentState.ABORTED, f"aborted while {row.state}")
             standing = await read_standing(tx, row.service, row.environment)
             if standing is not None and standing.goal is not None and standing.goal.deployment == deployment:
-                now = (await tx.execute(select(now_ms()))).scalar_one()
+                now = await read_clock_ms(tx)
                 goal = halted(standing.goal, standing.generation.next(), now + int(self._goal_lifetime_s * 1000))
                 await write_goal(tx, goal, standing.goal_sequence, over=standing.generation)
             return await get_deployment(tx, deployment)

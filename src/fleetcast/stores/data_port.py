@@ -17,14 +17,13 @@ from typing import Any
 import structlog
 
 from fleetcast.model.errors import Unavailable
-from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX
+from fleetcast.model.limits import DATA_PORT_CLOSE_S_MAX, DATA_PORT_CONNECTIONS_MAX
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_port_exchange import Exchange, PartBuffers, ServedBucket
 from fleetcast.stores.upload_files import UploadFiles
 
 log = structlog.get_logger(__name__)
 
-_CLOSE_S_MAX = 5.0
 _ACCEPT_RETRY_S = 0.2
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -71,7 +70,7 @@ class DataPort:
         if server is None or thread is None:
             return
         server.close_all()
-        thread.join(_CLOSE_S_MAX)
+        thread.join(DATA_PORT_CLOSE_S_MAX)
         self._server = self._thread = None
 
     def _started(self) -> _Server:
@@ -126,7 +125,7 @@ class _Server(TCPServer):
         for connection in connections:
             _shut(connection)
         for thread in connections.values():
-            thread.join(_CLOSE_S_MAX)
+            thread.join(DATA_PORT_CLOSE_S_MAX)
         self.server_close()
 
     def _serve(self, connection: socket.socket, client_address: Any) -> None:

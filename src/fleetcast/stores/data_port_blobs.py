@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from fleetcast.model.errors import NotFound
-from fleetcast.model.limits import DATA_PORT_LOOK_LIFETIME_S
+from fleetcast.model.limits import DATA_PORT_LOOK_LIFETIME_S, DATA_PORT_LOOK_S_MAX
 from fleetcast.model.messages.grants import Grant
 from fleetcast.stores.blobs import BlobReader, BlobStat, check_key, readable_length
 from fleetcast.stores.data_grants import grant_read
@@ -32,7 +32,7 @@ class DataPortBlobs(BlobReader):
     def _stat(self, key: str) -> BlobStat | None:
         grant = self._grant(key, DATA_PORT_LOOK_LIFETIME_S)
         # A connection a look: looks are rare, and keeping one would tie up a thread's worth of the port.
-        with GrantConnection() as connection:
+        with GrantConnection(timeout_s=DATA_PORT_LOOK_S_MAX) as connection:
             try:
                 return BlobStat(key, connection.size(grant))
             except NotFound:
@@ -40,7 +40,7 @@ class DataPortBlobs(BlobReader):
 
     def _read(self, key: str, offset: int, length: int | None) -> bytes:
         grant = self._grant(key, DATA_PORT_LOOK_LIFETIME_S)
-        with GrantConnection() as connection:
+        with GrantConnection(timeout_s=DATA_PORT_LOOK_S_MAX) as connection:
             data = bytearray(readable_length(key, connection.size(grant), offset, length))
             connection.read_into(grant, offset, memoryview(data))
         return bytes(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import queue
 import time
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,6 +27,9 @@ from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.byte_range import asked_range
 from fleetcast.stores.data_grants import granted_key, granted_part
 from fleetcast.stores.upload_files import UploadFiles
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +67,32 @@ class ServedBucket:
     buffers: PartBuffers
 
 
+class _Arriving(io.RawIOBase):
+    """What a connection receives. Its own timeout bounds each wait; this bounds all of them together, for a sender that lets
+    bytes trickle.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._deadline = math.inf
+
+    def within(self, seconds: float) -> None:
+        """What is read from now on must have arrived by then: later, reading raises :class:`TimeoutError`."""
+        self._deadline = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the sender is slower than allowed")
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class Exchange(BaseHTTPRequestHandler):
     """Serves a connection from its first request to its last, in the constructor, as its base does."""
 
@@ -74,6 +105,15 @@ class Exchange(BaseHTTPRequestHandler):
         self._bucket = bucket
         self._unread = 0
         super().__init__(request, client_address, server)
+
+    def setup(self) -> None:
+        super().setup()
+        self._arriving = _Arriving(self.rfile.detach())
+        self.rfile = io.BufferedReader(self._arriving)
+
+    def handle_one_request(self) -> None:
+        self._arriving.within(DATA_PORT_IDLE_S_MAX)
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         self._answer(lambda: self._send_blob(with_body=True))
@@ -126,12 +166,12 @@ class Exchange(BaseHTTPRequestHandler):
         self._head(HTTPStatus.OK, {"ETag": f'"{receipt.etag}"', "Content-Length": "0"})
 
     def _read_body(self, buffer: memoryview) -> bool:
-        """Fill ``buffer``. False: the sender is gone or slower than allowed."""
-        deadline = time.monotonic() + DATA_PORT_PART_S_MAX
+        """Fill ``buffer``. False: the sender is gone."""
+        self._arriving.within(DATA_PORT_PART_S_MAX)
         done = 0
         while done < len(buffer):
             count = self.rfile.readinto1(buffer[done:])
-            if not count or time.monotonic() > deadline:
+            if not count:
                 return False
             done += count
             self._unread -= count
@@ -141,6 +181,7 @@ class Exchange(BaseHTTPRequestHandler):
         """What a refused sender sends anyway is read, so that it gets to read the answer and can go on."""
         if self._unread > BLOB_PART_BYTES:
             self.close_connection = True
+        self._arriving.within(DATA_PORT_IDLE_S_MAX)
         while self._unread and not self.close_connection:
             count = len(self.rfile.read1(min(self._unread, _DISCARD_BYTES)))
             self._unread -= count

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, event, make_url
+from sqlalchemy import BigInteger, Connection, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -75,6 +75,11 @@ class _Now(FunctionElement[int]):
 def now_ms() -> ColumnElement[int]:
     """SQL expression: the database's clock, UTC, milliseconds since 1970 as BIGINT (law 1: no process's clock counts)."""
     return _Now()
+
+
+async def read_clock_ms(connection: AsyncConnection) -> int:
+    """What :func:`now_ms` is at the moment."""
+    return int((await connection.execute(select(now_ms()))).scalar_one())
 
 
 @compiles(_Now, "sqlite")

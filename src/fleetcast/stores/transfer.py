@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fleetcast.model.errors import FleetcastError, Forbidden, Invalid, NotFound, Unavailable
 from fleetcast.model.limits import HTTP_TIMEOUT_S
 from fleetcast.model.messages.grants import Grant
 
 _ERROR_TEXT_BYTES_MAX = 4096
+_LENGTH = re.compile(r"[0-9]{1,15}")
 
 
 class GrantConnection:
@@ -61,7 +63,7 @@ class GrantConnection:
                 raise _refusal(grant, response)
             text = response.getheader("Content-Length", "")
             response.read()
-            if not text.isdigit():
+            if not _LENGTH.fullmatch(text):
                 raise Unavailable("bad_answer", f"{_host(grant)} does not say how long the blob is: is it a data port?")
             return int(text)
 
@@ -85,7 +87,7 @@ class GrantConnection:
     def _send(
         self, grant: Grant, headers: Mapping[str, str], body: memoryview | None, *, method: str | None = None
     ) -> http.client.HTTPResponse:
-        parts = urlsplit(grant.url)
+        parts = _address(grant)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         while True:
             kept = (parts.scheme, parts.netloc) in self._kept
@@ -97,6 +99,9 @@ class GrantConnection:
                 self._drop(grant)
                 if not kept:
                     raise _unreachable(grant, error) from error
+            except ValueError as error:  # a host that is no name, a header that is none
+                self._drop(grant)
+                raise _no_address() from error
             except BaseException:
                 self._drop(grant)
                 raise
@@ -165,6 +170,22 @@ def _unreachable(grant: Grant, error: Exception) -> Unavailable:
     return Unavailable(
         "bucket_unreachable", f"cannot reach {_host(grant)}: {reason}: is it up, and is the URL right? try again"
     )
+
+
+def _address(grant: Grant) -> SplitResult:
+    """The parts of a grant's URL. It came from another process: :class:`Invalid` unless it names a host and a port there is."""
+    try:
+        parts = urlsplit(grant.url)
+        if parts.hostname and parts.port != 0 and grant.url.isascii():
+            return parts
+    except ValueError as error:
+        raise _no_address() from error
+    raise _no_address()
+
+
+def _no_address() -> Invalid:
+    # Without the URL: it is the grant.
+    return Invalid("bad_grant", "a grant's URL is no address: correct the URL of the data port that it came from")
 
 
 def _host(grant: Grant) -> str:
