@@ -115,6 +115,45 @@ def test_a_commit_off_the_trunk_needs_to_be_asked_for(installed: Installation) -
     assert "main" in done.stdout
 
 
+def test_a_deployment_is_followed_across_a_restart_of_control(installed: Installation) -> None:
+    third = installed.commits[2]
+    argv = [
+        *installed.run.process.args[:3],
+        "deploy",
+        f"web@{third.sha}",
+        "--settings",
+        str(installed.directory / "settings.toml"),
+    ]
+    following = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    assert "BUILDING" in following.stdout.readline()
+    os.kill(installed.pid("control"), signal.SIGKILL)
+    out, error = following.communicate(timeout=60)
+    assert following.returncode == 0, error
+    assert "SUCCEEDED" in out
+
+
+def test_a_region_is_drained_and_a_machine_that_reports_is_not_retired(installed: Installation) -> None:
+    assert installed.fleetcast("drain", "local").returncode == 0
+    assert "local (drained)" in installed.fleetcast("status").stdout
+    assert installed.fleetcast("drain", "local", "--undo").returncode == 0
+    assert "drained" not in installed.fleetcast("status").stdout
+    assert installed.fleetcast("drain", "moon").returncode == 3
+    assert "local-1" in installed.fleetcast("machine", "list").stdout
+    refused = installed.fleetcast("machine", "retire", "local-1")
+    assert refused.returncode == 4
+    assert "stop its agent" in refused.stderr
+
+
+def test_it_is_up_once(installed: Installation) -> None:
+    before = installed.pid("control")
+    again = installed.fleetcast("up", str(installed.directory))
+    assert again.returncode == 4
+    assert "is up already" in again.stderr
+    assert installed.pid("control") == before
+    assert installed.fleetcast("status").returncode == 0
+
+
 def test_a_killed_process_is_started_again_where_it_was(installed: Installation, until: Callable[..., None]) -> None:
     before = (installed.directory / "run" / "region-local.ready").read_text()
     pid = installed.pid("region-local")

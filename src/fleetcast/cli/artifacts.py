@@ -12,13 +12,13 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     Parameters
     ----------
     name
-        SERVICE/SHA, or SERVICE/SHA.2 for the first rebuild.
+        SERVICE/SHA or SERVICE@SHA; SHA.2 for the first rebuild.
     json
         Print it as JSON, the statement as the builder signed it.
     """
     from fleetcast.model.ids import ArtifactName
 
-    detail = connection.ask(lambda control: control.artifact(ArtifactName(name)))
+    detail = connection.ask(lambda control: control.artifact(ArtifactName(name.replace("@", "/"))))
     if json:
         print_json(detail)
         return

@@ -63,7 +63,9 @@ class Connection:
             if self.settings:
                 raise
             raise Invalid(
-                "no_control", f"which control? There is no {file}: pass --control-url and --token-file, or --settings FILE"
+                "no_control",
+                f"which control? There is no {file}: go to the directory in which fleetcast up was started, "
+                "or pass --settings FILE, or --control-url and --token-file",
             ) from None
         if settings.control is None:
             raise Invalid("no_control", f"{file} has no [control] table: pass --control-url and --token-file")

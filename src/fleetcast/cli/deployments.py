@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.output import print_json, seconds, short, size, table
 from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.errors import Unavailable
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from fleetcast.model.messages.operations import DeploymentDetail, FleetStatus
 
 WAIT_S: Final = 20.0
+AWAY_S_MAX: Final = 60.0
+RETRY_S: Final = 0.5
 
 
 def deploy(
@@ -153,10 +158,22 @@ async def follow(
     tell: Callable[[Deployment], None],
     until: Callable[[Deployment], bool] = lambda deployment: deployment.state.ended,
 ) -> DeploymentDetail:
-    """Wait until a deployment is as asked for, by default at its end, telling it at each change that :func:`describe` shows."""
+    """Wait until a deployment is as asked for, by default at its end, telling it at each change that :func:`describe` shows.
+
+    Raises:
+        Unavailable: control was away for longer than ``AWAY_S_MAX``. A restart of it is not worth a word.
+    """
     seen = said = ""
+    heard_at = time.monotonic()
     while True:
-        detail = await control.deployment(deployment, wait_s=WAIT_S, seen=seen)
+        try:
+            detail = await control.deployment(deployment, wait_s=WAIT_S, seen=seen)
+        except Unavailable:
+            if time.monotonic() - heard_at > AWAY_S_MAX:
+                raise
+            await asyncio.sleep(RETRY_S)
+            continue
+        heard_at = time.monotonic()
         seen = detail.version
         if (text := describe(detail.deployment)) != said:
             tell(detail.deployment)
@@ -176,7 +193,7 @@ def state_of(deployment: Deployment) -> str:
     parts = []
     if deployment.state is DeploymentState.DISTRIBUTING:
         fetched = f"{size(progress.bytes.total)} of {size((deployment.artifact_bytes or 0) * machines)}"
-        parts += [f"{progress.fetched} of {machines} machines have it ({fetched}), {progress.active} run it"]
+        parts += [f"{progress.fetched} of {machines} machines have it ({fetched})"]
     if deployment.state is DeploymentState.SUCCEEDED:
         parts += [f"after {seconds(sum(filter(None, (deployment.build_s, deployment.replicate_s, deployment.distribute_s))))}"]
     if progress.failed:
@@ -221,7 +238,12 @@ async def _find(control: ControlClient, what: str) -> DeploymentDetail | tuple[D
 async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
     if not wait:
         return deployment
-    return (await follow(control, deployment.id, _nothing if json else _print)).deployment
+    try:
+        return (await follow(control, deployment.id, _nothing if json else _print)).deployment
+    except asyncio.CancelledError:
+        follow_up = f"to follow it: fleetcast watch {deployment.id}; to end it: fleetcast abort {deployment.id}"
+        print(f"the {deployment.kind} goes on; {follow_up}", file=sys.stderr)
+        raise
 
 
 def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 OK: Final = 0
-ENDED_BADLY: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
@@ -39,6 +38,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "status", "fleetcast.cli.deployments:status", "Show the fleet, one service, or one deployment."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show a build's log."),
+    ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
     ("Single processes", "control", "fleetcast.cli.processes:control", "Run the global process."),
     ("Single processes", "worker", "fleetcast.cli.processes:worker", "Run a worker, which builds."),
     ("Single processes", "region", "fleetcast.cli.processes:region", "Run a region's process."),
@@ -49,9 +49,17 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
         "service",
         "What is deployed: a repository, and the machines it runs on.",
         (
-            ("add", "fleetcast.cli.services:add", "Create a service, or change it."),
+            ("add", "fleetcast.cli.services:add", "Create a service, or describe one anew."),
             ("list", "fleetcast.cli.services:list_services", "List the services."),
             ("show", "fleetcast.cli.services:show", "Show one service."),
+        ),
+    ),
+    (
+        "machine",
+        "The hosts that count.",
+        (
+            ("list", "fleetcast.cli.fleet:list_machines", "List the machines."),
+            ("retire", "fleetcast.cli.fleet:retire", "Count a machine that is gone no more."),
         ),
     ),
     (

@@ -77,7 +77,9 @@ def up(
 
     ports = installation.consecutive_ports(len(region), machines)
     file = installation.create(data.absolute(), installation.Blueprint(workers, region, machines, ports))
-    return asyncio.run(_supervise(file, sources.load(file, environ=os.environ)))
+    settings = sources.load(file, environ=os.environ)
+    with installation.supervised(file.parent):
+        return asyncio.run(_supervise(file, settings))
 
 
 def control(*, program: Program = ALONE) -> int:

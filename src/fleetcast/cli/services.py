@@ -28,7 +28,7 @@ def add(
     json: bool = False,
     connection: Connection = NO_CONNECTION,
 ) -> None:
-    """Create a service, or change it. Without a selection it runs on every machine.
+    """Create a service, or describe one anew: what is left out has its default again. Without a selection it runs everywhere.
 
     For example: `fleetcast service add web ~/src/web --region eu --label role=web --health ./check`
 
@@ -126,6 +126,9 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         print_json({"service": spec, "deployments": deployments})
         return
     print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
+    for part in ("build", "output", "activate", "health"):
+        if (said := getattr(spec.recipe, part)) is not None:
+            print(f"  {part}: {said}")
     if deployments:
         print(deployments_table(deployments))
 

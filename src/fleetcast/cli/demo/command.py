@@ -60,7 +60,7 @@ def demo(
     at the end, or on Ctrl-C, nothing is left of it.
 
     For example: `fleetcast demo --size 1GiB --machines 8`, or
-    `fleetcast demo --repo . --sha HEAD --build 'make dist' --output dist --health './dist/program --version'`
+    `fleetcast demo --repo . --sha HEAD --build 'make dist' --output dist --health './program --version'`
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def demo(
     build
         Build command; this and the next three win over the repository's fleetcast.toml.
     output
-        File or directory that the build makes.
+        File or directory that the build makes. A directory's contents become the release's directory, in which the next two
+        run; a file is there under its own name.
     activate
         Command that runs the service, in the release's directory; none: nothing is started.
     health

@@ -65,7 +65,7 @@ def resolve(repository: str, revision: str) -> tuple[str, CommitSha]:
             ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"],
             path,
             {},
-            failing_is=_no_revision,
+            failing_is=lambda complaint: _no_revision(complaint or f"{revision!r} in {path}"),
         )
         return str(path.resolve()), commit_sha(found)
     if _FULL_SHA.fullmatch(revision):
@@ -94,7 +94,7 @@ def _commit(path: Path, subject: str, number: int) -> Commit:
 
 
 def _no_revision(complaint: str) -> NotFound:
-    return NotFound("no_revision", f"no such commit: {complaint}; git log shows what there is")
+    return NotFound("no_revision", f"no such commit: {complaint}: git log in the repository shows what there is")
 
 
 def _unreachable(complaint: str) -> Unavailable:
@@ -103,6 +103,12 @@ def _unreachable(complaint: str) -> Unavailable:
 
 def _invalid(complaint: str) -> Invalid:
     return Invalid("git_failed", complaint)
+
+
+def _complaint(text: str) -> str:
+    """What git says went wrong, in one line: advice follows it."""
+    lines = [line.removeprefix("fatal: ").strip() for line in text.splitlines() if line.startswith("fatal: ")]
+    return lines[0] if lines else text.strip().rpartition("\n")[2]
 
 
 def _git(
@@ -124,7 +130,5 @@ def _git(
     except subprocess.TimeoutExpired:
         raise Unavailable("no_repository", f"git {arguments[0]} did not end within {GIT_S_MAX} s") from None
     if done.returncode:
-        raise failing_is(
-            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"git {' '.join(arguments)} in {where}"
-        )
+        raise failing_is(_complaint(done.stderr))
     return done.stdout.strip()
