@@ -103,7 +103,14 @@ def test_other_dsse_programs_read_and_write_the_same(key: signing.PrivateKey, pu
 
 
 def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) -> None:
-    for wrong in (replace(ROOT, manifest_pieces=()), replace(ROOT, environment={"BIG": "x" * 70_000})):
+    for wrong in (
+        replace(ROOT, manifest_pieces=()),
+        replace(ROOT, environment={"BIG": "x" * 70_000}),
+        replace(ROOT, activate="./run\0"),
+        replace(ROOT, environment={"A=B": "1"}),
+        replace(ROOT, health_timeout_s=1e300),
+        replace(ROOT, chunks=10**15),
+    ):
         with pytest.raises(Invalid):
             signing.sign_root(wrong, key)
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,6 +92,29 @@ def test_laying_out_again_keeps_what_is_there(tmp_path: Path, output: Path, pack
     tree.lay_out(manifest, root)
     assert tree.verify(manifest, root) == []
     fill(manifest, content, root)
+    assert snapshot(root) == snapshot(output)
+
+
+def test_laying_out_and_sealing_can_be_stopped_and_gone_on_with(
+    tmp_path: Path, output: Path, packed: tuple[Manifest, bytes]
+) -> None:
+    manifest, content = packed
+    root = tmp_path / "tree"
+
+    def after(entries: int) -> Callable[[], bool]:
+        answers = iter([False] * entries)
+        return lambda: next(answers, True)
+
+    with pytest.raises(tree.TreeStopped):
+        tree.lay_out(manifest, root, after(3))
+    assert len(list(root.iterdir())) == 3
+    tree.lay_out(manifest, root)
+    fill(manifest, content, root)
+    with pytest.raises(tree.TreeStopped):
+        tree.seal(manifest, root, after(3))
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    tree.seal(manifest, root)
+    assert stat.S_IMODE(root.stat().st_mode) == 0o555
     assert snapshot(root) == snapshot(output)
 
 
@@ -202,6 +226,21 @@ def test_a_symlink_in_a_files_place_is_not_followed(tmp_path: Path, packed: tupl
     with TreeFiles(Extents(manifest.entries), root, writable=True) as files, pytest.raises(Corrupt, match="large"):
         files.write(0, memoryview(content))
     assert target.read_bytes() == bytes(3 * MIB + 1)
+
+
+def test_directories_that_nobody_may_enter_are_made_ours_again(tmp_path: Path) -> None:
+    (tmp_path / "tree" / "closed" / "inner").mkdir(parents=True)
+    precious = tmp_path / "precious"
+    precious.mkdir(mode=0o750)
+    (tmp_path / "tree" / "link").symlink_to(precious)
+    for name in ("tree/closed/inner", "tree/closed", "tree"):
+        (tmp_path / name).chmod(0)
+    tree.unseal(tmp_path / "tree")
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("tree", "tree/closed", "tree/closed/inner")}
+    assert set(modes.values()) == {0o700}
+    assert stat.S_IMODE(precious.stat().st_mode) == 0o750
+    tree.remove_tree(tmp_path / "tree")
+    assert precious.is_dir()
 
 
 def test_removing_a_sealed_tree_leaves_nothing(tmp_path: Path, packed: tuple[Manifest, bytes]) -> None:

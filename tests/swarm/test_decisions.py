@@ -118,7 +118,8 @@ class DownloadMachine(RuleBasedStateMachine):
     def lease(self) -> None:
         ranges = self.download.without_holder(self.rng)
         pieces = [piece for first, last in ranges for piece in range(first, last)]
-        taken = self.download.take(pieces[:2], ORIGIN, self.now)
+        # A region may say anything: -3, 11 and 99 are numbers of no known piece.
+        taken = self.download.take([*pieces[:2], -3, 11, 99], ORIGIN, self.now)
         assert set(taken) == set(pieces[:2])
         self.owing[ORIGIN] |= set(taken)
 
@@ -150,6 +151,11 @@ class DownloadMachine(RuleBasedStateMachine):
         if some is not None:
             self.owing[some[0]].discard(some[1])
             self.download.give_up(some[1], some[0])
+
+    @rule()
+    def disk_is_done(self) -> None:
+        self.download.give_up_local()
+        self.owing[LOCAL].clear()
 
     @rule(data=st.data())
     def lack(self, data: st.DataObject) -> None:

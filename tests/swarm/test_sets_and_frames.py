@@ -21,6 +21,7 @@ from fleetcast.swarm.bitmap import HaveLog, pack, ranges_of, unpack
 from fleetcast.swarm.pieces import PieceMap
 
 NUMBERS = st.integers(0, 2**32 - 1)
+RANGES = st.builds(lambda first, length: (first, first + length), st.integers(0, 2**31), st.integers(0, 500))
 TEXTS = st.text(max_size=40)
 FRAMES = st.one_of(
     st.builds(
@@ -36,7 +37,7 @@ FRAMES = st.one_of(
     st.builds(codec.Bitmap, NUMBERS, st.binary(max_size=100)),
     st.builds(codec.Request, st.lists(NUMBERS, max_size=8).map(tuple)),
     st.builds(codec.Chunk, NUMBERS, st.integers(1, CHUNK_BYTES_MAX)),
-    st.builds(codec.Have, st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8).map(tuple)),
+    st.builds(codec.Have, st.lists(RANGES, max_size=8).map(tuple)),
     st.builds(codec.Wait),
     st.builds(codec.Refused, st.sampled_from(["busy", "not_held"]), NUMBERS),
     st.builds(codec.Bye, st.sampled_from(["", "wrong_bytes"]), NUMBERS),

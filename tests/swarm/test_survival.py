@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fleetcast.artifacts.tree_files import TreeFiles
+from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
 from fleetcast.swarm import codec
@@ -66,6 +69,41 @@ def test_a_fetch_that_was_sealed_and_not_moved_is_found_complete(world: Any) -> 
     second = world.fetch(peer, artifact, "incoming")
     world.assert_complete(second, artifact, "incoming")
     assert second.progress().bytes == counts
+
+
+def test_what_the_disk_cannot_read_comes_from_the_swarm(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = world.artifact()
+    world.partial(artifact, "incoming", lambda _: True)
+    read_into, bad = TreeFiles.read_into, artifact.pieces.offset_in_blob(artifact.pieces.count // 2)
+
+    def failing(files: TreeFiles, offset: int, buffer: memoryview) -> None:
+        if offset == bad:
+            raise OSError(errno.EIO, "Input/output error")
+        read_into(files, offset, buffer)
+
+    monkeypatch.setattr(TreeFiles, "read_into", failing)
+    fetch = world.fetch(world.peer("m"), artifact, "incoming")
+    assert fetch.wait(30), fetch.progress()
+    assert len(world.region.leased) == 1
+
+
+def test_a_peer_out_of_threads_serves_again_when_there_are_some(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = world.artifact()
+    holder = world.peer("holder")
+    holder.share(artifact.root, artifact.root_digest, world.release(artifact, "release"))
+    hello = codec.Hello(artifact.root.digest, MachineId("x"), world.ticket(artifact, "x"))
+    start = threading.Thread.start
+
+    def failing(thread: threading.Thread) -> None:
+        if thread.name.startswith("swarm-upload"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", failing)
+        with pytest.raises(Unavailable):
+            _knock(holder.port, hello, 1)
+    assert isinstance(_knock(holder.port, hello, 1)[0], codec.Hello)
 
 
 @contextmanager

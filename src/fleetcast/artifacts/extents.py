@@ -8,15 +8,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import NamedTuple
 
-from fleetcast.artifacts.entries import FILE_KINDS, Entry, EntryKind
-
-
-class FileSpan(NamedTuple):
-    """One file of an artifact."""
-
-    path: bytes
-    size: int
-    executable: bool
+from fleetcast.artifacts.entries import FILE_KINDS, Entry
 
 
 class Extent(NamedTuple):
@@ -32,11 +24,8 @@ class Extents:
     """The map of an artifact's content: its files laid end to end, in the manifest's order."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.files: tuple[FileSpan, ...] = tuple(
-            FileSpan(entry.path, entry.size, entry.kind is EntryKind.EXECUTABLE)
-            for entry in entries
-            if entry.kind in FILE_KINDS
-        )
+        # The entries themselves: a million files must not be in memory twice.
+        self.files: tuple[Entry, ...] = tuple(entry for entry in entries if entry.kind in FILE_KINDS)
         self._ends = array("Q", accumulate(file.size for file in self.files))
         self.content_size: int = self._ends[-1] if self._ends else 0
 

@@ -27,8 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from fleetcast.artifacts.manifest import CHUNK_DIGEST_BYTES
 from fleetcast.model import ids
 from fleetcast.model.artifact import Root
+from fleetcast.model.build import Recipe, broken_recipe
 from fleetcast.model.errors import Corrupt, Invalid
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import (
@@ -195,7 +197,9 @@ def _broken_root(root: Root) -> str | None:
         return "the manifest's pieces do not add up to its size"
     if not 0 <= root.content_size <= ARTIFACT_CONTENT_BYTES_MAX or root.files < 0 or root.chunks < 0:
         return "a size or count is out of bounds"
-    return None
+    if root.chunks * CHUNK_DIGEST_BYTES > root.manifest_size:
+        return "it has more chunks than its manifest has room for"
+    return broken_recipe(Recipe(None, None, root.activate, root.health, root.health_timeout_s, root.environment))
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,20 @@ from fleetcast.artifacts.tree_files import TreeFiles
 from fleetcast.model.errors import Corrupt, Refused
 from fleetcast.model.limits import CHUNK_BYTES_MAX
 
-__all__ = ["TreeFiles", "lay_out", "remove_tree", "seal", "unseal", "verify"]
+__all__ = ["TreeFiles", "TreeStopped", "lay_out", "remove_tree", "seal", "unseal", "verify"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def lay_out(manifest: Manifest, tree: Path) -> None:
+class TreeStopped(Exception):
+    """``stop`` said so. The tree is as far as it got; the same call again goes on."""
+
+
+def never() -> bool:
+    return False
+
+
+def lay_out(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) -> None:
     """Make the tree: directories, symlinks, and every file with its full size reserved, contents undefined.
 
     Repeatable, also over a tree that is sealed or half sealed: what is there with the right kind is kept with its bytes.
@@ -34,25 +42,31 @@ def lay_out(manifest: Manifest, tree: Path) -> None:
 
     Raises:
         Refused: the disk has no room.
+        TreeStopped: ``stop``, asked before each entry, returned true.
     """
     tree.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _directory(tree) as root:
         os.fchmod(root, 0o700)
         try:
             for entry in manifest.entries:
+                _go_on(stop)
                 _lay_out_entry(root, entry)
         except OSError as error:
             raise Refused("no_room", f"cannot lay out {tree}: {error.strerror}; make room on this disk") from error
 
 
-def seal(manifest: Manifest, tree: Path) -> None:
+def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) -> None:
     """Make a complete tree durable and take its write bits away: files 0444 or 0555, directories 0555.
 
     Close every writable :class:`TreeFiles` of it before anything in it is executed: the kernel refuses to run a file that
-    somebody has open for writing.
+    somebody has open for writing. Every file waits for the disk: of many files this takes minutes.
+
+    Raises:
+        TreeStopped: ``stop``, asked before each entry, returned true.
     """
     with _directory(tree) as root:
         for entry in reversed(manifest.entries):
+            _go_on(stop)
             if entry.kind is not EntryKind.SYMLINK:
                 _seal_entry(root, entry)
         os.fchmod(root, 0o555)
@@ -60,9 +74,13 @@ def seal(manifest: Manifest, tree: Path) -> None:
 
 
 def unseal(tree: Path) -> None:
-    """Give the owner back the right to change the tree's directories, so that it can be removed or laid out again."""
-    for _, _, _, descriptor in os.fwalk(tree, follow_symlinks=False):
-        os.fchmod(descriptor, 0o700)
+    """Give the owner back the right to read and change the tree's directories, so that it can be removed or laid out again."""
+    tree.chmod(0o700)
+    for _, names, _, descriptor in os.fwalk(tree):
+        for name in names:
+            # Before the walk goes into it; what only leads to a directory is left alone.
+            if not stat.S_ISLNK(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                os.chmod(name, 0o700, dir_fd=descriptor)
 
 
 def remove_tree(tree: Path) -> None:
@@ -91,6 +109,11 @@ def verify(manifest: Manifest, tree: Path) -> list[int]:
             if blake3(chunk).digest() != manifest.chunk_digest(index):
                 bad.append(index)
     return bad
+
+
+def _go_on(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise TreeStopped
 
 
 def _lay_out_entry(root: int, entry: Entry) -> None:

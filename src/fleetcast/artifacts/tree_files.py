@@ -138,15 +138,15 @@ class TreeFiles:
                 self._drop_idle(keep=0 if self._closed else DESCRIPTORS_KEPT)
 
     def _open(self, index: int) -> int:
-        span = self.extents.files[index]
+        file = self.extents.files[index]
         try:
-            descriptor = os.open(span.path, self._flags, dir_fd=self._root)
+            descriptor = os.open(file.path, self._flags, dir_fd=self._root)
         except OSError as error:
             raise self._broken(index, f"cannot be opened ({error.strerror})") from error
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != span.size:
+        if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
             os.close(descriptor)
-            raise self._broken(index, f"is not a file of {span.size} bytes")
+            raise self._broken(index, f"is not a file of {file.size} bytes")
         return descriptor
 
     def _drop_idle(self, keep: int) -> None:

@@ -170,7 +170,7 @@ def decode(header: Header, body: bytes) -> Frame:
             numbers = _decode_numbers(body)
             if len(numbers) % 2:
                 raise _bad("half a range")
-            return Have(tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+            return Have(_checked_news(tuple(zip(numbers[::2], numbers[1::2], strict=True))))
         case 6:
             return Wait()
         case 7:
@@ -229,6 +229,13 @@ def _decode_numbers(body: bytes) -> array[int]:
     if _BIG_ENDIAN:
         values.byteswap()
     return values
+
+
+def _checked_news(ranges: Ranges) -> Ranges:
+    """A few bytes of ranges can name millions of pieces, each of which costs time under a lock."""
+    if any(first > last for first, last in ranges) or sum(last - first for first, last in ranges) > SWARM_HAVE_PIECES_MAX:
+        raise _bad(f"news of more than {SWARM_HAVE_PIECES_MAX} pieces at once")
+    return ranges
 
 
 def _decode_code(body: bytes) -> str:

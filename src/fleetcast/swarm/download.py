@@ -172,8 +172,10 @@ class Download:
         return tuple(sorted(ranges))
 
     def take(self, pieces: Iterable[int], asker: str, now: float) -> tuple[int, ...]:
-        """``asker`` (ORIGIN or LOCAL) works on those of ``pieces`` that are MISSING, which are returned."""
-        taken = tuple(piece for piece in pieces if self.states[piece] == MISSING)
+        """``asker`` (ORIGIN or LOCAL) works on those of ``pieces`` that are MISSING, which are returned. Numbers of no known
+        piece are passed over: a region may say anything.
+        """
+        taken = tuple(piece for piece in pieces if 0 <= piece < self.known and self.states[piece] == MISSING)
         for piece in taken:
             self.states[piece] = PENDING
             if asker == LOCAL:
@@ -187,6 +189,11 @@ class Download:
         if asker in self._neighbours:
             self._neighbours[asker].owes.discard(piece)
         self._withdraw(piece, asker)
+
+    def give_up_local(self) -> None:
+        """This machine's disk has nothing more to give: what it was to bring is MISSING, unless it is being written."""
+        for piece in list(self._local):
+            self._withdraw(piece, LOCAL)
 
     def _withdraw(self, piece: int, asker: str) -> None:
         if asker == LOCAL:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from fleetcast.artifacts.manifest import Manifest
-from fleetcast.artifacts.tree import lay_out, seal
+from fleetcast.artifacts.tree import TreeStopped, lay_out, seal
 from fleetcast.model.artifact import Root
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Corrupt, FleetcastError
@@ -128,14 +128,15 @@ class Fetch:
         return self._done
 
     def cancel(self) -> None:
-        """Stop, and serve no more what has come; it stays on disk for a later fetch. Bounded; not to be called from
-        ``on_change``. Once the release is shared, nothing happens.
+        """Stop, and serve no more what has come; it stays on disk for a later fetch. When this returns nothing is written to
+        the directory any more: a file that is just being made durable is waited for, as long as the disk takes; everything
+        else is bounded. Not to be called from ``on_change``. Once the release is shared, nothing happens.
         """
         self._stopping = True
         if self._holding is not None:
             with self._holding.lock:
                 self._holding.turn.notify_all()
-        self._driver.join(SWARM_CLOSE_S_MAX)
+        self._driver.join()
         self._quit_neighbours()
         self.join()
         self._let_go()
@@ -196,6 +197,8 @@ class Fetch:
                 self._finish_badly(intake.error)
                 return
             self._finish(holding, manifest)
+        except TreeStopped:
+            self._finish_badly("")
         except FleetcastError as error:
             self._finish_badly(error.message)
         except OSError as error:
@@ -238,7 +241,7 @@ class Fetch:
         holding = intake.holding
         manifest = holding.files.read_manifest()
         pieces = PieceMap(self.order.root, manifest)
-        lay_out(manifest, self.order.directory / TREE)
+        lay_out(manifest, self.order.directory / TREE, lambda: self._stopping)
         holding.files.open_tree(manifest, pieces)
         written = {piece: source for piece, source in journal.read().items() if pieces.manifest_count <= piece < pieces.count}
         donors = open_donors(self.order.donors, pieces)
@@ -254,6 +257,9 @@ class Fetch:
             rehash(intake, written, lambda: self._over(intake))
             clone(intake, donors, lambda: self._over(intake))
         finally:
+            # However it ended: what is left is the swarm's to bring.
+            with intake.holding.lock:
+                intake.holding.download.give_up_local()
             for donor in donors:
                 donor.files.close()
 
@@ -314,13 +320,18 @@ class Fetch:
             except FleetcastError as error:
                 log.info("swarm_thread_stopped", name=name, code=error.code)
             except Exception:
-                log.exception("swarm_thread_failed", name=name)
+                if self._holding is None or not self._holding.closed:
+                    log.exception("swarm_thread_failed", name=name)
             finally:
                 self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name=f"swarm-{name}", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.discard(thread)
+            raise
 
     # The end
 
@@ -330,7 +341,7 @@ class Fetch:
     def _finish(self, holding: Holding, manifest: Manifest) -> None:
         self._quit_neighbours()
         holding.files.finish_writing()
-        seal(manifest, self.order.directory / TREE)
+        seal(manifest, self.order.directory / TREE, lambda: self._stopping)
         with holding.lock:
             if holding.download.missing:
                 raise Corrupt("damaged_on_disk", "a piece was damaged on the disk while the release was sealed: fetch it again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from fleetcast.model.errors import Corrupt, Unavailable
+from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import CHUNK_BYTES_MAX
 from fleetcast.swarm.download import Download
@@ -36,7 +36,7 @@ class Holding:
                 return True
         try:
             good = self.files.intact(piece, memoryview(bytearray(CHUNK_BYTES_MAX)))
-        except (OSError, ValueError, Corrupt, Unavailable):
+        except (ValueError, Unavailable):
             good = False
         if not good:
             with self.lock:

@@ -90,7 +90,3 @@ def clone(intake: Intake, donors: Sequence[Donor], stopped: Stopped) -> None:
                 continue
             # Right or wrong, LOCAL has had its turn; a wrong one may still come from the next donor, or from the swarm.
             intake.offer(piece, data, LOCAL, Source.LOCAL)
-    with holding.lock:
-        for donor in donors:
-            for piece in donor.offsets:
-                holding.download.give_up(piece, LOCAL)

@@ -68,13 +68,15 @@ class PieceFiles:
             files.write(offset, data)
 
     def intact(self, piece: int, buffer: memoryview) -> bool:
-        """Hash what is on disk at every place of the piece. ``buffer`` holds at least its length."""
+        """Hash what is on disk at every place of the piece; what cannot be read is not intact. ``buffer`` holds at least the
+        piece's length. Raises ValueError when this is closed.
+        """
         data = buffer[: self.map.length(piece)]
         files = self._readable(piece)
         for offset in self.map.occurrences(piece):
             try:
                 files.read_into(offset, data)
-            except Corrupt:
+            except (OSError, Corrupt):
                 return False
             if blake3(data).digest() != self.map.blake3(piece):
                 return False

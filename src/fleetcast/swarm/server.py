@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 CONNECTIONS_MAX: Final = 2 * SWARM_UPLOADS_MAX
 """Those that have not shown a ticket yet included."""
 
+_GIVE_WAY_S_MAX: Final = 1.0
+
 
 @dataclass(slots=True)
 class _Connection:
@@ -107,7 +109,20 @@ class Server:
                 continue
             self._admit(sock, str(address[0]))
 
+    def _make_room(self) -> None:
+        """When all places are taken, the stranger that has shown no ticket for longest gives way: whoever has one shows it at
+        once, so nobody can keep machines of the swarm out by merely connecting.
+        """
+        with self._lock:
+            full = len(self._connections) >= CONNECTIONS_MAX
+            oldest = next((each for each in self._connections.values() if each.holding is None), None) if full else None
+        if oldest is not None:
+            oldest.wire.abort()
+            if oldest.thread is not None:
+                oldest.thread.join(_GIVE_WAY_S_MAX)
+
     def _admit(self, sock: socket.socket, host: str) -> None:
+        self._make_room()
         number = next(self._numbers)
         connection = _Connection(Wire(sock), host)
         connection.thread = threading.Thread(
@@ -117,15 +132,20 @@ class Server:
             admitted = not self._closing.is_set() and len(self._connections) < CONNECTIONS_MAX
             if admitted:
                 self._connections[number] = connection
-                # Under the lock: whoever finds the connection in the table may join its thread.
-                connection.thread.start()
+                try:
+                    # Under the lock: whoever finds the connection in the table may join its thread.
+                    connection.thread.start()
+                except RuntimeError as error:
+                    log.warning("swarm_out_of_threads", error=str(error))  # those we have go on, and so does the listening
+                    del self._connections[number]
+                    admitted = False
         if not admitted:
             connection.wire.close()
 
     def _serve(self, number: int, connection: _Connection) -> None:
         try:
             connection.wire.patience(SWARM_CONNECT_S_MAX)
-            hello = connection.wire.receive()
+            hello = connection.wire.receive(time.monotonic() + SWARM_CONNECT_S_MAX)
             if not isinstance(hello, codec.Hello):
                 raise Corrupt("bad_frame", "the other side did not begin with a hello")
             self._welcome(number, connection, hello)

@@ -31,9 +31,12 @@ class Wire:
         self._closed = False
 
     def connect(self, host: str, port: int) -> None:
-        """For a wire on a fresh socket. Raises OSError; takes at most ``SWARM_CONNECT_S_MAX``."""
+        """For a wire on a fresh socket. Raises OSError, :class:`Unavailable`; takes at most ``SWARM_CONNECT_S_MAX``."""
         self._sock.settimeout(SWARM_CONNECT_S_MAX)
         self._sock.connect((host, port))
+        if self._aborted:
+            # Before there was a connection that abort() could have ended.
+            raise _gone()
         self.patience(SWARM_CONNECT_S_MAX)
 
     def patience(self, seconds: float) -> None:
@@ -69,26 +72,30 @@ class Wire:
             except OSError as error:
                 raise _gone() from error
 
-    def receive(self) -> Frame:
-        """The next frame; after a Chunk its bytes must be taken with :meth:`receive_into`.
+    def receive(self, deadline: float | None = None) -> Frame:
+        """The next frame; after a Chunk its bytes must be taken with :meth:`receive_into`. ``deadline``: as there.
 
         Raises:
             Unavailable: the other side is gone, or sent nothing for too long.
             Corrupt: it sent nonsense.
         """
         header = bytearray(codec.HEADER_BYTES)
-        self.receive_into(memoryview(header))
+        self.receive_into(memoryview(header), deadline)
         decoded = codec.decode_header(header)
         body = bytearray(decoded.body_bytes)
-        self.receive_into(memoryview(body))
+        self.receive_into(memoryview(body), deadline)
         return codec.decode(decoded, bytes(body))
 
-    def receive_into(self, view: memoryview) -> None:
-        """Fill ``view`` straight from the socket. Raises :class:`Unavailable`."""
+    def receive_into(self, view: memoryview, deadline: float | None = None) -> None:
+        """Fill ``view`` straight from the socket. Raises :class:`Unavailable`.
+
+        ``deadline`` (monotonic seconds) is when bytes that trickle must all be here; ``None``: in ``SWARM_PIECE_S_MAX``.
+        """
         got = self._receive_some(view)
         if got == len(view):
             return
-        deadline = time.monotonic() + SWARM_PIECE_S_MAX
+        if deadline is None:
+            deadline = time.monotonic() + SWARM_PIECE_S_MAX
         while got < len(view):
             if time.monotonic() > deadline:
                 raise _stalled()
@@ -123,7 +130,7 @@ class Wire:
         with self._ending:
             self._aborted = True
             if not self._closed:
-                # Not connected yet, or no more: a connect under way ends within its own bound and finds `aborted`.
+                # Fails when not connected yet, or no more: connect() looks at `aborted` when it is.
                 with suppress(OSError):
                     self._sock.shutdown(socket.SHUT_RDWR)
 
