@@ -132,6 +132,8 @@ async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(control:
             admin.deploy(DeployRequest(WEB, CommitSha("HEAD"))),
             admin.artifact("web/main"),
             admin.artifact(f"web/{A}.two"),
+            admin.artifact(f"web/{A}.{'9' * 5000}"),
+            admin.build_log(BuildId(2**64)),
             admin.deployments(WEB, limit=0),
             worker.claim("", wait_s=0),
             region.source_grants("short"),

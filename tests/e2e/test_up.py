@@ -164,8 +164,9 @@ def test_a_killed_process_is_started_again_where_it_was(installed: Installation,
     assert after["api"] == json.loads(before)["api"]
 
 
-def test_stopped_the_services_stay(installed: Installation) -> None:
+def test_stopped_the_services_stay_until_they_are_ended_too(installed: Installation) -> None:
     """The last test of this module: nothing is left to look at afterwards."""
+    assert installed.fleetcast("down", str(installed.directory)).returncode == 4, "not while it is up"
     pids = [installed.pid(path.stem) for path in (installed.directory / "run").glob("*.ready")]
     assert len(pids) == 5
     installed.run.signal(signal.SIGINT)
@@ -173,3 +174,6 @@ def test_stopped_the_services_stay(installed: Installation) -> None:
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     services = [Path(f"/proc/{pid}/cmdline").read_text() for pid in sweeper.processes_of(installed.directory)]
     assert sum("server.py" in line for line in services) >= 2
+    down = installed.fleetcast("down", str(installed.directory))
+    assert (down.returncode, down.stdout) == (0, "2 services ended\n")
+    assert sweeper.processes_of(installed.directory) == []

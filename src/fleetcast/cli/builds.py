@@ -29,11 +29,11 @@ def logs(build: int, *, follow: bool = False, connection: Connection = NO_CONNEC
 async def _copy(control: ControlClient, build: int, *, follow: bool) -> None:
     import asyncio
 
-    from fleetcast.model.ids import BuildId
+    from fleetcast.model.ids import build_id
 
     offset = 0
     while True:
-        page = await control.build_log(BuildId(build), offset)
+        page = await control.build_log(build_id(build), offset)
         sys.stdout.write(page.text)
         sys.stdout.flush()
         if page.next_offset == offset:

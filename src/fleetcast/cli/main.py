@@ -32,6 +32,7 @@ Exit codes: 0 ok, 1 it ended badly, 2 usage, 3 not found, 4 refused, 5 unreachab
 _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Try and run", "demo", "fleetcast.cli.demo.command:demo", "Show all of it on this machine, and leave nothing behind."),
     ("Try and run", "up", "fleetcast.cli.processes:up", "Run a whole installation; makes a small one the first time."),
+    ("Try and run", "down", "fleetcast.cli.processes:down", "End the services that an installation left running."),
     ("Deploy", "deploy", "fleetcast.cli.deployments:deploy", "Take a commit to the service's machines; builds it if needed."),
     ("Deploy", "rollback", "fleetcast.cli.deployments:rollback", "Take the machines back to an earlier release."),
     ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment."),

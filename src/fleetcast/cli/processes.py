@@ -82,6 +82,30 @@ def up(
         return asyncio.run(_supervise(file, settings))
 
 
+def down(data: Path = Path("fleetcast-data")) -> int:
+    """End the services that an installation left running on this host; fleetcast up must not run there.
+
+    The next `fleetcast up` starts again what is deployed.
+
+    Parameters
+    ----------
+    data
+        The installation's directory.
+    """
+    from fleetcast.agent.leftovers import stop_services
+    from fleetcast.launch import installation, sources
+
+    file = data.absolute() / installation.SETTINGS_NAME
+    settings = sources.load(file, environ=os.environ)
+
+    async def stop_all() -> int:
+        return sum(await asyncio.gather(*(stop_services(item.directory) for item in settings.agents)))
+
+    with installation.supervised(file.parent):
+        print(f"{asyncio.run(stop_all())} services ended")
+    return 0
+
+
 def control(*, program: Program = ALONE) -> int:
     """Run the global process: API, queue, replication status, rollouts."""
     from fleetcast.launch import wiring
@@ -151,7 +175,7 @@ async def _supervise(file: Path, settings: Settings) -> int:
     finally:
         starting.cancel()
         stopping.cancel()
-        print("stopping; services on the machines keep running")
+        print("stopping; services on the machines keep running (fleetcast down ends them)")
         await supervisor.stop()
     return 0
 

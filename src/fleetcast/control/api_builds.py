@@ -15,7 +15,7 @@ from fleetcast.http.holding import caller_gone, held_s, hold
 from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid
-from fleetcast.model.ids import BuildId
+from fleetcast.model.ids import build_id
 from fleetcast.model.limits import CLAIM_WAIT_S_MAX, WORKER_NAME_CHARS_MAX
 from fleetcast.model.messages.builds import (
     BuildAccepted,
@@ -61,40 +61,40 @@ async def claim(
 
 @post("/v1/builds/{build:int}/heartbeat", status_code=200, guards=WORKERS)
 async def heartbeat(build: FromPath[int], data: JSONBody[Heartbeat], parts: PartsHere) -> BuildAccepted:
-    await parts.queue.heartbeat(BuildId(build), data.token)
-    return BuildAccepted(BuildId(build), BuildStatus.RUNNING)
+    await parts.queue.heartbeat(build_id(build), data.token)
+    return BuildAccepted(build_id(build), BuildStatus.RUNNING)
 
 
 @post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS)
 async def append_log(build: FromPath[int], data: JSONBody[LogAppend], parts: PartsHere) -> BuildAccepted:
-    await parts.logs.append(BuildId(build), data.token, data.offset, data.text)
-    return BuildAccepted(BuildId(build), BuildStatus.RUNNING)
+    await parts.logs.append(build_id(build), data.token, data.offset, data.text)
+    return BuildAccepted(build_id(build), BuildStatus.RUNNING)
 
 
 @post("/v1/builds/{build:int}/uploads", status_code=201, guards=WORKERS)
 async def open_upload(build: FromPath[int], data: JSONBody[UploadRequest], parts: PartsHere) -> UploadOpened:
-    return await parts.uploads.open(BuildId(build), data.token, data.blob)
+    return await parts.uploads.open(build_id(build), data.token, data.blob)
 
 
 @post("/v1/builds/{build:int}/uploads/{upload:str}/parts", status_code=200, guards=WORKERS)
 async def part_grants(
     build: FromPath[int], upload: FromPath[str], data: JSONBody[PartGrantRequest], parts: PartsHere
 ) -> PartGrants:
-    return await parts.uploads.grants(BuildId(build), data.token, upload, data.first, data.count)
+    return await parts.uploads.grants(build_id(build), data.token, upload, data.first, data.count)
 
 
 @post("/v1/builds/{build:int}/commit", status_code=200, guards=WORKERS)
 async def commit(build: FromPath[int], data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
-    status = await parts.uploads.commit(BuildId(build), data.token, data)
+    status = await parts.uploads.commit(build_id(build), data.token, data)
     _wake(parts)
-    return BuildAccepted(BuildId(build), status)
+    return BuildAccepted(build_id(build), status)
 
 
 @post("/v1/builds/{build:int}/fail", status_code=200, guards=WORKERS)
 async def fail(build: FromPath[int], data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
-    status = await parts.queue.fail(BuildId(build), data.token, data.reason, hand_back=data.hand_back)
+    status = await parts.queue.fail(build_id(build), data.token, data.reason, hand_back=data.hand_back)
     _wake(parts)
-    return BuildAccepted(BuildId(build), status)
+    return BuildAccepted(build_id(build), status)
 
 
 def _wake(parts: PartsHere) -> None:

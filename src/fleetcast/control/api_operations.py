@@ -14,8 +14,13 @@ from fleetcast.http.holding import held_s, hold
 from fleetcast.http.tokens import Role
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.errors import Invalid
-from fleetcast.model.ids import BuildId, DeploymentId, artifact_name, commit_sha, machine_id, region_name, service_name
-from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, DEPLOYMENTS_LISTED_MAX
+from fleetcast.model.ids import DeploymentId, artifact_name, build_id, commit_sha, machine_id, region_name, service_name
+from fleetcast.model.limits import (
+    BUILD_LOG_BYTES_MAX,
+    DEPLOYMENT_LOOK_INTERVAL_S,
+    DEPLOYMENT_WAIT_S_MAX,
+    DEPLOYMENTS_LISTED_MAX,
+)
 from fleetcast.model.messages.operations import (
     ArtifactDetail,
     BuildLog,
@@ -121,14 +126,14 @@ async def retire(machine: FromPath[str], parts: PartsHere) -> FleetStatus:
 
 @get("/v1/builds/{build:int}/log", guards=PEOPLE)
 async def build_log(build: FromPath[int], parts: PartsHere, offset: FromQuery[int] = 0) -> BuildLog:
-    return await parts.logs.read(BuildId(build), max(0, offset))
+    return await parts.logs.read(build_id(build), min(max(0, offset), BUILD_LOG_BYTES_MAX))
 
 
 @get("/v1/artifacts/{service:str}/{commit:str}", guards=PEOPLE)
 async def artifact(service: FromPath[str], commit: FromPath[str], parts: PartsHere) -> ArtifactDetail:
     """By name: ``<service>/<commit>``, with ``.2`` and so on for rebuilds."""
     sha, _, number = commit.partition(".")
-    if number and (not number.isascii() or not number.isdigit()):
+    if number and not (number.isascii() and number.isdigit() and len(number) < 10):
         raise Invalid(
             "illegal_artifact", f"{service}/{commit} is no artifact's name: use <service>/<commit> or <service>/<commit>.2"
         )

@@ -68,6 +68,13 @@ def digest(text: str) -> Digest:
     return Digest(text)
 
 
+def build_id(number: int) -> BuildId:
+    """Raises :class:`Invalid` for a number that no build can have."""
+    if not 0 < number < 2**63:
+        raise Invalid("illegal_build", f"{number} is not a build's number")
+    return BuildId(number)
+
+
 def artifact_name(service: ServiceName, commit: CommitSha, build_number: int) -> ArtifactName:
     """The name people use. ``build_number`` starts at 1; only rebuilds carry it."""
     suffix = "" if build_number == 1 else f".{build_number}"

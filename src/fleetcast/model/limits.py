@@ -16,6 +16,8 @@ ARTIFACT_CONTENT_BYTES_MAX: Final = 10 * 1000**3
 ARTIFACT_ENTRIES_MAX: Final = 1_000_000
 PATH_BYTES_MAX: Final = 4096
 LINK_TARGET_BYTES_MAX: Final = 4096
+LINK_STEPS_MAX: Final = 10 * ARTIFACT_ENTRIES_MAX
+"""Parts of the targets of all symlinks of an artifact together."""
 MANIFEST_BYTES_MAX: Final = 64 * MIB
 MANIFEST_PIECES_MAX: Final = 64
 MANIFEST_PIECE_AVERAGE_BYTES: Final = 32 * KIB
@@ -161,8 +163,14 @@ SWARM_FRAME_BYTES_MAX: Final = 2 * MIB
 SWARM_CONNECT_S_MAX: Final = 5
 SWARM_STALL_S_MAX: Final = 20
 """A neighbour that owes bytes and sends none for so long is dropped."""
-SWARM_PIECE_S_MAX: Final = 120
+SWARM_PIECE_S_MAX: Final = 30
 """A neighbour that takes longer over one piece is dropped, even if bytes trickle."""
+SWARM_UNPAID_S_MAX: Final = 2.5
+"""A neighbour that owes a piece and brings none for so long does not count as having what it claims until it does."""
+SWARM_SLOW_BYTES_PER_S: Final = 128 * KIB
+"""While a piece arrives faster than this its sender is not overdue: 8 neighbours on a link of 1 MB/s."""
+SWARM_PROGRESS_BYTES: Final = 128 * KIB
+"""How much of a piece is received between two looks at how far it is."""
 SWARM_KNOWN_PEERS_MAX: Final = 128
 """Addresses of peers an agent remembers per artifact."""
 SWARM_USELESS_S_MAX: Final = 10
@@ -278,5 +286,8 @@ assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
 assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
 assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
+assert SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S < SWARM_UNPAID_S_MAX
+# A neighbour is doubted before it is dropped.
+assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

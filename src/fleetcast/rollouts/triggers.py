@@ -133,7 +133,8 @@ class Triggers:
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:
     if not await expected(tx, spec.selector):
-        raise Refused("no_machines", f"{spec.name} selects no machine: start agents that match, or change its selector")
+        advice = "start agents that match (one that just started is known within half a minute), or change its selector"
+        raise Refused("no_machines", f"{spec.name} selects no machine: {advice}")
 
 
 async def _newest_artifact(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha) -> AnyRow | None:
