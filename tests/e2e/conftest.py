@@ -36,7 +36,8 @@ class Run:
     """A ``fleetcast`` at work. ``lines`` is what it has said so far, standard output and error together."""
 
     def __init__(self, *arguments: str, temporary: Path) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FLEETCAST_")}
+        # Nothing of this shell's that a stranger's has not: an unbuffered Python hides a line that is never flushed.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("FLEETCAST_", "PYTHON"))}
         self.process = subprocess.Popen(
             [*PROGRAM, *arguments],
             stdin=subprocess.DEVNULL,

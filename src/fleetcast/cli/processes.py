@@ -170,12 +170,12 @@ async def _supervise(file: Path, settings: Settings) -> int:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            print(f"ready; next: fleetcast service add ... (Ctrl-C stops; settings: {file})")
+            print(f"ready; next: fleetcast service add ... (Ctrl-C stops; settings: {file})", flush=True)
             await stop.wait()
     finally:
         starting.cancel()
         stopping.cancel()
-        print("stopping; services on the machines keep running (fleetcast down ends them)")
+        print("stopping; services on the machines keep running (fleetcast down ends them)", flush=True)
         await supervisor.stop()
     return 0
 
