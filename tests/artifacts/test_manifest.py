@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetcast.artifacts.entries import Entry, EntryKind, broken_rule
+from fleetcast.artifacts import entries as entries_module
+from fleetcast.artifacts.entries import LINK_HOPS_MAX, Entry, EntryKind, broken_rule
 from fleetcast.artifacts.manifest import Manifest, decode, encode, manifest_digest
 from fleetcast.model.errors import Corrupt
 from fleetcast.model.ids import Digest
@@ -151,3 +153,40 @@ def test_links_that_stay_inside_are_taken() -> None:
         Entry(b"so", SYMLINK, target=b"lib64/../lib/self/lib64/a.so"),
     ]
     assert broken_rule(sorted(entries, key=lambda entry: entry.path)) is None
+
+
+def _chain(length: int) -> list[Entry]:
+    """Each link leads to the one before it, and the first to a file."""
+    names = [f"l{number:06}".encode() for number in range(length)]
+    links = [Entry(name, SYMLINK, target=before) for before, name in zip([b"file", *names[:-1]], names, strict=True)]
+    return [Entry(b"file", FILE), *links]
+
+
+def test_links_are_followed_as_far_as_the_kernel_does() -> None:
+    assert broken_rule(_chain(LINK_HOPS_MAX)) is None
+    assert "over more than" in (broken_rule(_chain(LINK_HOPS_MAX + 1)) or "")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_many_chained_links_are_refused_at_once(backwards: bool) -> None:
+    entries = _chain(20_000)
+    if backwards:
+        entries = [Entry(b"a", SYMLINK, target=b"l019999"), *entries]
+    begun = time.process_time()
+    with pytest.raises(Corrupt):
+        decode(encode(manifest_of(*entries)))
+    assert time.process_time() - begun < 5
+
+
+def test_links_through_links_are_each_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every link goes through the long one; followed anew each time, these are four million parts.
+    long = Entry(b"a", SYMLINK, target=b"./" * 2000 + b"d")
+    entries = [
+        long,
+        Entry(b"d", DIRECTORY),
+        *(Entry(f"l{number:06}".encode(), SYMLINK, target=b"a/.") for number in range(2000)),
+    ]
+    monkeypatch.setattr(entries_module, "LINK_STEPS_MAX", 2001 + 2 * 2000)
+    assert broken_rule(entries) is None
+    monkeypatch.setattr(entries_module, "LINK_STEPS_MAX", 2001 + 2 * 2000 - 1)
+    assert "parts together" in (broken_rule(entries) or "")

@@ -114,6 +114,11 @@ class DownloadMachine(RuleBasedStateMachine):
             self.owing[name] |= set(pieces)
             assert len(self.owing[name]) <= SWARM_REQUESTS_IN_FLIGHT
 
+    @rule(wait=st.floats(0, 4))
+    def look_around(self, wait: float) -> None:
+        self.now += wait
+        self.download.review(self.now)
+
     @rule()
     def lease(self) -> None:
         ranges = self.download.without_holder(self.rng)
@@ -130,6 +135,8 @@ class DownloadMachine(RuleBasedStateMachine):
             asker, piece = some
             self.owing[asker].discard(piece)
             first = self.download.accept(piece, asker)
+            if asker not in (ORIGIN, LOCAL):
+                self.download.paid(asker, self.now)
             assert first == (piece not in self.owned | self.writing), "the first one, and only that, is written"
             if first:
                 self.writing.add(piece)
@@ -178,7 +185,8 @@ class DownloadMachine(RuleBasedStateMachine):
         assert {piece for piece, flag in enumerate(flags) if flag} == self.owned
         assert download.missing == download.known - len(self.owned)
         for piece in range(download.known):
-            worked_on = piece in self.writing or any(piece in owed for owed in self.owing.values())
+            trusted = [owed for asker, owed in self.owing.items() if not download.doubts(asker)]
+            worked_on = piece in self.writing or any(piece in owed for owed in trusted)
             if piece not in self.owned:
                 # The one that matters: a piece nobody brings can be asked for again.
                 assert download.states[piece] == (PENDING if worked_on else MISSING)
@@ -244,16 +252,16 @@ def test_an_address_in_vain_is_forgotten_and_a_liar_never_dialled_again() -> Non
 
 def test_the_origin_waits_for_the_neighbours_to_speak() -> None:
     rng, around = Random(1), Neighbourhood(MachineId("me"))
-    assert not around.settled()
+    assert not around.settled(0.0)
     around.meet([])
-    assert around.settled(), "introduced to nobody: alone"
+    assert around.settled(0.0), "introduced to nobody: alone"
     around.meet([_peer("a"), _peer("b")])
-    assert not around.settled()
+    assert not around.settled(0.0)
     around.dial(0.0, rng)
     around.ended(MachineId("a"), 0.0, rng, failed=True)
-    assert not around.settled()
+    assert not around.settled(0.0)
     around.greeted(MachineId("b"))
-    assert around.settled()
+    assert around.settled(0.0)
 
 
 def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> None:

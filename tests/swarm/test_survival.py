@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from fleetcast.artifacts.tree_files import TreeFiles
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
-from fleetcast.swarm import codec
+from fleetcast.swarm import codec, download
 from fleetcast.swarm.bitmap import pack, unpack
 from fleetcast.swarm.wire import Wire
 
@@ -107,8 +109,10 @@ def test_a_peer_out_of_threads_serves_again_when_there_are_some(world: Any, monk
 
 
 @contextmanager
-def _server(world: Any, artifact: Any, name: str, serve: Any) -> Iterator[None]:
-    """A peer of our own making: greets, claims to have everything, and leaves the rest to ``serve(wire, frame)``."""
+def _server(world: Any, artifact: Any, name: str, serve: Any, claims_from: int = 0) -> Iterator[None]:
+    """A peer of our own making: greets, claims to have everything from a piece on, and leaves the rest to
+    ``serve(wire, frame)``.
+    """
     count = artifact.pieces.count
     listener = socket.create_server(("127.0.0.1", 0))
     wires: list[Wire] = []
@@ -118,7 +122,7 @@ def _server(world: Any, artifact: Any, name: str, serve: Any) -> Iterator[None]:
             wire.patience(30)
             hello = wire.receive()
             assert isinstance(hello, codec.Hello)
-            everything = codec.Bitmap(count, pack(bytes([1]) * count))
+            everything = codec.Bitmap(count, pack(bytes(claims_from) + bytes([1]) * (count - claims_from)))
             wire.send(codec.Hello(artifact.root.digest, MachineId(name)), everything)
             while True:
                 serve(wire, wire.receive())
@@ -207,6 +211,74 @@ def test_a_peer_that_stalls_is_worked_around(world: Any) -> None:
         world.until(lambda: bool(owed))
         world.peer("good").share(artifact.root, artifact.root_digest, world.release(artifact, "release"))
         world.assert_complete(fetch, artifact, "out")
+
+
+def _never(wire: Wire, frame: codec.Frame) -> None:
+    """Answers nothing."""
+
+
+def _trickle(wire: Wire, frame: codec.Frame) -> None:
+    if isinstance(frame, codec.Request):
+        wire.socket.sendall(codec.encode(codec.Chunk(frame.pieces[0], 100_000)))
+        pause = threading.Event()
+        while not pause.wait(0.1):
+            wire.socket.sendall(b"x")
+
+
+@pytest.mark.parametrize("lies", ["everything", "content"])
+def test_silent_peers_that_claim_pieces_do_not_keep_the_origin_away(world: Any, lies: str) -> None:
+    artifact = world.artifact()
+    claims_from = artifact.pieces.manifest_count if lies == "content" else 0
+    with ExitStack() as stack:
+        for name in ("s1", "s2", "s3"):
+            stack.enter_context(_server(world, artifact, name, _never, claims_from))
+        begun = time.monotonic()
+        fetch = world.fetch(world.peer("m"), artifact, "out")
+        world.assert_complete(fetch, artifact, "out")
+        assert time.monotonic() - begun < 10
+    assert fetch.progress().bytes.peer == 0
+    assert sorted(world.region.leased) == list(range(artifact.pieces.count))
+
+
+def test_peers_that_never_greet_do_not_keep_the_origin_away(world: Any) -> None:
+    artifact = world.artifact()
+    with ExitStack() as stack:
+        for number in range(3):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            address = PeerAddress(MachineId(f"s{number}"), "127.0.0.1", listener.getsockname()[1])
+            world.region.announce(artifact.root.digest, AnnounceRequest(address, artifact.root_digest, True, 0))
+        begun = time.monotonic()
+        world.assert_complete(world.fetch(world.peer("m"), artifact, "out"), artifact, "out")
+        assert time.monotonic() - begun < 10
+
+
+def test_a_peer_that_trickles_does_not_keep_the_origin_away(world: Any) -> None:
+    artifact = world.artifact_of(_random_file(world, 100_000))
+    with _server(world, artifact, "trickler", _trickle, artifact.pieces.manifest_count):
+        begun = time.monotonic()
+        world.assert_complete(world.fetch(world.peer("m"), artifact, "out"), artifact, "out")
+        assert time.monotonic() - begun < 10
+
+
+def test_a_peer_that_trickles_is_named_and_dropped(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "SWARM_PIECE_S_MAX", 1.0)
+    artifact = world.artifact_of(_random_file(world, 100_000))
+    world.region.allowed = {MachineId("m"): artifact.pieces.manifest_count}
+    with _server(world, artifact, "trickler", _trickle, artifact.pieces.manifest_count):
+        peer = world.peer("m")
+        fetch = world.fetch(peer, artifact, "out")
+        world.until(lambda: bool(peer.alarms()))
+        world.region.allowed = {}
+        world.assert_complete(fetch, artifact, "out")
+    assert "trickler kept us waiting too long" in peer.alarms()[0]
+
+
+def _random_file(world: Any, size: int) -> Path:
+    """One chunk of known length."""
+    source: Path = world.directory / "source"
+    source.mkdir()
+    (source / "file").write_bytes(Random(5).randbytes(size))
+    return source
 
 
 def test_a_sender_told_of_a_bad_chunk_looks_at_its_disk(world: Any) -> None:

@@ -6,7 +6,7 @@ breaks, and the caller decides whose fault that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from fleetcast.model.limits import (
     ARTIFACT_CONTENT_BYTES_MAX,
     ARTIFACT_ENTRIES_MAX,
+    LINK_STEPS_MAX,
     LINK_TARGET_BYTES_MAX,
     PATH_BYTES_MAX,
 )
@@ -100,41 +101,75 @@ def _broken_alone(entry: Entry) -> str | None:
     return None
 
 
-def _broken_link(entries: Iterable[Entry]) -> str | None:
+def _broken_link(entries: Sequence[Entry]) -> str | None:
     links = [entry for entry in entries if entry.kind is EntryKind.SYMLINK]
-    if not links:
-        return None
-    by_path = {entry.path: entry for entry in entries}
+    walk = _LinkWalk(entries) if links else None
     for link in links:
-        if not _leads_inside(link, by_path):
-            return f"{shown(link.path)} is a symlink to {shown(link.target)}, which is not inside the artifact"
+        if walk is not None and walk.end(link) is None:
+            if walk.steps > LINK_STEPS_MAX:
+                return f"the targets of its symlinks have more than {LINK_STEPS_MAX} parts together"
+            return (
+                f"{shown(link.path)} is a symlink to {shown(link.target)}, which is not inside the artifact, "
+                f"or over more than {LINK_HOPS_MAX} symlinks"
+            )
     return None
 
 
-def _leads_inside(link: Entry, by_path: Mapping[bytes, Entry]) -> bool:
-    """Walk as the kernel does: ``..`` after a symlink is the parent of what it points to, so cutting text is not enough."""
-    at = link.path.split(b"/")[:-1]
-    ahead = link.target.split(b"/")[::-1]
-    hops = 1
-    while ahead:
-        part = ahead.pop()
-        if part in (b"", b"."):
-            continue
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What a path leads to when every symlink on the way is followed."""
+
+    path: bytes
+    is_directory: bool
+    hops: int
+    """Symlinks followed."""
+
+
+class _LinkWalk:
+    """Each symlink's target is walked once, part by part, and remembered: the price is that of reading the targets."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.steps = 0
+        self._inside: dict[bytes, dict[bytes, Entry]] = {b"": {}}
+        self._above: dict[bytes, bytes] = {}
+        """Directory -> the directory it is in."""
+        self._ends: dict[bytes, _End | None] = {}
+        for entry in entries:
+            above, _, name = entry.path.rpartition(b"/")
+            self._inside[above][name] = entry
+            if entry.kind is EntryKind.DIRECTORY:
+                self._inside[entry.path] = {}
+                self._above[entry.path] = above
+
+    def end(self, link: Entry, depth: int = 1) -> _End | None:
+        """Where a symlink leads to; ``None``: out of the artifact, nowhere, in a circle, or too far."""
+        if link.path not in self._ends:
+            # Met again before it is known: a circle.
+            self._ends[link.path] = None
+            self._ends[link.path] = self._walk(link, depth) if depth <= LINK_HOPS_MAX else None
+        return self._ends[link.path]
+
+    def _walk(self, link: Entry, depth: int) -> _End | None:
+        """As the kernel does: ``..`` after a symlink is the parent of what it points to, so cutting text is not enough."""
+        at = _End(link.path.rpartition(b"/")[0], is_directory=True, hops=1)
+        for part in link.target.split(b"/"):
+            self.steps += 1
+            if self.steps > LINK_STEPS_MAX or not at.is_directory:
+                return None
+            step = at if part in (b"", b".") else self._step(at, part, depth)
+            if step is None or step.hops > LINK_HOPS_MAX:
+                return None
+            at = step
+        return at
+
+    def _step(self, at: _End, part: bytes, depth: int) -> _End | None:
         if part == b"..":
-            if not at:
-                return False
-            at.pop()
-            continue
-        at.append(part)
-        entry = by_path.get(b"/".join(at))
+            above = self._above.get(at.path)
+            return _End(above, is_directory=True, hops=at.hops) if above is not None else None
+        entry = self._inside[at.path].get(part)
         if entry is None:
-            return False
-        if entry.kind is EntryKind.SYMLINK:
-            hops += 1
-            if hops > LINK_HOPS_MAX:
-                return False
-            at.pop()
-            ahead.extend(entry.target.split(b"/")[::-1])
-        elif entry.kind in FILE_KINDS and ahead:
-            return False
-    return True
+            return None
+        if entry.kind is not EntryKind.SYMLINK:
+            return _End(entry.path, entry.kind is EntryKind.DIRECTORY, at.hops)
+        end = self.end(entry, depth + 1)
+        return _End(end.path, end.is_directory, at.hops + end.hops) if end is not None else None

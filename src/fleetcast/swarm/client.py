@@ -11,7 +11,14 @@ import structlog
 
 from fleetcast.model import protocol
 from fleetcast.model.errors import Corrupt, FleetcastError, Refused, Unavailable
-from fleetcast.model.limits import CHUNK_BYTES_MAX, SWARM_LACKS_MAX, SWARM_STALL_S_MAX
+from fleetcast.model.limits import (
+    CHUNK_BYTES_MAX,
+    SWARM_CONNECT_S_MAX,
+    SWARM_LACKS_MAX,
+    SWARM_PIECE_S_MAX,
+    SWARM_PROGRESS_BYTES,
+    SWARM_STALL_S_MAX,
+)
 from fleetcast.model.messages.agents import PeerAddress
 from fleetcast.swarm import codec
 from fleetcast.swarm.bitmap import ranges_of, unpack
@@ -31,10 +38,12 @@ class End:
     reason: str = ""
     lied: bool = False
     """It sent wrong bytes or nonsense: have no more to do with it."""
+    dropped: bool = False
+    """It kept us waiting for too long."""
 
 
 class Neighbour:
-    """Used by its thread; :meth:`abort` by any."""
+    """Used by its thread; :meth:`abort` and :meth:`drop` by any."""
 
     def __init__(self, address: PeerAddress, hello: codec.Hello, intake: Intake, around: Neighbourhood, rng: Random) -> None:
         """``around`` and ``rng`` are guarded by the holding's lock."""
@@ -46,10 +55,16 @@ class Neighbour:
         self._rng = rng
         self._machine = address.machine
         self._lacks = 0
+        self._dropped = False
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._wire = Wire(socket.socket(family, socket.SOCK_STREAM))
 
     def abort(self) -> None:
+        self._wire.abort()
+
+    def drop(self) -> None:
+        """Like :meth:`abort`, because it kept us waiting for too long."""
+        self._dropped = True
         self._wire.abort()
 
     def run(self) -> End:
@@ -68,6 +83,8 @@ class Neighbour:
         except Corrupt as error:
             return End(failed=True, reason=error.message, lied=True)
         except (FleetcastError, OSError, ValueError) as error:
+            if self._dropped or (joined and isinstance(error, FleetcastError) and error.code == "peer_stalled"):
+                return End(failed=True, reason=f"{self._machine} kept us waiting too long for a piece", dropped=True)
             return End(failed=not self._wire.aborted, reason=str(error))
         finally:
             if joined:
@@ -80,10 +97,11 @@ class Neighbour:
         """Connect and exchange hellos; returns what the neighbour has."""
         self._wire.connect(self.address.host, self.address.port)
         self._wire.send(self._hello)
-        hello = self._wire.receive()
+        deadline = time.monotonic() + SWARM_CONNECT_S_MAX
+        hello = self._wire.receive(deadline)
         if isinstance(hello, codec.Refused):
             raise Unavailable("peer_refused", f"{self._machine} refused: {hello.code}")
-        bitmap = self._wire.receive()
+        bitmap = self._wire.receive(deadline)
         if not isinstance(hello, codec.Hello) or not isinstance(bitmap, codec.Bitmap):
             raise _nonsense(self._machine)
         protocol.check(hello.protocol)
@@ -108,6 +126,8 @@ class Neighbour:
             elif not owing and not waiting:
                 waiting = True
                 self._wire.send(codec.Wait())
+                with self._holding.lock:
+                    download.ask_news(self._machine, time.monotonic())
             frame = self._wire.receive()
             waiting = waiting and not isinstance(frame, codec.Have)
             self._take(frame, buffer)
@@ -120,6 +140,7 @@ class Neighbour:
             case codec.Have(ranges):
                 with self._holding.lock:
                     self._holding.download.hear(self._machine, ranges)
+                    self._holding.download.told(self._machine)
             case codec.Refused(_, piece):
                 self._take_refusal(frame, piece)
             case _:
@@ -130,13 +151,23 @@ class Neighbour:
             owed = self._holding.download.owed(self._machine, piece)
         if not owed or len(data) != self._holding.files.map.length(piece):
             raise _nonsense(self._machine)
-        self._wire.receive_into(data)
+        self._receive_piece(data)
         if not self._intake.offer(piece, data, self._machine, Source.PEER):
             self._wire.send(codec.Bye("wrong_bytes", piece))
             self._wire.drain(data)
             raise Corrupt("wrong_bytes", f"{self._machine} sent wrong bytes for piece {piece}")
         with self._holding.lock:
-            self._around.useful(self._machine, time.monotonic())
+            now = time.monotonic()
+            self._holding.download.paid(self._machine, now)
+            self._around.useful(self._machine, now)
+
+    def _receive_piece(self, data: memoryview) -> None:
+        deadline = time.monotonic() + SWARM_PIECE_S_MAX
+        for at in range(0, len(data), SWARM_PROGRESS_BYTES):
+            if at:
+                with self._holding.lock:
+                    self._holding.download.arriving(self._machine, at)
+            self._wire.receive_into(data[at : at + SWARM_PROGRESS_BYTES], deadline)
 
     def _take_refusal(self, frame: codec.Refused, piece: int) -> None:
         if piece == codec.NO_PIECE:

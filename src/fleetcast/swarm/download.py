@@ -6,6 +6,10 @@ machine's id, :data:`ORIGIN`, or :data:`LOCAL` (this machine's own disk). The li
     UNKNOWN -> MISSING -> PENDING -> OWNED
                    ^---------'          a piece nobody is working on any more is MISSING again
 
+A neighbour that does not bring what it owes is *doubted*: what it claims does not count and what it owes is MISSING, so that
+others, and the origin, are asked for it. It is asked for one piece at a time, and counts again once it brought one. Doubt
+outlives the connection.
+
 Pure.
 """
 
@@ -17,8 +21,9 @@ from random import Random
 from typing import Final
 
 from fleetcast.model.errors import Corrupt
-from fleetcast.model.limits import ORIGIN_RANGES_MAX, SWARM_REQUESTS_IN_FLIGHT
+from fleetcast.model.limits import ORIGIN_RANGES_MAX, SWARM_PIECE_S_MAX, SWARM_REQUESTS_IN_FLIGHT
 from fleetcast.swarm.bitmap import HaveLog, Ranges, ranges_of
+from fleetcast.swarm.debts import Debts
 from fleetcast.swarm.picker import MISSING, OWNED, PENDING, UNKNOWN, Candidates, end_game
 
 # No machine has such an id: ids are DNS labels.
@@ -32,7 +37,7 @@ class _Neighbour:
     def __init__(self, capacity: int) -> None:
         self.has = bytearray(capacity)
         self.candidates = Candidates()
-        self.owes: set[int] = set()
+        self.debts = Debts()
 
 
 class Download:
@@ -46,7 +51,9 @@ class Download:
         self.missing = known
         """Known pieces that are not OWNED."""
         self._holders = array("H", bytes(2 * capacity))
+        """How many neighbours that are not doubted have each piece."""
         self._neighbours: dict[str, _Neighbour] = {}
+        self._doubted: set[str] = set()
         self._asked: dict[int, dict[str, float]] = {}
         self._local: set[int] = set()
         self._writing: set[int] = set()
@@ -83,13 +90,19 @@ class Download:
         self._neighbours[machine] = _Neighbour(self.capacity)
 
     def leave(self, machine: str) -> None:
-        """A neighbour is gone: what it owes is MISSING again, what it has is held by one fewer."""
+        """A neighbour is gone: what it owes is MISSING again, what it has is held by one fewer. One that goes owing is
+        doubted when it comes back, or it could claim everything anew each time.
+        """
+        if self._neighbours[machine].debts:
+            self._doubt(machine)
         neighbour = self._neighbours.pop(machine)
-        for piece in list(neighbour.owes):
-            self._withdraw(piece, machine)
+        if machine not in self._doubted:
+            self._count(neighbour, -1)
+
+    def _count(self, neighbour: _Neighbour, by: int) -> None:
         for piece, has in enumerate(neighbour.has):
             if has:
-                self._holders[piece] -= 1
+                self._holders[piece] += by
 
     def hear(self, machine: str, ranges: Ranges) -> None:
         """A neighbour has these pieces. Raises :class:`Corrupt` for numbers that no piece of this artifact can have."""
@@ -100,28 +113,77 @@ class Download:
             for piece in range(first, last):
                 if not neighbour.has[piece]:
                     neighbour.has[piece] = 1
-                    self._holders[piece] += 1
+                    self._holders[piece] += machine not in self._doubted
                     if self.states[piece] in (MISSING, PENDING):
                         neighbour.candidates.add(piece)
 
     def lacks(self, machine: str, piece: int) -> None:
-        """A neighbour was asked for a piece and has it not."""
+        """A neighbour was asked for a piece and has it not: it is doubted."""
         neighbour = self._neighbours[machine]
-        if piece in neighbour.owes:
-            neighbour.owes.discard(piece)
-            self._withdraw(piece, machine)
-        if 0 <= piece < self.capacity and neighbour.has[piece]:
+        self._doubt(machine)
+        neighbour.debts.cancel(piece)
+        if 0 <= piece < self.capacity:
             # Its number lingers among the candidates until request() meets it.
             neighbour.has[piece] = 0
-            self._holders[piece] -= 1
+
+    # Whether neighbours keep their word
+
+    def review(self, now: float) -> tuple[str, ...]:
+        """Doubt the neighbours that are overdue; returns those that were not doubted before."""
+        overdue = [machine for machine, neighbour in self._neighbours.items() if neighbour.debts.overdue(now)]
+        return tuple(machine for machine in overdue if self._doubt(machine))
+
+    def hopeless(self, now: float) -> tuple[str, ...]:
+        """Neighbours that owe an answer for longer than ``SWARM_PIECE_S_MAX``, however much they send: to be dropped."""
+        return tuple(
+            machine for machine, neighbour in self._neighbours.items() if neighbour.debts.waited_s(now) > SWARM_PIECE_S_MAX
+        )
+
+    def doubts(self, machine: str) -> bool:
+        return machine in self._doubted
+
+    def _doubt(self, machine: str) -> bool:
+        """False: it was doubted already."""
+        if machine in self._doubted:
+            return False
+        neighbour = self._neighbours[machine]
+        self._doubted.add(machine)
+        self._count(neighbour, -1)
+        for piece in neighbour.debts.pieces:
+            # It may come all the same, and is taken then.
+            self._withdraw(piece, machine)
+        return True
+
+    def paid(self, machine: str, now: float) -> None:
+        """A neighbour brought a piece, which was right; we are ready for its next."""
+        neighbour = self._neighbours[machine]
+        neighbour.debts.paid(now)
+        if machine in self._doubted:
+            self._doubted.remove(machine)
+            self._count(neighbour, 1)
+            for piece in neighbour.debts.pieces:
+                if self.states[piece] != OWNED:
+                    self._await(piece, machine, now)
+
+    def arriving(self, machine: str, arrived: int) -> None:
+        """``arrived`` bytes of the piece that a neighbour is sending are here."""
+        self._neighbours[machine].debts.arriving(arrived)
+
+    def ask_news(self, machine: str, now: float) -> None:
+        """A neighbour was asked what is new; :meth:`told` when it answers."""
+        self._neighbours[machine].debts.ask_news(now)
+
+    def told(self, machine: str) -> None:
+        self._neighbours[machine].debts.told()
 
     # Asking
 
     def request(self, machine: str, now: float, rng: Random) -> tuple[int, ...]:
-        """Pieces to ask this neighbour for now, until it owes ``SWARM_REQUESTS_IN_FLIGHT``."""
+        """Pieces to ask this neighbour for now, until it owes ``SWARM_REQUESTS_IN_FLIGHT``; one, if it is doubted."""
         neighbour = self._neighbours[machine]
+        doubted = machine in self._doubted
         asks: list[int] = []
-        while len(neighbour.owes) < SWARM_REQUESTS_IN_FLIGHT:
+        while len(neighbour.debts) < (1 if doubted else SWARM_REQUESTS_IN_FLIGHT):
             piece = neighbour.candidates.pick(self.states, self._holders, rng)
             if piece is not None and not neighbour.has[piece]:
                 neighbour.candidates.drop(piece)
@@ -130,11 +192,15 @@ class Download:
                 piece = self._end_game(machine, neighbour, now)
             if piece is None:
                 break
-            neighbour.owes.add(piece)
-            self.states[piece] = PENDING
-            self._asked.setdefault(piece, {})[machine] = now
+            neighbour.debts.ask(piece, now)
+            if not doubted:
+                self._await(piece, machine, now)
             asks.append(piece)
         return tuple(asks)
+
+    def _await(self, piece: int, machine: str, now: float) -> None:
+        self.states[piece] = PENDING
+        self._asked.setdefault(piece, {})[machine] = now
 
     def _end_game(self, machine: str, neighbour: _Neighbour, now: float) -> int | None:
         # _asked is short: what neighbours and the origin owe. What LOCAL brings is not in it.
@@ -146,14 +212,14 @@ class Download:
 
     def owed(self, machine: str, piece: int) -> bool:
         """Whether this neighbour was asked for this piece and has not answered."""
-        return piece in self._neighbours[machine].owes
+        return piece in self._neighbours[machine].debts
 
     def owes_any(self, machine: str) -> bool:
-        return bool(self._neighbours[machine].owes)
+        return bool(self._neighbours[machine].debts)
 
     def without_holder(self, rng: Random) -> Ranges:
-        """MISSING pieces that no neighbour has: what the origin may be asked for. At most ``ORIGIN_RANGES_MAX`` ranges,
-        from a random place on, so that peers ask for different ones.
+        """MISSING pieces that nobody but doubted neighbours has: what the origin may be asked for. At most
+        ``ORIGIN_RANGES_MAX`` ranges, from a random place on, so that peers ask for different ones.
         """
         start = rng.randrange(self.known) if self.known else 0
         ranges: list[tuple[int, int]] = []
@@ -187,7 +253,7 @@ class Download:
     def give_up(self, piece: int, asker: str) -> None:
         """``asker`` will not bring this piece. Nothing happens if it was never asked."""
         if asker in self._neighbours:
-            self._neighbours[asker].owes.discard(piece)
+            self._neighbours[asker].debts.cancel(piece)
         self._withdraw(piece, asker)
 
     def give_up_local(self) -> None:
@@ -209,14 +275,16 @@ class Download:
 
     def accept(self, piece: int, asker: str) -> bool:
         """Verified bytes of a piece are here. True: the caller writes them and then calls :meth:`own` or :meth:`refuse`.
-        False: they are here already, or being written by another; drop them.
+        False: they are here already, or being written by another; drop them. Then, for a neighbour, :meth:`paid`.
         """
         first = self.states[piece] != OWNED and piece not in self._writing
         # Whether or not it was asked for: bytes with the right digest are the right bytes.
         if first:
             self.states[piece] = PENDING
             self._writing.add(piece)
-        self.give_up(piece, asker)
+        if asker in self._neighbours:
+            self._neighbours[asker].debts.verified(piece)
+        self._withdraw(piece, asker)
         return first
 
     def own(self, piece: int) -> None:
@@ -238,9 +306,12 @@ class Download:
             return False
         self.states[piece] = MISSING
         self.missing += 1
-        for neighbour in self._neighbours.values():
+        for machine, neighbour in self._neighbours.items():
             if neighbour.has[piece]:
                 neighbour.candidates.add(piece)
+            if piece in neighbour.debts and machine not in self._doubted:
+                # A second copy of it is still on its way.
+                self._await(piece, machine, 0.0)
         return True
 
     # What we have

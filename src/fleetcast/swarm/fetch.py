@@ -133,10 +133,9 @@ class Fetch:
         else is bounded. Not to be called from ``on_change``. Once the release is shared, nothing happens.
         """
         self._stopping = True
-        if self._holding is not None:
-            with self._holding.lock:
-                self._holding.turn.notify_all()
+        self._quit_neighbours()
         self._driver.join()
+        # Those that it dialled meanwhile.
         self._quit_neighbours()
         self.join()
         self._let_go()
@@ -277,6 +276,12 @@ class Fetch:
                 dials = self._neighbourhood.dial(now, self._rng) if self._ticket else ()
                 leave = self._neighbourhood.replaceable(now, self._rng)
                 left = self._neighbours.get(leave) if leave is not None else None
+                doubted = holding.download.review(now)
+                hopeless = [self._neighbours[MachineId(machine)] for machine in holding.download.hopeless(now)]
+            if doubted:
+                log.warning("neighbours_owe", digest=self.digest, peers=doubted)
+            for neighbour in hopeless:
+                neighbour.drop()
             for address in dials:
                 self._dial(address, intake)
             if left is not None:
@@ -310,7 +315,7 @@ class Fetch:
                     self._neighbourhood.ended(machine, time.monotonic(), self._rng, failed=end.failed)
                 self._wake()
         log.debug("neighbour_left", digest=self.digest, peer=machine, reason=end.reason)
-        if end.lied:
+        if end.lied or end.dropped:
             self._around.alarm(f"{end.reason} of {self.digest}: dropped")
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
@@ -354,10 +359,10 @@ class Fetch:
     def _finish_badly(self, error: str) -> None:
         self._error = error or "cancelled"
         self._stopping = True
-        if not error:
-            log.info("fetch_cancelled", digest=self.digest)
-        else:
+        if error:
             log.error("fetch_failed", digest=self.digest, error=error)
+        else:
+            log.info("fetch_cancelled", digest=self.digest)
         self._quit_neighbours()
         self._let_go()
         self._ended.set()

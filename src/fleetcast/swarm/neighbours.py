@@ -17,6 +17,7 @@ from fleetcast.model.limits import (
     SWARM_KNOWN_PEERS_MAX,
     SWARM_NEIGHBOURS,
     SWARM_REDIAL_S_MAX,
+    SWARM_UNPAID_S_MAX,
     SWARM_USELESS_S_MAX,
 )
 from fleetcast.model.messages.agents import PeerAddress
@@ -31,7 +32,7 @@ class _Contact:
     greeted: bool = False
     """It has told us what it has."""
     failures: int = 0
-    """In a row."""
+    """Since it last gave us something: a greeting costs nothing."""
     not_before: float = 0.0
     useful_at: float = 0.0
     """When it last gave us something, or was dialled."""
@@ -45,6 +46,7 @@ class Neighbourhood:
         self._contacts: dict[MachineId, _Contact] = {}
         self._banned: dict[MachineId, str] = {}
         self._introduced = False
+        self._dialled_at: float | None = None
 
     def meet(self, addresses: Iterable[PeerAddress]) -> bool:
         """Remember peers, up to ``SWARM_KNOWN_PEERS_MAX``; a new address replaces an old one. True: that is news."""
@@ -68,6 +70,8 @@ class Neighbourhood:
         connected = sum(contact.connected for contact in self._contacts.values())
         ready = self._ready(now)
         chosen = rng.sample(ready, max(0, min(len(ready), SWARM_NEIGHBOURS - connected)))
+        if chosen and self._dialled_at is None:
+            self._dialled_at = now
         for contact in chosen:
             contact.connected = True
             contact.useful_at = now
@@ -78,12 +82,12 @@ class Neighbourhood:
 
     def greeted(self, machine: MachineId) -> None:
         """A dialled peer told us what it has."""
-        contact = self._contacts[machine]
-        contact.greeted, contact.failures = True, 0
+        self._contacts[machine].greeted = True
 
     def useful(self, machine: MachineId, now: float) -> None:
         """A connected peer gave us a piece."""
-        self._contacts[machine].useful_at = now
+        contact = self._contacts[machine]
+        contact.useful_at, contact.failures = now, 0
 
     def ended(self, machine: MachineId, now: float, rng: Random, *, failed: bool) -> None:
         """A connection, or the attempt at one, is over."""
@@ -91,7 +95,7 @@ class Neighbourhood:
         if contact is None:
             return
         contact.connected = contact.greeted = False
-        contact.failures = contact.failures + 1 if failed else 0
+        contact.failures += failed
         if contact.failures >= SWARM_DIALS_IN_VAIN_MAX:
             del self._contacts[machine]
             return
@@ -114,13 +118,15 @@ class Neighbourhood:
         useless = [contact for contact in connected if now - contact.useful_at > SWARM_USELESS_S_MAX]
         return rng.choice(useless).address.machine if useless else None
 
-    def settled(self) -> bool:
+    def settled(self, now: float) -> bool:
         """It is not too early to ask the origin for what no neighbour has: the region has introduced us, and either some
-        neighbour has told what it has, or none of those known could be reached.
+        neighbour has told what it has, or each of those known has failed us once, or they had ``SWARM_UNPAID_S_MAX``.
         """
         if any(contact.connected and contact.greeted for contact in self._contacts.values()):
             return True
-        return self._introduced and all(contact.failures > 0 and not contact.connected for contact in self._contacts.values())
+        if self._dialled_at is not None and now - self._dialled_at > SWARM_UNPAID_S_MAX:
+            return True
+        return self._introduced and all(contact.failures > 0 for contact in self._contacts.values())
 
     def want(self) -> int:
         """How many introductions to ask for."""

@@ -72,7 +72,8 @@ class Origin:
     def _step(self, connection: GrantConnection, buffer: memoryview) -> float:
         """Ask, and read what was leased; returns how long to pause, in seconds."""
         with self._holding.turn:
-            missing = self._holding.download.without_holder(self._rng) if self._around.settled() else ()
+            settled = self._around.settled(time.monotonic())
+            missing = self._holding.download.without_holder(self._rng) if settled else ()
             if not missing and not self._held and not self._returned:
                 if not self._stopped():
                     # Until a neighbour comes or goes, the region introduces us, or a while is over.
