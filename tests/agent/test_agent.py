@@ -195,6 +195,7 @@ async def test_a_release_that_never_was_healthy_does_not_go_on_running(
     await agent.start()
     await region.reported(region.want(sick, 1), "FAILED")
     await until(lambda: not running(agent))
+    assert starts(agent) == ["a"], "it did run"
 
 
 async def test_the_newest_goal_wins_over_a_fetch_that_nobody_wants(region: Any, agents: Agents, tmp_path: Path) -> None:

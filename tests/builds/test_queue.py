@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetcast.builds import reaper
 from fleetcast.builds.queue import BuildQueue, Claim, QueueLimits
 from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.errors import NotFound, Refused, Stale
@@ -189,19 +188,17 @@ async def test_two_reapers_count_an_attempt_once(tmp_path: Path, queue: BuildQue
     assert (await queue.get(build)).attempt == 1
 
 
-async def test_the_reapers_loop_wakes_waiting_workers_and_stops(
+async def test_the_reaper_wakes_waiting_workers(
     database: Database, queue: BuildQueue, enqueue: Enqueue, passed: Passed
 ) -> None:
     build = await enqueue()
     await _claim(queue)
     await passed(build, 700)
-    queued, stop = asyncio.Event(), asyncio.Event()
+    queued = asyncio.Event()
     queue.on_queued = queued.set
-    loop = asyncio.create_task(reaper.run(queue, 0.01, stop))
-    await asyncio.wait_for(queued.wait(), 10)
+    assert await queue.reap() == (build,)
+    assert queued.is_set()
     assert (await _claim(queue, "w2")).build.attempt == 2
-    stop.set()
-    await asyncio.wait_for(loop, 10)
 
 
 async def test_a_build_that_never_was_is_not_stale_but_unknown(queue: BuildQueue) -> None:

@@ -213,7 +213,7 @@ async def test_a_restarted_control_goes_on_from_the_files(company: Company, tmp_
 async def test_lists_are_newest_first_and_one_for_each_service(company: Company) -> None:
     made = [await company.deploy(letter) for letter in "abc"]
     async with company.database.reading() as reading:
-        assert [one.id for one in await list_deployments(reading, at_most=2)] == [made[2], made[1]]
+        assert [one.id for one in await list_deployments(reading, ServiceName("web"), at_most=2)] == [made[2], made[1]]
         assert [one.id for one in await newest_of_each(reading)] == [made[2]]
 
 

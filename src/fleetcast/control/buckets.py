@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
-
-from fleetcast.model.errors import FleetcastError
 from fleetcast.model.ids import RegionName
 from fleetcast.rollouts.inventory import known_regions
 from fleetcast.stores.blobs import BlobReader
 from fleetcast.stores.data_port_blobs import DataPortBlobs
 from fleetcast.stores.database import Database
-
-log = structlog.get_logger(__name__)
 
 
 class RegionalBuckets:
@@ -29,17 +20,6 @@ class RegionalBuckets:
         """``None``: the region never said hello."""
         known = self._readers.get(region)
         return known[1] if known is not None else None
-
-    async def refresh_regularly(self, interval_s: float, stop: asyncio.Event) -> None:
-        """For the hellos that another control process was told."""
-        while not stop.is_set():
-            try:
-                await self.refresh()
-            except (FleetcastError, SQLAlchemyError) as error:
-                log.warning("buckets_not_refreshed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(interval_s):
-                    await stop.wait()
 
     async def refresh(self) -> None:
         """Take over what regions said since, here or to another control process."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import structlog
 
-from fleetcast.model.errors import Compacted, FleetcastError
-from fleetcast.model.limits import KV_COMPACT_INTERVAL_S
+from fleetcast.model.errors import Compacted
 from fleetcast.model.messages.regions import KvEntry, KvPage
 from fleetcast.stores.kv import Change, Changes, KeyValueStore
 
@@ -47,16 +43,8 @@ def _of_changes(changes: Changes) -> KvPage:
     )
 
 
-async def compact_regularly(kv: KeyValueStore, history_revisions: int, stop: asyncio.Event) -> None:
-    """Keep ``history_revisions`` behind the newest revision, until ``stop``. Who reads less often takes a snapshot."""
-    while not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(KV_COMPACT_INTERVAL_S):
-                await stop.wait()
-                return
-        try:
-            newest = (await kv.range("\0")).revision  # no such key: only the revision is wanted
-            if newest > history_revisions:
-                await kv.compact(newest - history_revisions)
-        except FleetcastError as error:
-            log.warning("kv_compaction_failed", error=str(error))
+async def compact(kv: KeyValueStore, history_revisions: int) -> None:
+    """Keep ``history_revisions`` behind the newest revision. Who reads less often takes a snapshot."""
+    newest = (await kv.range("\0")).revision  # no such key: only the revision is wanted
+    if newest > history_revisions:
+        await kv.compact(newest - history_revisions)

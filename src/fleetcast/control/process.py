@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from fleetcast.artifacts.signing import load_public
-from fleetcast.builds import reaper
 from fleetcast.builds.lease_rules import QueueLimits
 from fleetcast.builds.logs import BuildLogs
 from fleetcast.builds.queue import BuildQueue
@@ -23,11 +22,12 @@ from fleetcast.control import kv_pages
 from fleetcast.control.app import control_app
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
+from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.http import serving
 from fleetcast.http.holding import Bell
 from fleetcast.http.tokens import load_or_create_secret
-from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX, CONTROL_STOP_S_MAX
+from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX, CONTROL_STOP_S_MAX, KV_COMPACT_INTERVAL_S
 from fleetcast.replication.status import ReplicationStatus
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.triggers import Triggers
@@ -134,17 +134,20 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         parts.database,
         parts.buckets,
         replication=parts.replication_database,
-        interval_s=config.replication_check_interval_s,
         recheck_interval_s=config.replication_recheck_interval_s,
         on_change=parts.controller.wake,
     )
+
+    async def compact() -> None:
+        await kv_pages.compact(parts.kv, config.kv_history_revisions)
+
     return {
-        "reaper": reaper.run(parts.queue, config.reaper_interval_s, stop),
-        "buckets": parts.buckets.refresh_regularly(config.replication_check_interval_s, stop),
-        "replication": status.run(stop),
+        "reaper": regularly("reaper", parts.queue.reap, config.reaper_interval_s, stop),
+        "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
+        "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),
         "bells": _close_bells(parts, stop),
-        "kv compaction": kv_pages.compact_regularly(parts.kv, config.kv_history_revisions, stop),
+        "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
     }
 
 

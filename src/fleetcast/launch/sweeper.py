@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -54,24 +53,18 @@ def remove(directory: Path) -> None:
     Raises:
         OSError: it is still there after ``PATIENCE_S``; before that, who is still writing into it is waited for.
     """
+    from fleetcast.artifacts.tree import remove_tree  # once there is something to clear
+
     started = time.monotonic()
     while directory.exists():
         try:
-            _unseal(directory)
-            shutil.rmtree(directory)
+            remove_tree(directory)
         except FileNotFoundError:
             continue
         except OSError:
             if time.monotonic() - started > PATIENCE_S:
                 raise
             time.sleep(_LOOK_AGAIN_S)
-
-
-def _unseal(directory: Path) -> None:
-    for parent, names, _files in os.walk(directory):
-        for path in (Path(parent, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
 
 
 def _all_pids() -> Iterator[int]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.ids import Digest, RegionName
-from fleetcast.model.limits import REPLICATION_CHECK_INTERVAL_S, REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
+from fleetcast.model.limits import REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
 from fleetcast.model.replication import Replica, ReplicaStatus
 from fleetcast.replication.missing import Copy, Finding, Known, Seen, Wanted, due, judge, waiting_for
 from fleetcast.schema.tables import artifacts, copies, regions, releases, replicas
@@ -66,7 +64,6 @@ class ReplicationStatus:
         bucket: Callable[[RegionName], BlobReader | None],
         *,
         replication: Database | None = None,
-        interval_s: float = REPLICATION_CHECK_INTERVAL_S,
         recheck_interval_s: float = REPLICATION_RECHECK_INTERVAL_S,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -78,19 +75,8 @@ class ReplicationStatus:
         self._database = database
         self._replication = replication if replication is not None else database
         self._bucket = bucket
-        self._interval_s = interval_s
         self._recheck_interval_s = recheck_interval_s
         self._on_change = on_change
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Check every ``interval_s`` until ``stop``; an engine that is away is tried again at the next turn."""
-        while not stop.is_set():
-            try:
-                await self.check()
-            except (FleetcastError, SQLAlchemyError) as error:
-                log.warning("replication_check_failed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._interval_s)
 
     async def check(self) -> None:
         """Look at every copy that is due, write down what was found, and say which releases are deployable."""

@@ -51,13 +51,10 @@ async def get_deployment(reading: AsyncConnection, deployment: DeploymentId) -> 
     return await _shown(reading, row)
 
 
-async def list_deployments(
-    reading: AsyncConnection, service: ServiceName | None = None, *, at_most: int = 50
-) -> tuple[Deployment, ...]:
-    """Newest first; of one service, or of all."""
-    rows = deployment_rows().order_by(deployments.c.created_at.desc(), deployments.c.sequence.desc()).limit(at_most)
-    if service is not None:
-        rows = rows.where(deployments.c.service == service)
+async def list_deployments(reading: AsyncConnection, service: ServiceName, *, at_most: int) -> tuple[Deployment, ...]:
+    """Those of a service, newest first."""
+    rows = deployment_rows().where(deployments.c.service == service)
+    rows = rows.order_by(deployments.c.created_at.desc(), deployments.c.sequence.desc()).limit(at_most)
     return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
 
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from fleetcast.model.errors import Corrupt
 from fleetcast.model.limits import ORIGIN_RANGES_MAX, SWARM_PIECE_S_MAX, SWARM_REQUESTS_IN_FLIGHT
-from fleetcast.swarm.bitmap import HaveLog, Ranges, ranges_of
+from fleetcast.swarm.bitmap import HaveLog, Ranges
 from fleetcast.swarm.debts import Debts
 from fleetcast.swarm.picker import MISSING, OWNED, PENDING, UNKNOWN, Candidates, end_game
 
@@ -326,9 +326,6 @@ class Download:
     @property
     def neighbours(self) -> int:
         return len(self._neighbours)
-
-    def missing_ranges(self) -> Ranges:
-        return ranges_of(piece for piece in range(self.known) if self.states[piece] != OWNED)
 
 
 _OWNED_FLAGS: Final = bytes(1 if state == OWNED else 0 for state in range(256))
