@@ -29,7 +29,7 @@ from fleetcast.swarm.peer import Fetch
 log = structlog.get_logger(__name__)
 
 _LOOK_S: Final = 1.0
-
+"""How often progress is looked at for the report."""
 
 Counted = Callable[[ByteCounts], Awaitable[None]]
 
@@ -139,10 +139,10 @@ class Fetcher:
             envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
             twin = next(iter(self._sharing.directories(release.digest)), None)
             directory = await to_the_end(self._store.receive(release.digest, envelope, twin))
-            changed = asyncio.Event()
-            fetch = await self._started(root, release, directory, changed)
+            ended = asyncio.Event()
+            fetch = await self._started(root, release, directory, ended)
             try:
-                await counted(await self._finished(fetch, changed))
+                await counted(await self._finished(fetch, ended))
                 await to_the_end(self._admit(root, release))
             except BaseException:
                 # Also one that is done: until its release is shared it holds on to the directory.
@@ -153,7 +153,7 @@ class Fetcher:
         final = await self._store.admit(release.digest)
         await self._sharing.share(root, release.root, final)
 
-    async def _finished(self, fetch: Fetch, changed: asyncio.Event) -> ByteCounts:
+    async def _finished(self, fetch: Fetch, ended: asyncio.Event) -> ByteCounts:
         self._under_way = fetch
         try:
             while True:
@@ -165,13 +165,13 @@ class Fetcher:
                     return progress.bytes
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
-                        await changed.wait()
+                        await ended.wait()
         finally:
             self._under_way = None
 
-    async def _started(self, root: Root, release: ReleaseRef, directory: Path, changed: asyncio.Event) -> Fetch:
+    async def _started(self, root: Root, release: ReleaseRef, directory: Path, ended: asyncio.Event) -> Fetch:
         self._standing = FetchStanding(release, bytes_total=root.content_size)
-        donors, tell = self._donors(release), _teller(changed)
+        donors, tell = self._donors(release), _teller(ended)
         swarm = self._sharing.swarm
         starting = asyncio.ensure_future(asyncio.to_thread(swarm.fetch, root, release.root, directory, donors, tell))
         try:
@@ -187,12 +187,12 @@ class Fetcher:
         return [*self._sharing.directories(release.digest), *own]
 
 
-def _teller(changed: asyncio.Event) -> Callable[[], None]:
+def _teller(ended: asyncio.Event) -> Callable[[], None]:
     """Sets the event from any thread; a thread of the swarm may outlive the loop by a moment."""
     loop = asyncio.get_running_loop()
 
     def tell() -> None:
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(changed.set)
+            loop.call_soon_threadsafe(ended.set)
 
     return tell

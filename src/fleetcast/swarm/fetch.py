@@ -77,13 +77,13 @@ class Surroundings:
 class Fetch:
     """Begins with :meth:`start`; every method may be called from any thread."""
 
-    def __init__(self, order: FetchOrder, around: Surroundings, rng: Random, on_change: Callable[[], None]) -> None:
-        """``on_change`` is called, from some thread, when the fetch is done or has failed."""
+    def __init__(self, order: FetchOrder, around: Surroundings, rng: Random, on_end: Callable[[], None]) -> None:
+        """``on_end`` is called, from some thread, when the fetch is done or has failed."""
         self.order = order
         self.digest = order.root.digest
         self._around = around
         self._rng = rng
-        self._on_change = on_change
+        self._on_end = on_end
         self._neighbourhood = Neighbourhood(around.me.machine)
         self._ticket = ""
         self._holding: Holding | None = None
@@ -130,7 +130,7 @@ class Fetch:
     def cancel(self) -> None:
         """Stop, and serve no more what has come; it stays on disk for a later fetch. When this returns nothing is written to
         the directory any more: a file that is just being made durable is waited for, as long as the disk takes; everything
-        else is bounded. Not to be called from ``on_change``. Once the release is shared, nothing happens.
+        else is bounded. Not to be called from ``on_end``. Once the release is shared, nothing happens.
         """
         self._stopping = True
         self._quit_neighbours()
@@ -354,7 +354,7 @@ class Fetch:
             holding.turn.notify_all()
         log.info("fetch_done", digest=self.digest, directory=os.fspath(self.order.directory))
         self._ended.set()
-        self._on_change()
+        self._on_end()
 
     def _finish_badly(self, error: str) -> None:
         self._error = error or "cancelled"
@@ -367,7 +367,7 @@ class Fetch:
         self._let_go()
         self._ended.set()
         self._around.ended(self)
-        self._on_change()
+        self._on_end()
 
     def _quit_neighbours(self) -> None:
         if self._holding is None:

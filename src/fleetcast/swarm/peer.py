@@ -132,11 +132,11 @@ class SwarmPeer:
         root_digest: Digest,
         directory: Path,
         donors: Sequence[Path],
-        on_change: Callable[[], None] = _nobody,
+        on_end: Callable[[], None] = _nobody,
     ) -> Fetch:
         """Begin, or go on, to fetch a release into ``directory``; what is there is served while it arrives.
 
-        ``donors`` are complete release directories of this machine. ``on_change`` is called once, from some thread, when the
+        ``donors`` are complete release directories of this machine. ``on_end`` is called once, from some thread, when the
         fetch is done or has failed.
 
         Raises:
@@ -148,7 +148,7 @@ class SwarmPeer:
                 raise Refused("fetch_running", f"{root.artifact} is being fetched already: wait for it, then ask again")
             shared = self._shares.get(root.digest, {})
             order = FetchOrder(root, root_digest, directory, (*shared, *(donor for donor in donors if donor not in shared)))
-            fetch = Fetch(order, around, Random(self._rng.random()), on_change)
+            fetch = Fetch(order, around, Random(self._rng.random()), on_end)
             self._fetches[root.digest] = fetch
         fetch.start()
         return fetch
