@@ -17,8 +17,9 @@ from fleetcast.http import raw, serving
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, RegionName, ServiceName, Token
 from fleetcast.model.messages.builds import ClaimedBuild, CommitRequest, FinishedUpload
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport
+from fleetcast.model.messages.services import ServiceSpec
 
 BUILD, TOKEN = BuildId(7), Token("t0")
 WEB = ServiceName("web")

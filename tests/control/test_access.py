@@ -15,8 +15,9 @@ from fleetcast.model.errors import FleetcastError, Forbidden, Invalid, NotFound,
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, RegionName, ServiceName, Token
 from fleetcast.model.limits import SERVICE_SPEC_BYTES_MAX
 from fleetcast.model.machine import Selector
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.messages.services import ServiceSpec
 
 WEB, A = ServiceName("web"), CommitSha("a" * 40)
 SPEC = ServiceSpec(WEB, "/srv/web.git", selector=Selector(labels={"tier": "front"}), max_unavailable=2)

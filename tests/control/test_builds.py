@@ -17,7 +17,8 @@ from fleetcast.model.errors import Corrupt, Stale
 from fleetcast.model.ids import CommitSha, ServiceName, Token
 from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import CommitRequest
-from fleetcast.model.messages.operations import DeployRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.messages.services import ServiceSpec
 
 WEB, A, B = ServiceName("web"), CommitSha("a" * 40), CommitSha("b" * 40)
 SPEC = ServiceSpec(WEB, "/srv/web.git", trunk="main", recipe=Recipe(build="make", environment={"PORT": "80"}))

@@ -18,7 +18,8 @@ from fleetcast.model.goal import Goal
 from fleetcast.model.ids import CommitSha, MachineId, RegionName, ServiceName
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 from fleetcast.model.machine import Machine
-from fleetcast.model.messages.operations import DeploymentDetail, DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.replication import ReplicaStatus
 
 WEB, A, B = ServiceName("web"), CommitSha("a" * 40), CommitSha("b" * 40)

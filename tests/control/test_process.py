@@ -12,7 +12,8 @@ from fleetcast.http import serving
 from fleetcast.http.tokens import Role
 from fleetcast.model.errors import Invalid, Refused, Unavailable
 from fleetcast.model.ids import CommitSha, ServiceName
-from fleetcast.model.messages.operations import DeployRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.messages.services import ServiceSpec
 
 WEB, A = ServiceName("web"), CommitSha("a" * 40)
 

@@ -19,8 +19,9 @@ from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.report import DeploymentRollup, NamedFailure
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.deployments import get_deployment

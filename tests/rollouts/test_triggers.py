@@ -12,8 +12,9 @@ from fleetcast.model.deployment import DeploymentState as State
 from fleetcast.model.errors import Invalid, NotFound, Refused
 from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine, Selector
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.rollouts.intake import record_hello, record_report
 from fleetcast.rollouts.services import get_service, list_services, put_service
 from fleetcast.schema.tables import machines, regions

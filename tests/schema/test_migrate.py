@@ -5,25 +5,48 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect
 
 from fleetcast.schema import migrate
 from fleetcast.schema.tables import metadata
 
 
-def _definitions(path: Path) -> dict[str, list[str]]:
-    """Every table's and index's definition, as sets of its parts: order of columns is not part of it."""
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    connection.close()
-    return {
-        name: sorted(line.strip().rstrip(",") for line in sql.splitlines())
-        for name, sql in rows
-        if not name.startswith(("sqlite_", "alembic_"))
-    }
+def _definitions(path: Path) -> dict[str, dict[str, Any]]:
+    """Every table as SQLAlchemy reads it back: a column that a migration added stands elsewhere in SQLite's own text."""
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        looking = inspect(engine)
+        return {
+            table: {
+                "columns": {column["name"]: _told(column) for column in looking.get_columns(table)},
+                "key": looking.get_pk_constraint(table),
+                "foreign": _sorted(looking.get_foreign_keys(table)),
+                "indexes": _sorted(_readable(index) for index in looking.get_indexes(table)),
+                "unique": _sorted(looking.get_unique_constraints(table)),
+                "checks": _sorted(looking.get_check_constraints(table)),
+            }
+            for table in looking.get_table_names()
+            if not table.startswith("alembic_")
+        }
+    finally:
+        engine.dispose()
+
+
+def _told(column: Any) -> tuple[str, bool, str | None]:
+    return str(column["type"]), column["nullable"], column["default"]
+
+
+def _readable(index: Any) -> dict[str, Any]:
+    return {**index, "dialect_options": {name: str(value) for name, value in index["dialect_options"].items()}}
+
+
+def _sorted(found: Iterable[Any]) -> list[str]:
+    return sorted(map(str, found))
 
 
 def _url(path: Path) -> str:

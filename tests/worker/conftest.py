@@ -21,8 +21,9 @@ from fleetcast.http.tokens import Role, TokenSet, load_or_create
 from fleetcast.model.build import Build, BuildStatus
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, MachineId, RegionName, ServiceName, commit_sha
 from fleetcast.model.machine import Machine
-from fleetcast.model.messages.operations import DeployRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.worker.config import WorkerConfig
 from fleetcast.worker.process import serve
 

@@ -12,7 +12,7 @@ from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, BUILD_LOG_READ_BYTES_MAX
-from fleetcast.model.messages.operations import BuildLog
+from fleetcast.model.messages.artifacts import BuildLog
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database
 

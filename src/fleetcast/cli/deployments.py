@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.ids import DeploymentId
-    from fleetcast.model.messages.operations import DeploymentDetail, FleetStatus
+    from fleetcast.model.messages.deployments import DeploymentDetail
+    from fleetcast.model.messages.fleet import FleetStatus
 
 WAIT_S: Final = 20.0
 AWAY_S_MAX: Final = 60.0
@@ -52,7 +53,7 @@ def deploy(
     """
     from fleetcast.model.errors import Invalid
     from fleetcast.model.ids import commit_sha, service_name
-    from fleetcast.model.messages.operations import DeployRequest
+    from fleetcast.model.messages.deployments import DeployRequest
 
     service, at, sha = what.partition("@")
     if not at:
@@ -82,7 +83,7 @@ def rollback(
         Print the deployment as JSON, at the end.
     """
     from fleetcast.model.ids import commit_sha, service_name
-    from fleetcast.model.messages.operations import RollbackRequest
+    from fleetcast.model.messages.deployments import RollbackRequest
 
     request = RollbackRequest(service_name(service), commit_sha(to) if to else None)
 

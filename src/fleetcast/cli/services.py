@@ -9,7 +9,7 @@ from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.output import print_json, table
 
 if TYPE_CHECKING:
-    from fleetcast.model.messages.operations import ServiceSpec
+    from fleetcast.model.messages.services import ServiceSpec
 
 
 def add(
@@ -62,7 +62,7 @@ def add(
     from fleetcast.model.build import Recipe
     from fleetcast.model.ids import region_name, service_name
     from fleetcast.model.machine import Selector
-    from fleetcast.model.messages.operations import ServiceSpec
+    from fleetcast.model.messages.services import ServiceSpec
 
     spec = ServiceSpec(
         name=service_name(name),

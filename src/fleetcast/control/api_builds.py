@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from litestar import Request, Response, post
 from litestar.params import FromPath, JSONBody
 
 from fleetcast.builds.queue import Claim
+from fleetcast.control.audiences import WORKERS
 from fleetcast.control.config import ControlConfig
 from fleetcast.control.parts import PartsHere
-from fleetcast.http.auth import allow
 from fleetcast.http.holding import caller_gone, held_s, hold
-from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import build_id
@@ -30,8 +29,6 @@ from fleetcast.model.messages.builds import (
     UploadOpened,
     UploadRequest,
 )
-
-WORKERS: Final = [allow(Role.WORKER)]
 
 
 @post("/v1/builds/claim", status_code=200, guards=WORKERS)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from sqlalchemy import select
 
 from fleetcast.control import kv_pages
+from fleetcast.control.audiences import REGIONS
 from fleetcast.control.parts import PartsHere
-from fleetcast.http.auth import allow
 from fleetcast.http.holding import held_s
-from fleetcast.http.tokens import Role
 from fleetcast.model.errors import Invalid, NotFound, Unavailable
 from fleetcast.model.ids import digest as legal_digest
 from fleetcast.model.ids import machine_id, region_name
@@ -20,8 +17,6 @@ from fleetcast.model.limits import GRANT_LIFETIME_S, KV_WAIT_S_MAX, REGION_REPOR
 from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
 from fleetcast.rollouts.intake import record_hello, record_report
 from fleetcast.schema.tables import artifacts
-
-REGIONS: Final = [allow(Role.REGION)]
 
 
 @post("/v1/regions/{region:str}/hello", status_code=200, guards=REGIONS)

@@ -6,11 +6,18 @@ from typing import Final
 
 from litestar import Litestar
 
-from fleetcast.control import api_builds, api_operations, api_regions
+from fleetcast.control import api_artifacts, api_builds, api_deployments, api_fleet, api_regions, api_services
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
 
-HANDLERS: Final = (*api_operations.HANDLERS, *api_builds.HANDLERS, *api_regions.HANDLERS)
+HANDLERS: Final = (
+    *api_services.HANDLERS,
+    *api_deployments.HANDLERS,
+    *api_fleet.HANDLERS,
+    *api_artifacts.HANDLERS,
+    *api_builds.HANDLERS,
+    *api_regions.HANDLERS,
+)
 
 
 def control_app(parts: Parts) -> Litestar:

@@ -13,7 +13,9 @@ from fleetcast.http import messages
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, ServiceName
-from fleetcast.model.messages.operations import ArtifactDetail, DeploymentDetail, FleetStatus, RegionStatus
+from fleetcast.model.messages.artifacts import ArtifactDetail
+from fleetcast.model.messages.deployments import DeploymentDetail
+from fleetcast.model.messages.fleet import FleetStatus, RegionStatus
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
 from fleetcast.rollouts.deployments import get_deployment, list_deployments, newest_of_each

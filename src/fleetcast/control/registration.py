@@ -9,7 +9,7 @@ from fleetcast.model.build import broken_recipe
 from fleetcast.model.errors import Invalid, NotFound, Refused
 from fleetcast.model.ids import region_name, service_name
 from fleetcast.model.limits import REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
-from fleetcast.model.messages.operations import ServiceSpec
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.rollouts.services import get_service, put_service
 from fleetcast.stores.database import Database

@@ -128,6 +128,8 @@ REPLICATE_S_MAX: Final = 30 * 60
 REASON_NAMES_MAX: Final = 5
 """Machines, or regions, that a reason names before it counts the others."""
 ROLLUP_FAILURES_MAX: Final = 20
+ROLLUP_MACHINES_MAX: Final = 40
+"""Machines of a region that a live picture shows one by one."""
 GOAL_WAIT_S_MAX: Final = 30
 MACHINE_SILENCE_S_MAX: Final = 60
 """After this without a report a region no longer counts a machine as reporting."""

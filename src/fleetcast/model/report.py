@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleetcast.model.deployment import ByteCounts
@@ -54,6 +55,20 @@ class NamedFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineProgress:
+    """One machine in a deployment, for people to look at."""
+
+    machine: MachineId
+    phase: Phase | None
+    """``None``: it has not answered to this goal yet."""
+    bytes: ByteCounts = field(default_factory=ByteCounts)
+    target_bytes: int = 0
+    """0 until it knows."""
+    note: str = ""
+    """What it waits for, or what went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentRollup:
     """One region's sum of its machines' reports on one deployment."""
 
@@ -76,3 +91,7 @@ class DeploymentRollup:
     """At most ``ROLLUP_FAILURES_MAX``."""
     waiting: tuple[NamedFailure, ...] = ()
     """Some that are not done and what they wait for, for people; at most ``ROLLUP_FAILURES_MAX``."""
+    phases: Mapping[str, int] = field(default_factory=dict)
+    """Reporting machines by :class:`Phase`; empty from a region of an older version."""
+    machines: tuple[MachineProgress, ...] = ()
+    """Some of the selected machines one by one, those that are not done first; at most ``ROLLUP_MACHINES_MAX``."""

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import ServiceName
-from fleetcast.model.messages.operations import ServiceSpec
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import services
 from fleetcast.schema.upsert import upsert

@@ -15,7 +15,8 @@ from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentSta
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, commit_sha
 from fleetcast.model.limits import GOAL_LIFETIME_S
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
 from fleetcast.rollouts.goals import mint_sequence, read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to

@@ -30,7 +30,7 @@ from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.machine import Selector
 from fleetcast.model.replication import ReplicaStatus
-from fleetcast.model.report import NamedFailure
+from fleetcast.model.report import MachineProgress, NamedFailure, ServiceReport
 from fleetcast.schema.columns import AsJson, Id
 
 metadata: Final = MetaData(
@@ -61,6 +61,8 @@ services: Final = Table(
     Column("max_unavailable", Integer),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    # Its tombstone is the goal; the row keeps the history readable.
+    Column("removed_at", BigInteger),
 )
 
 jobs: Final = Table(
@@ -281,4 +283,60 @@ rollups: Final = Table(
     Column("failures", AsJson(tuple[NamedFailure, ...]), nullable=False),
     Column("waiting", AsJson(tuple[NamedFailure, ...]), nullable=False),
     Column("reported_at", BigInteger, nullable=False),
+    # Machines by phase, and a bounded sample of them one by one: for the live picture, nothing is decided by it.
+    Column("phases", AsJson(Mapping[str, int]), nullable=False, server_default=text("'{}'")),
+    Column("machines", AsJson(tuple[MachineProgress, ...]), nullable=False, server_default=text("'[]'")),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    # A trigger that is repeated with its key is answered with what the first one made.
+    Column("operation", String(32), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # Of the request: the same key for another one is refused.
+    Column("fingerprint", String(64), nullable=False),
+    # The deployment or build that it made.
+    Column("subject", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    # Written in the transaction that makes it happen. The order of ids is the order of commits on SQLite only.
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("service", String(63), nullable=False, server_default=""),
+    # The deployment, build, region or machine it is about.
+    Column("subject", String(255), nullable=False),
+    Column("state", String(32), nullable=False, server_default=""),
+    Column("text", Text, nullable=False, server_default=""),
+    Index("ix_events_service_id", "service", "id"),
+    sqlite_autoincrement=True,
+)
+
+machine_labels: Final = Table(
+    "machine_labels",
+    metadata,
+    # Given by people, over what the machine's own settings say. Intent: the machine's report says what it has.
+    Column("machine", String(63), primary_key=True),
+    Column("region", String(63), nullable=False),
+    Column("labels", AsJson(Mapping[str, str]), nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("ix_machine_labels_region", "region"),
+)
+
+machine_questions: Final = Table(
+    "machine_questions",
+    metadata,
+    # What somebody wants to know of one machine: its region is asked in the answer to its next report.
+    Column("machine", String(63), primary_key=True),
+    Column("region", String(63), nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("answer", AsJson(tuple[ServiceReport, ...])),
+    Index("ix_machine_questions_region", "region"),
 )

@@ -16,7 +16,8 @@ from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import FleetcastError, NotFound
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
 from fleetcast.model.limits import BUILD_LOG_TAIL_BYTES
-from fleetcast.model.messages.operations import DeployRequest, RollbackRequest, ServiceSpec
+from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.services import ServiceSpec
 
 
 class EndedBadly(FleetcastError):

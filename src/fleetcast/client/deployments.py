@@ -1,23 +1,16 @@
-"""What people ask of control."""
+"""What people ask of control about services and deployments."""
 
 from __future__ import annotations
 
 from fleetcast.http.session import Session
 from fleetcast.model.deployment import Deployment
-from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, MachineId, RegionName, ServiceName
+from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S
-from fleetcast.model.messages.operations import (
-    ArtifactDetail,
-    BuildLog,
-    DeploymentDetail,
-    DeployRequest,
-    FleetStatus,
-    RollbackRequest,
-    ServiceSpec,
-)
+from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
+from fleetcast.model.messages.services import ServiceSpec
 
 
-class Operations:
+class Deployments:
     """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation."""
 
     def __init__(self, session: Session) -> None:
@@ -62,23 +55,3 @@ class Operations:
         return await self._session.ask(
             "GET", "/v1/deployments", params={"service": service, "limit": limit}, reply=tuple[Deployment, ...]
         )
-
-    async def status(self) -> FleetStatus:
-        """Services, regions, machines and the newest deployment of each service."""
-        return await self._session.ask("GET", "/v1/status", reply=FleetStatus)
-
-    async def drain(self, region: RegionName, *, drained: bool = True) -> FleetStatus:
-        """Leave a region out of what everything waits for, or count it again. Raises :class:`NotFound`."""
-        return await self._session.ask("POST", f"/v1/regions/{region}/{'drain' if drained else 'undrain'}", reply=FleetStatus)
-
-    async def retire(self, machine: MachineId) -> FleetStatus:
-        """Count a machine no more. Raises :class:`NotFound`, :class:`Refused` when it reported a moment ago."""
-        return await self._session.ask("POST", f"/v1/machines/{machine}/retire", reply=FleetStatus)
-
-    async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
-        """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``."""
-        return await self._session.ask("GET", f"/v1/builds/{build}/log", params={"offset": offset}, reply=BuildLog)
-
-    async def artifact(self, name: ArtifactName) -> ArtifactDetail:
-        """An artifact by its name, ``<service>/<commit>``. Raises :class:`NotFound`."""
-        return await self._session.ask("GET", f"/v1/artifacts/{name}", reply=ArtifactDetail)

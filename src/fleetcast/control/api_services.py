@@ -1,0 +1,37 @@
+"""The API for people: services."""
+
+from __future__ import annotations
+
+from litestar import get, put
+from litestar.params import FromPath, JSONBody
+
+from fleetcast.control import registration
+from fleetcast.control.audiences import PEOPLE
+from fleetcast.control.parts import PartsHere
+from fleetcast.model.errors import Invalid
+from fleetcast.model.ids import service_name
+from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.rollouts.services import get_service, list_services
+
+
+@put("/v1/services/{name:str}", status_code=200, guards=PEOPLE)
+async def put_service(name: FromPath[str], data: JSONBody[ServiceSpec], parts: PartsHere) -> ServiceSpec:
+    """Create or change a service. What was triggered before keeps what it was triggered with."""
+    if data.name != name:
+        raise Invalid("wrong_service", f"this describes {data.name!r} and was sent to {name!r}")
+    return await registration.register(parts.database, data)
+
+
+@get("/v1/services/{name:str}", guards=PEOPLE)
+async def service(name: FromPath[str], parts: PartsHere) -> ServiceSpec:
+    async with parts.database.reading() as reading:
+        return await get_service(reading, service_name(name))
+
+
+@get("/v1/services", guards=PEOPLE)
+async def services(parts: PartsHere) -> tuple[ServiceSpec, ...]:
+    async with parts.database.reading() as reading:
+        return await list_services(reading)
+
+
+HANDLERS = (put_service, service, services)

@@ -1,0 +1,43 @@
+"""People to control: deployments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetcast.model.build import Build
+from fleetcast.model.deployment import Deployment
+from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.replication import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """``POST /v1/deployments``."""
+
+    service: ServiceName
+    commit_sha: CommitSha
+    rebuild: bool = False
+    allow_unmerged: bool = False
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    """``POST /v1/rollbacks``. Without ``to``: the newest earlier release whose deployment SUCCEEDED and was not rolled back."""
+
+    service: ServiceName
+    to: CommitSha | None = None
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentDetail:
+    """``GET /v1/deployments/{id}?wait_s=&seen=``: held until ``version`` differs from ``seen`` or the wait is over."""
+
+    deployment: Deployment
+    build: Build | None
+    replicas: tuple[Replica, ...]
+    version: str
+    """Opaque; changes whenever anything shown here does."""
+    protocol: int = PROTOCOL

@@ -1,0 +1,26 @@
+"""People to control: services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleetcast.model.build import Recipe
+from fleetcast.model.ids import ServiceName
+from fleetcast.model.machine import Selector
+from fleetcast.model.protocol import PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """``PUT /v1/services/{name}``: creates or changes a service."""
+
+    name: ServiceName
+    repository: str
+    trunk: str = "main"
+    """Commits must be on this branch; empty: any."""
+    environment: str = "production"
+    selector: Selector = field(default_factory=Selector)
+    recipe: Recipe = field(default_factory=Recipe)
+    """Wins over the ``fleetcast.toml`` of each commit."""
+    max_unavailable: int | None = None
+    protocol: int = PROTOCOL
