@@ -70,6 +70,7 @@ class AgentLoop:
 
     async def _take(self, reply: GoalsReply, group: asyncio.TaskGroup) -> str:
         self._reporter.interval_s = reply.report_interval_s
+        self._reporter.progress_interval_s = reply.progress_interval_s or reply.report_interval_s
         await asyncio.to_thread(self._swarm.trust, reply.ticket_key)
         if reply.goals is not None:
             judged = await self._book.take(goal for goal in reply.goals if goal.selects(self._config.machine))

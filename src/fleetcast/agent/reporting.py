@@ -1,4 +1,4 @@
-"""Telling the region what this machine runs: at every change, and once an interval."""
+"""Telling the region what this machine runs: at every change, and once an interval, which is shorter during a fetch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import AGENT_REPORT_INTERVAL_S, MACHINE_ALARM_S, MACHINE_ALARMS_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
-from fleetcast.model.report import ServiceReport
+from fleetcast.model.report import Phase, ServiceReport
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,8 @@ class Reporter:
         self._wake = asyncio.Event()
         self._sent: tuple[object, ...] | None = None
         self.interval_s = float(AGENT_REPORT_INTERVAL_S)
-        """As the region wishes."""
+        """As the region wishes; and while something is fetched:"""
+        self.progress_interval_s = float(AGENT_REPORT_INTERVAL_S)
 
     def changed(self) -> None:
         """Something may read differently now."""
@@ -74,17 +75,19 @@ class Reporter:
         failures = 0
         while True:
             self._wake.clear()
-            gist = self._gist()
+            gist, services = self._gist(), self._services()
             try:
-                await self._region.report(MachineReport(self._machine, self._services(), self.alarms()))
+                await self._region.report(MachineReport(self._machine, services, self.alarms()))
                 self._sent, failures = gist, 0
             except FleetcastError as error:
                 failures += 1
                 log.info("report_failed", error=error.message)
                 await asyncio.sleep(retry_s(failures, self._rng))
                 continue
+            fetching = any(report.phase is Phase.FETCHING for report in services)
+            interval_s = min(self.interval_s, self.progress_interval_s) if fetching else self.interval_s
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.interval_s * self._rng.uniform(0.8, 1.0)):
+                async with asyncio.timeout(interval_s * self._rng.uniform(0.8, 1.0)):
                     await self._wake.wait()
                     await asyncio.sleep(_GATHER_S)
 

@@ -64,7 +64,7 @@ def service_report(
         bytes=_bytes(goal, state, whole=whole, content_size=total, fetch=fetching),
         target_bytes=total,
         active_age_ms=_age_ms(state, clock) if phase is Phase.ACTIVE else 0,
-        waiting_for="" if phase in (Phase.ACTIVE, Phase.FAILED) else waiting_for,
+        waiting_for=waiting_for if _waits(phase, state) else "",
         error=failure.error if failure else error,
     )
 
@@ -79,6 +79,11 @@ def _phase(goal: Goal, state: ServiceState, whole: bool) -> Phase:
     elif state.active is not None and state.active.release.root == target and state.active.passed:
         return Phase.ACTIVE
     return Phase.FETCHED if whole else Phase.FETCHING
+
+
+def _waits(phase: Phase, state: ServiceState) -> bool:
+    """Where it failed, a machine still waits for the release before to come up again."""
+    return state.activation is not None if phase is Phase.FAILED else phase is not Phase.ACTIVE
 
 
 def _running(state: ServiceState) -> ReleaseRef | None:

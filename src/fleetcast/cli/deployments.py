@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.output import print_json, seconds, short, size, table
 from fleetcast.model.deployment import DeploymentState
-from fleetcast.model.errors import Unavailable
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
-    from fleetcast.model.ids import DeploymentId
     from fleetcast.model.messages.deployments import DeploymentDetail
     from fleetcast.model.messages.fleet import FleetStatus
-
-WAIT_S: Final = 20.0
-AWAY_S_MAX: Final = 60.0
-RETRY_S: Final = 0.5
 
 
 def deploy(
@@ -122,10 +114,10 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
     json
         Print the deployment as JSON, at the end.
     """
+    from fleetcast.cli.picture.watching import watch_to_the_end
     from fleetcast.model.ids import DeploymentId
 
-    tell = _nothing if json else _print
-    detail = connection.ask(lambda control: follow(control, DeploymentId(deployment), tell))
+    detail = connection.ask(lambda control: watch_to_the_end(control, DeploymentId(deployment), json=json))
     return _result(detail.deployment, json=json, waited=True)
 
 
@@ -151,36 +143,6 @@ def status(what: str | None = None, *, json: bool = False, connection: Connectio
     else:
         print(describe(found.deployment))
         print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]))
-
-
-async def follow(
-    control: ControlClient,
-    deployment: DeploymentId,
-    tell: Callable[[Deployment], None],
-    until: Callable[[Deployment], bool] = lambda deployment: deployment.state.ended,
-) -> DeploymentDetail:
-    """Wait until a deployment is as asked for, by default at its end, telling it at each change that :func:`describe` shows.
-
-    Raises:
-        Unavailable: control was away for longer than ``AWAY_S_MAX``. A restart of it is not worth a word.
-    """
-    seen = said = ""
-    heard_at = time.monotonic()
-    while True:
-        try:
-            detail = await control.deployment(deployment, wait_s=WAIT_S, seen=seen)
-        except Unavailable:
-            if time.monotonic() - heard_at > AWAY_S_MAX:
-                raise
-            await asyncio.sleep(RETRY_S)
-            continue
-        heard_at = time.monotonic()
-        seen = detail.version
-        if (text := describe(detail.deployment)) != said:
-            tell(detail.deployment)
-            said = text
-        if until(detail.deployment):
-            return detail
 
 
 def describe(deployment: Deployment) -> str:
@@ -237,14 +199,9 @@ async def _find(control: ControlClient, what: str) -> DeploymentDetail | tuple[D
 
 
 async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
-    if not wait:
-        return deployment
-    try:
-        return (await follow(control, deployment.id, _nothing if json else _print)).deployment
-    except asyncio.CancelledError:
-        follow_up = f"to follow it: fleetcast watch {deployment.id}; to end it: fleetcast abort {deployment.id}"
-        print(f"the {deployment.kind} goes on; {follow_up}", file=sys.stderr)
-        raise
+    from fleetcast.cli.picture.watching import watch_to_the_end
+
+    return (await watch_to_the_end(control, deployment.id, json=json)).deployment if wait else deployment
 
 
 def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
@@ -274,11 +231,3 @@ def _fleet_text(fleet: FleetStatus) -> str:
 
 def _age(age_s: float | None) -> str:
     return "never" if age_s is None else f"{age_s:.0f} s ago"
-
-
-def _print(deployment: Deployment) -> None:
-    print(f"{describe(deployment)} [{deployment.id}]", flush=True)
-
-
-def _nothing(_deployment: Deployment) -> None:
-    pass

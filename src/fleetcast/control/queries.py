@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from fleetcast import __version__
 from fleetcast.control.parts import Parts
+from fleetcast.control.pictures import picture_of
 from fleetcast.http import messages
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.errors import NotFound
@@ -49,8 +50,9 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
         shown = await get_deployment(reading, deployment)
     build = await parts.queue.get(shown.build) if shown.build is not None else None
     replicas = await _replicas(parts, shown.release.digest) if shown.release is not None else ()
-    version = hashlib.blake2s(messages.encode((shown, build, replicas)), digest_size=12).hexdigest()
-    return DeploymentDetail(shown, build, replicas, version)
+    picture = await picture_of(parts, shown, build, replicas)
+    version = hashlib.blake2s(messages.encode((shown, build, replicas, picture.without_ages)), digest_size=12).hexdigest()
+    return DeploymentDetail(shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s)
 
 
 async def deployments(parts: Parts, service: ServiceName, limit: int) -> tuple[Deployment, ...]:

@@ -66,6 +66,8 @@ class MachineProgress:
     """0 until it knows."""
     note: str = ""
     """What it waits for, or what went wrong."""
+    going_back: bool = False
+    """It FAILED, and the release before is not up again yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,11 @@ class MachineBook:
         self._known: dict[MachineId, _Known] = {}
         self._down: dict[tuple[str, str], set[MachineId]] = {}
 
+    @property
+    def count(self) -> int:
+        """How many are known, silent ones included."""
+        return len(self._known)
+
     def claim(self, machine: Machine, now: float) -> None:
         """An agent that was let in says who and where it is; from now on only such reports are taken under its id.
 

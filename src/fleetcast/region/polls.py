@@ -21,6 +21,7 @@ from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import GoalsRequest
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.region.goals import HeldGoal, Place, etag_of, place_of, selecting
+from fleetcast.region.pace import progress_interval_s
 
 _PROBE_TURNS = 3
 """Turns of the event loop in which a connection that is closed already gets to say so."""
@@ -49,7 +50,8 @@ class GoalPolls:
     """All long polls of this process. Used from one event loop."""
 
     def __init__(self, ticket_key: str, report_interval_s: float) -> None:
-        self._frame = {"ticket_key": ticket_key, "report_interval_s": report_interval_s, "protocol": PROTOCOL}
+        self._ticket_key = ticket_key
+        self._report_interval_s = report_interval_s
         self._goals: tuple[HeldGoal, ...] = ()
         self._answers: dict[Place, Answer] = {}
         self._held: dict[MachineId, _Held] = {}
@@ -132,14 +134,23 @@ class GoalPolls:
             selected = selecting(self._goals, machine)
             etag = etag_of(selected)
             goals = [msgspec.Raw(held.encoded) for held in selected]
-            answer = Answer(etag, msgspec.json.encode({"etag": etag, "goals": goals, **self._frame}))
+            answer = Answer(etag, msgspec.json.encode({"etag": etag, "goals": goals, **self._frame()}))
             if len(self._answers) >= REGION_MACHINES_MAX:
                 self._answers.clear()
             self._answers[place] = answer
         return answer
 
+    def _frame(self) -> dict[str, object]:
+        """What every answer has. The pace is that of the machines that poll right now: their next poll brings another."""
+        return {
+            "ticket_key": self._ticket_key,
+            "report_interval_s": self._report_interval_s,
+            "progress_interval_s": progress_interval_s(len(self._held), self._report_interval_s),
+            "protocol": PROTOCOL,
+        }
+
     def _unchanged(self, etag: str) -> bytes:
-        return msgspec.json.encode({"etag": etag, "goals": None, **self._frame})
+        return msgspec.json.encode({"etag": etag, "goals": None, **self._frame()})
 
 
 async def _gone(receive: Receive) -> bool:

@@ -1,8 +1,12 @@
-"""The loop that tells control what this region knows: everything, each time, so that no report matters by itself."""
+"""The loop that tells control what this region knows: everything, each time, so that no report matters by itself.
+
+Reports go out at the interval; for as long as the one before had news of a deployment or a copy, at the pace of progress.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from itertools import chain, islice
 from typing import Protocol
@@ -15,6 +19,7 @@ from fleetcast.model.messages.regions import RegionHello, RegionReport, ReportAc
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.copying import Copying
 from fleetcast.region.machines import MachineBook
+from fleetcast.region.pace import progress_interval_s, standing
 from fleetcast.region.rollup import roll_up
 from fleetcast.region.view import RegionView
 
@@ -51,10 +56,16 @@ class Reporting:
         self._interval_s = interval_s
         self._greeted = False
         self._failing = False
+        self._told: object = None
+        self._moving = False
+        self._wake = asyncio.Event()
+        view.on_goals.append(self._wake.set)
+        view.on_records.append(self._wake.set)
 
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
+            self._wake.clear()
             try:
                 await self._tell()
             except FleetcastError as error:
@@ -65,13 +76,26 @@ class Reporting:
                 if self._failing:
                     log.info("reports_go_on")
                 self._failing = False
-            await asyncio.sleep(self._interval_s)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """A new goal or artifact is the beginning of news, and cuts a long pause short."""
+        live_s = progress_interval_s(self._machines.count, self._interval_s)
+        await asyncio.sleep(live_s)
+        if self._moving or self._wake.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_s - live_s):
+                await self._wake.wait()
 
     async def _tell(self) -> None:
         if not self._greeted:
             await self._control.hello(self._hello)
             self._greeted = True
-        await self._control.report(await self._report())
+        report = await self._report()
+        await self._control.report(report)
+        before, self._told = self._told, standing(report.rollups, report.copies)
+        self._moving = before != self._told
 
     async def _report(self) -> RegionReport:
         now = time.monotonic()

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import RegionName
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
 from fleetcast.rollouts.deployments import UNFINISHED
@@ -98,13 +98,21 @@ async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Ma
 
 
 async def _record_rollups(tx: AsyncConnection, report: RegionReport, now: int) -> None:
-    """Only of unfinished deployments: an ended one's counts are frozen."""
+    """Of unfinished deployments. An ended one's counts are frozen; its picture follows its machines for a little longer."""
     told = [rollup.deployment for rollup in report.rollups]
-    wanted = select(deployments.c.id).where(deployments.c.id.in_(told), deployments.c.state.in_(UNFINISHED))
-    unfinished = set((await tx.execute(wanted)).scalars())
-    rows = [_rollup_row(rollup, report.region, now) for rollup in report.rollups if rollup.deployment in unfinished]
+    wanted = select(deployments.c.id, deployments.c.state).where(
+        deployments.c.id.in_(told),
+        or_(deployments.c.state.in_(UNFINISHED), deployments.c.finished_at > now - ROLLUP_AFTERMATH_S * 1000),
+    )
+    state = {row.id: row.state for row in await tx.execute(wanted)}
+    of_interest = [rollup for rollup in report.rollups if rollup.deployment in state]
+    rows = [_rollup_row(rollup, report.region, now) for rollup in of_interest if state[rollup.deployment] in UNFINISHED]
     if rows:
         await upsert(tx, rollups, rows, update=[name for name in rows[0] if name not in ("deployment", "region")])
+    for rollup in of_interest:
+        if state[rollup.deployment] not in UNFINISHED:
+            which = rollups.c.deployment == rollup.deployment, rollups.c.region == report.region
+            await tx.execute(update(rollups).where(*which).values(phases=rollup.phases, machines=rollup.machines))
 
 
 def _rollup_row(rollup: DeploymentRollup, region: RegionName, now: int) -> dict[str, Any]:
@@ -125,6 +133,8 @@ def _rollup_row(rollup: DeploymentRollup, region: RegionName, now: int) -> dict[
         "failures": rollup.failures,
         "waiting": rollup.waiting,
         "reported_at": now,
+        "phases": rollup.phases,
+        "machines": rollup.machines,
     }
 
 

@@ -138,7 +138,7 @@ async def _play(wanted: _Wanted, narrator: Narrator) -> int:
     narrator.introduce(company.directory, company.regions, wanted.machines)
     told: tuple[DeploymentFigures, ...] = ()
     try:
-        async with company:
+        async with narrator, company:
             narrator.say(f"all {wanted.machines} machines report")
             story = Story(company, narrator)
             try:
@@ -146,7 +146,7 @@ async def _play(wanted: _Wanted, narrator: Narrator) -> int:
             finally:
                 told = tuple(figures_of(deployment) for deployment in story.told)
                 if told:
-                    narrator.show(figures_table(told))
+                    narrator.show(figures_table(told, narrator.width))
                 narrator.say("stopping everything")
     finally:
         narrator.say(f"left behind: {company.directory}" if company.directory.exists() else "nothing is left behind")

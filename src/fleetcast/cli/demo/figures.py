@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fleetcast.cli.output import seconds, short, size, table
+from fleetcast.cli.picture.columns import Column
+from fleetcast.cli.picture.columns import table as fitted
+from fleetcast.cli.picture.text import amount, plain
 from fleetcast.model.deployment import Deployment
+
+_COMMIT_CHARS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,11 @@ def figures_of(deployment: Deployment) -> DeploymentFigures:
     )
 
 
-def figures_table(deployments: Sequence[DeploymentFigures]) -> str:
-    """One line a deployment: what came of it, where its time went, where its bytes came from."""
+def figures_table(deployments: Sequence[DeploymentFigures], width: int | None = None) -> str:
+    """One line a deployment: what came of it, where its time went, where its bytes came from.
+
+    ``width``: of the terminal, in columns. Where it does not suffice, figures are rounded and what matters least is left out.
+    """
     header = ["", "COMMIT", "OUTCOME", "BUILD", "COPY", "DISTRIBUTE", "ACTIVE", "SIZE", "ORIGIN", "PEERS", "LOCAL"]
     rows = [
         [
@@ -70,4 +79,29 @@ def figures_table(deployments: Sequence[DeploymentFigures]) -> str:
         ]
         for item in deployments
     ]
-    return table(header, rows)
+    text = table(header, rows)
+    if width is None or max(map(len, text.splitlines())) <= width:
+        return text
+    return "\n".join(plain(line) for line in fitted(_narrow(deployments), None, len(deployments), width, ""))
+
+
+def _narrow(deployments: Sequence[DeploymentFigures]) -> list[Column]:
+    def times(title: str, values: Sequence[float | None]) -> Column:
+        return Column(title, [seconds(value) for value in values])
+
+    def sizes(title: str, values: Sequence[int | None], rank: int = 0) -> Column:
+        return Column(title, ["-" if value is None else amount(value) for value in values], rank)
+
+    return [
+        Column("", [item.kind for item in deployments], right=False),
+        Column("COMMIT", [item.commit[:_COMMIT_CHARS] for item in deployments], 1, right=False),
+        Column("OUTCOME", [item.outcome for item in deployments], right=False),
+        times("BUILD", [item.build_s for item in deployments]),
+        times("COPY", [item.replicate_s for item in deployments]),
+        times("OUT", [item.distribute_s for item in deployments]),
+        Column("ACTIVE", [f"{item.machines_active}/{item.machines_total}" for item in deployments], 2),
+        sizes("SIZE", [item.artifact_bytes for item in deployments], 3),
+        sizes("ORIGIN", [item.origin_bytes for item in deployments]),
+        sizes("PEERS", [item.peer_bytes for item in deployments]),
+        sizes("LOCAL", [item.local_bytes for item in deployments]),
+    ]

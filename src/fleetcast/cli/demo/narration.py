@@ -1,36 +1,62 @@
-"""What a demo says while it runs: plain lines, each with the seconds since the start."""
+"""What a demo says while it runs: lines, each with the seconds since the start, and on a terminal a live picture below them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from fleetcast.cli.demo import company
 from fleetcast.cli.deployments import state_of
+from fleetcast.cli.picture.following import follow, has_ended
+from fleetcast.cli.picture.terminal import can_show
 from fleetcast.launch.child import ChildEvent
-from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.limits import HEARTBEAT_INTERVAL_S, HEARTBEAT_SILENCE_S_MAX, KV_POLL_INTERVAL_S
+
+if TYPE_CHECKING:
+    from fleetcast.cli.picture.live import LivePicture
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.deployment import DeploymentState
+    from fleetcast.model.ids import DeploymentId
+    from fleetcast.model.messages.deployments import DeploymentDetail
 
 PAUSE_S: Final = 1.0
 """Least time between two lines about one deployment in one state."""
 
 
 class Narrator:
-    """Writes to one stream, a line at a time."""
+    """Writes to one stream. Use as an async context manager around the time in which deployments are followed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._started = time.monotonic()
+        self._picture: LivePicture | None = None
+
+    async def __aenter__(self) -> Narrator:
+        if can_show(self._stream):
+            from fleetcast.cli.picture.live import LivePicture
+
+            self._picture = await LivePicture(self._stream).__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._picture is not None:
+            await self._picture.__aexit__(*exc)
+            self._picture = None
+
+    @property
+    def width(self) -> int | None:
+        """Of the terminal, in columns; ``None``: lines may be as long as they are."""
+        return None if self._picture is None else self._picture.width
 
     def say(self, text: str) -> None:
         """One line."""
-        print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=self._stream, flush=True)
+        self._print(f"{time.monotonic() - self._started:6.1f} s  {text}")
 
     def show(self, text: str) -> None:
         """Lines as they are, set off by empty ones."""
-        print(f"\n{text}\n", file=self._stream, flush=True)
+        self._print(f"\n{text}\n")
 
     def introduce(self, directory: Path, regions: Sequence[str], machines: int) -> None:
         """What there will be, and how its pace differs from a real installation's."""
@@ -47,15 +73,34 @@ class Narrator:
         elif event.what != "started":
             self.say(f"  {event.child} {event.detail}")
 
-    def deployment(self, label: str) -> Callable[[Deployment], None]:
-        """For following a deployment under a short name: a line at each new state, and now and then in between."""
+    async def follow(
+        self,
+        control: ControlClient,
+        deployment: DeploymentId,
+        label: str,
+        until: Callable[[DeploymentDetail], bool] = has_ended,
+    ) -> DeploymentDetail:
+        """Follow a deployment under a short name: in the picture, or with a line at each new state and now and then between."""
+        if self._picture is not None:
+            return await self._picture.follow(control, deployment, label, until)
+        return await follow(control, deployment, self._teller(label), until)
+
+    def _teller(self, label: str) -> Callable[[DeploymentDetail], None]:
+        said = ""
         said_state: DeploymentState | None = None
         said_at = 0.0
 
-        def tell(deployment: Deployment) -> None:
-            nonlocal said_state, said_at
-            if deployment.state is not said_state or time.monotonic() - said_at >= PAUSE_S:
-                said_state, said_at = deployment.state, time.monotonic()
-                self.say(f"  {label} {state_of(deployment)}")
+        def tell(detail: DeploymentDetail) -> None:
+            nonlocal said, said_state, said_at
+            text, state = state_of(detail.deployment), detail.deployment.state
+            if text != said and (state is not said_state or time.monotonic() - said_at >= PAUSE_S):
+                said, said_state, said_at = text, state, time.monotonic()
+                self.say(f"  {label} {text}")
 
         return tell
+
+    def _print(self, text: str) -> None:
+        if self._picture is not None:
+            self._picture.say(text)
+        else:
+            print(text, file=self._stream, flush=True)

@@ -9,14 +9,15 @@ from fleetcast.cli.demo.company import Company
 from fleetcast.cli.demo.machines import look
 from fleetcast.cli.demo.narration import Narrator
 from fleetcast.cli.demo.repository import Commit, make_example
-from fleetcast.cli.deployments import describe, follow
+from fleetcast.cli.deployments import describe
 from fleetcast.cli.output import short
+from fleetcast.cli.picture.following import has_ended
 from fleetcast.model.build import Recipe
 from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import FleetcastError, NotFound
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
 from fleetcast.model.limits import BUILD_LOG_TAIL_BYTES
-from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 
 
@@ -58,7 +59,7 @@ class Story:
         await self._company.control.put_service(spec)
         await self._deploy("A", spec, a)
         second = await self._trigger("B", spec, b)
-        going_out = await follow(self._company.control, second.id, self._narrator.deployment("B"), _distributing)
+        going_out = await self._narrator.follow(self._company.control, second.id, "B", _distributing)
         self._narrator.say(f"B is {going_out.deployment.state}: now C is triggered")
         third = await self._trigger("C", spec, c)
         outcome_b, outcome_c = await asyncio.gather(self._end("B", second), self._end("C", third))
@@ -90,7 +91,7 @@ class Story:
         return self._remember(await self._company.control.deploy(DeployRequest(spec.name, commit.sha)))
 
     async def _end(self, label: str, deployment: Deployment) -> Deployment:
-        detail = await follow(self._company.control, deployment.id, self._narrator.deployment(label))
+        detail = await self._narrator.follow(self._company.control, deployment.id, label)
         if detail.deployment.state is DeploymentState.FAILED and detail.build is not None and not detail.deployment.release:
             await self._show_log_end(detail.build.id)
         return self._remember(detail.deployment)
@@ -129,5 +130,5 @@ class Story:
             self._narrator.show(f"the end of the build's log:\n{text.rstrip()}")
 
 
-def _distributing(deployment: Deployment) -> bool:
-    return deployment.state is DeploymentState.DISTRIBUTING or deployment.state.ended
+def _distributing(detail: DeploymentDetail) -> bool:
+    return detail.deployment.state is DeploymentState.DISTRIBUTING or has_ended(detail)

@@ -32,6 +32,8 @@ class GoalsReply:
     ticket_key: str
     """Hex ed25519 public key with which this region signs swarm tickets."""
     report_interval_s: float
+    progress_interval_s: float = 0.0
+    """The same while something is fetched, for people who watch; 0: no other than ``report_interval_s``."""
     protocol: int = PROTOCOL
 
 

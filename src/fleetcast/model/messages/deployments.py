@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fleetcast.model.build import Build
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.picture import RegionPicture
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.replication import Replica
 
@@ -39,5 +40,11 @@ class DeploymentDetail:
     build: Build | None
     replicas: tuple[Replica, ...]
     version: str
-    """Opaque; changes whenever anything shown here does."""
+    """Opaque; changes whenever anything shown here does but an age."""
+    regions: tuple[RegionPicture, ...] = ()
+    """By name; empty from a control of an older version."""
+    builds_ahead: int = 0
+    """In the queue, while the build is QUEUED."""
+    age_s: float = 0.0
+    """Since the trigger, until the end, when this was answered."""
     protocol: int = PROTOCOL

@@ -1,0 +1,125 @@
+"""What a live picture of a deployment shows of each region, put together from what regions, buckets and inventory say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.control.parts import Parts
+from fleetcast.model.build import Build, BuildStatus
+from fleetcast.model.deployment import ByteCounts, Deployment, DeploymentState
+from fleetcast.model.ids import RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.picture import RegionPicture
+from fleetcast.model.replication import Replica, ReplicaStatus
+from fleetcast.model.report import MachineProgress, NamedFailure, Phase
+from fleetcast.rollouts.inventory import expected
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.tables import copies, deployments, jobs, regions, rollups
+from fleetcast.stores.database import read_clock_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """``age_s``: since the trigger, until the end. Ages are as of now and make no news."""
+
+    regions: tuple[RegionPicture, ...]
+    builds_ahead: int
+    age_s: float
+
+    @property
+    def without_ages(self) -> tuple[object, ...]:
+        return tuple(replace(region, last_report_age_s=None) for region in self.regions), self.builds_ahead
+
+
+async def picture_of(parts: Parts, shown: Deployment, build: Build | None, replicas: Sequence[Replica]) -> Picture:
+    """Of regions by name, drained ones left out."""
+    async with parts.database.reading() as reading:
+        now = await read_clock_ms(reading)
+        selector = (await reading.execute(select(deployments.c.selector).where(deployments.c.id == shown.id))).scalar_one()
+        counts = await expected(reading, selector)
+        heard = {row.name: row.last_report_at for row in await reading.execute(_REGIONS)}
+        sums = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == shown.id))}
+        copying = await _copying(reading, shown)
+        ahead = await _builds_ahead(reading, build)
+    copied = {replica.bucket: replica for replica in replicas}
+    names = sorted(name for name in heard if name in counts or name in copied)
+    pictures = []
+    for name in names:
+        picture = RegionPicture(
+            name=RegionName(name),
+            expected=counts.get(RegionName(name), 0),
+            last_report_age_s=None if heard[name] is None else max(0, now - heard[name]) / 1000,
+        )
+        picture = _with_copy(picture, shown, copied.get(RegionName(name)), copying.get(name))
+        picture = _with_machines(picture, sums.get(name))
+        pictures.append(replace(picture, waiting_for=_waits_for(picture, shown, copied.get(RegionName(name)))))
+    ended = shown.finished_at_ms if shown.finished_at_ms is not None else now
+    return Picture(tuple(pictures), ahead, max(0, ended - shown.created_at_ms) / 1000)
+
+
+_REGIONS = select(regions.c.name, regions.c.last_report_at).where(regions.c.drained.is_(False)).order_by(regions.c.name)
+
+
+async def _copying(reading: AsyncConnection, shown: Deployment) -> Mapping[str, AnyRow]:
+    if shown.release is None:
+        return {}
+    rows = await reading.execute(select(copies).where(copies.c.digest == shown.release.digest))
+    return {row.region: row for row in rows}
+
+
+async def _builds_ahead(reading: AsyncConnection, build: Build | None) -> int:
+    """Builds that will be claimed before this one, in the order of the queue."""
+    if build is None or build.status is not BuildStatus.QUEUED:
+        return 0
+    earlier = (jobs.c.created_at < build.created_at_ms) | ((jobs.c.created_at == build.created_at_ms) & (jobs.c.id < build.id))
+    counted = select(func.count()).select_from(jobs).where(jobs.c.status == BuildStatus.QUEUED, earlier)
+    return int((await reading.execute(counted)).scalar_one())
+
+
+def _with_copy(picture: RegionPicture, shown: Deployment, replica: Replica | None, row: AnyRow | None) -> RegionPicture:
+    if shown.release is None:
+        return picture
+    total = shown.artifact_bytes or 0
+    status = ReplicaStatus.PENDING if replica is None else replica.status
+    done = total if status is ReplicaStatus.COMPLETE else 0 if row is None else min(row.bytes_copied, total)
+    return replace(picture, copy=status, copy_bytes=done, copy_bytes_total=total)
+
+
+def _with_machines(picture: RegionPicture, row: AnyRow | None) -> RegionPicture:
+    if row is None:
+        return picture
+    return replace(
+        picture,
+        reporting=row.reporting,
+        fetched=row.fetched,
+        active=row.active,
+        failed=row.failed,
+        phases=row.phases,
+        bytes=ByteCounts(row.origin_bytes, row.peer_bytes, row.local_bytes),
+        machines=row.machines or _named(row.failures, row.waiting),
+    )
+
+
+def _named(failures: Sequence[NamedFailure], waiting: Sequence[NamedFailure]) -> tuple[MachineProgress, ...]:
+    """What a region of an older version names."""
+    failed = tuple(MachineProgress(each.machine, Phase.FAILED, note=each.error) for each in failures)
+    return failed + tuple(MachineProgress(each.machine, None, note=each.error) for each in waiting)
+
+
+def _waits_for(picture: RegionPicture, shown: Deployment, replica: Replica | None) -> str:
+    if shown.state.ended or shown.state is DeploymentState.BUILDING:
+        return ""
+    if picture.last_report_age_s is None or picture.last_report_age_s > MACHINE_SILENCE_S_MAX:
+        return "a report of the region"
+    if picture.copy != ReplicaStatus.COMPLETE:
+        return "the first look into its bucket" if replica is None else replica.reason or "its copy"
+    if shown.state is not DeploymentState.DISTRIBUTING or picture.active >= picture.expected:
+        return ""
+    for machine in picture.machines:
+        if machine.phase not in (Phase.FAILED, Phase.ACTIVE) and machine.note:
+            return f"{machine.machine}: {machine.note}"
+    return ""
