@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,7 @@ from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.replication import Replica, ReplicaStatus
 from fleetcast.model.report import MachineProgress, NamedFailure, Phase
+from fleetcast.replication.missing import BEING_COPIED
 from fleetcast.rollouts.inventory import expected
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import copies, deployments, jobs, regions, rollups
@@ -61,7 +63,8 @@ async def picture_of(parts: Parts, shown: Deployment, build: Build | None, repli
     return Picture(tuple(pictures), ahead, max(0, ended - shown.created_at_ms) / 1000)
 
 
-_REGIONS = select(regions.c.name, regions.c.last_report_at).where(regions.c.drained.is_(False)).order_by(regions.c.name)
+_WAITING: Final = (None, Phase.FETCHING, Phase.FETCHED)
+_REGIONS: Final = select(regions.c.name, regions.c.last_report_at).where(regions.c.drained.is_(False)).order_by(regions.c.name)
 
 
 async def _copying(reading: AsyncConnection, shown: Deployment) -> Mapping[str, AnyRow]:
@@ -116,10 +119,12 @@ def _waits_for(picture: RegionPicture, shown: Deployment, replica: Replica | Non
     if picture.last_report_age_s is None or picture.last_report_age_s > MACHINE_SILENCE_S_MAX:
         return "a report of the region"
     if picture.copy != ReplicaStatus.COMPLETE:
-        return "the first look into its bucket" if replica is None else replica.reason or "its copy"
+        if replica is None:
+            return "the first look into its bucket"
+        if replica.reason == BEING_COPIED:
+            return ""
+        return f"{'another attempt' if replica.status is ReplicaStatus.FAILED else 'its copy'}: {replica.reason}"
     if shown.state is not DeploymentState.DISTRIBUTING or picture.active >= picture.expected:
         return ""
-    for machine in picture.machines:
-        if machine.phase not in (Phase.FAILED, Phase.ACTIVE) and machine.note:
-            return f"{machine.machine}: {machine.note}"
-    return ""
+    said = (machine for machine in picture.machines if machine.phase in _WAITING and machine.note)
+    return next((f"{machine.machine}: {machine.note}" for machine in said), "")

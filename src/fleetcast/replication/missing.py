@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fleetcast.model.ids import Digest, RegionName
 from fleetcast.model.limits import REASON_NAMES_MAX
@@ -44,6 +45,8 @@ class Finding:
 
 
 Copy = tuple[RegionName, Digest]
+BEING_COPIED: Final = "being copied"
+"""The reason of a PENDING copy with which nothing is wrong."""
 
 
 def due(
@@ -80,7 +83,7 @@ def judge(artifact: Wanted, seen: Seen, before: Known | None, copy_error: str) -
         return Finding(ReplicaStatus.FAILED, copy_error)
     if before is not None and before.status is ReplicaStatus.COMPLETE:
         return Finding(ReplicaStatus.PENDING, "it vanished from the bucket")
-    return Finding(ReplicaStatus.PENDING, "being copied")
+    return Finding(ReplicaStatus.PENDING, BEING_COPIED)
 
 
 def waiting_for(digest: Digest, buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> str:

@@ -11,6 +11,7 @@ from fleetcast.cli.demo import company
 from fleetcast.cli.deployments import state_of
 from fleetcast.cli.picture.following import follow, has_ended
 from fleetcast.cli.picture.terminal import can_show
+from fleetcast.cli.picture.text import wrap
 from fleetcast.launch.child import ChildEvent
 from fleetcast.model.limits import HEARTBEAT_INTERVAL_S, HEARTBEAT_SILENCE_S_MAX, KV_POLL_INTERVAL_S
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PAUSE_S: Final = 1.0
 """Least time between two lines about one deployment in one state."""
+_INDENT: Final = 10
+"""Columns that the time takes."""
 
 
 class Narrator:
@@ -51,8 +54,12 @@ class Narrator:
         return None if self._picture is None else self._picture.width
 
     def say(self, text: str) -> None:
-        """One line."""
-        self._print(f"{time.monotonic() - self._started:6.1f} s  {text}")
+        """One line; on a terminal as many as it takes."""
+        indent = " " * (len(text) - len(text.lstrip()))
+        lines = [text] if self.width is None else wrap(text.strip(), max(1, self.width - _INDENT - len(indent)), "")
+        begin = f"{time.monotonic() - self._started:6.1f} s  "
+        more = f"\n{'':{_INDENT}}{indent}".join(lines)
+        self._print(begin + (more if self.width is None else indent + more))
 
     def show(self, text: str) -> None:
         """Lines as they are, set off by empty ones."""

@@ -11,7 +11,7 @@ from fleetcast.cli.picture.regions import region_rows
 from fleetcast.cli.picture.scene import Flow, Paper, Scene, copy_flow, fetch_flow, together
 from fleetcast.cli.picture.text import Line, Span, Tone, cells, clean, clip, clip_line, span_of, wrap
 from fleetcast.model.build import Build, BuildStatus
-from fleetcast.model.deployment import Deployment, DeploymentState
+from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.replication import ReplicaStatus
 
 REASON_LINES_MAX: Final = 2
@@ -48,20 +48,18 @@ def draw_one(scene: Scene, paper: Paper, now: float) -> list[Line]:
     if state is DeploymentState.BUILDING:
         lines += _log(scene, paper, min(room, LOG_LINES_MAX))
     else:
-        lines += region_rows(scene, paper, now, room)
-        room = paper.height - len(lines)
-        if state is not DeploymentState.REPLICATING and room >= 1:
-            lines += machine_lines(scene.detail.regions, paper, room)
+        rows = len(region_rows(scene, paper, now, room))
+        machines = [] if state is DeploymentState.REPLICATING else machine_lines(scene.detail.regions, paper, room - rows)
+        lines += region_rows(scene, paper, now, room - len(machines), room - rows - len(machines))
+        lines += machines
     return lines[: paper.height]
 
 
 def title(scene: Scene, paper: Paper, now: float) -> Line:
     """What it is, its state, for how long; its id where there is room."""
     deployment = scene.detail.deployment
-    label = (Span(f"{scene.label}  ", Tone.TITLE),) if scene.label else ()
     line = (
-        *label,
-        Span(what_it_is(deployment), Tone.TITLE),
+        Span(what_it_is(scene), Tone.TITLE),
         Span("  "),
         Span(deployment.state, STATE_TONES.get(deployment.state, Tone.BUSY)),
         Span(f"  {span_of(scene.age_s(now))}"),
@@ -72,8 +70,11 @@ def title(scene: Scene, paper: Paper, now: float) -> Line:
     return clip_line(line, paper.width, paper.symbols.more)
 
 
-def what_it_is(deployment: Deployment) -> str:
-    return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)}"
+def what_it_is(scene: Scene) -> str:
+    """``B  deploy web@7e583c86d2de``."""
+    deployment = scene.detail.deployment
+    label = f"{scene.label}  " if scene.label not in ("", deployment.kind) else ""
+    return f"{label}{deployment.kind} {deployment.service}@{short(deployment.commit_sha)}"
 
 
 def _facts(scene: Scene, paper: Paper, now: float) -> list[Line]:
@@ -94,7 +95,9 @@ def _is_said(scene: Scene) -> bool:
     """The reason says what the build or the regions' rows say, in other words."""
     detail = scene.detail
     if detail.deployment.state is DeploymentState.BUILDING:
-        return detail.build is not None and detail.build.status in (BuildStatus.QUEUED, BuildStatus.RUNNING)
+        return detail.build is not None and detail.build.status is not BuildStatus.FAILED
+    if detail.deployment.state is DeploymentState.REPLICATING:
+        return bool(detail.regions)
     return any(f"{region.name}:" in detail.deployment.reason for region in detail.regions)
 
 
@@ -104,7 +107,7 @@ def _build(build: Build, ahead: int) -> str:
     if build.status is BuildStatus.QUEUED:
         again = f"; it went back there: {clean(build.reason)}" if build.reason else ""
         return f"build {build.id} is in the queue, {ahead or 'none'} before it{again}"
-    return f"build {build.id} has ended: {build.status}"
+    return f"build {build.id} is done" if build.status is BuildStatus.SUCCEEDED else f"build {build.id} failed"
 
 
 def _copies(scene: Scene, now: float) -> str:

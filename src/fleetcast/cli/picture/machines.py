@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleetcast.cli.picture.scene import Paper
-from fleetcast.cli.picture.text import Line, Span, Symbols, Tone, cells, clean, clip, clip_line, names, pad
+from fleetcast.cli.picture.text import Line, Span, Symbols, Tone, cells, clean, clip, clip_line, names, pad, wrap
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.report import MachineProgress, Phase
 
 CELL_NAME_MAX: Final = 20
 NOTES_MIN: Final = 3
 """Lines that notes may take from the grid."""
+NOTE_LINES_MAX: Final = 2
 _ORDER: Final[Sequence[Phase | None]] = (
     Phase.ACTIVE,
     Phase.ACTIVATING,
@@ -25,11 +26,13 @@ _ORDER: Final[Sequence[Phase | None]] = (
 _WORDS: Final[Mapping[Phase | None, tuple[str, str]]] = {
     Phase.ACTIVE: ("runs it", "run it"),
     Phase.ACTIVATING: ("switches", "switch"),
-    Phase.FETCHED: ("has it and waits", "have it and wait"),
+    Phase.FETCHED: ("waits", "wait"),
     Phase.FETCHING: ("fetches", "fetch"),
     Phase.FAILED: ("failed", "failed"),
-    None: ("has not answered", "have not answered"),
+    None: ("is silent", "silent"),
 }
+_WORTH_A_NOTE: Final = (Phase.FAILED, Phase.FETCHED, None)
+"""Of the others the symbol says enough."""
 _TONES: Final[Mapping[Phase | None, Tone]] = {
     Phase.ACTIVE: Tone.GOOD,
     Phase.ACTIVATING: Tone.BUSY,
@@ -55,11 +58,11 @@ def machine_lines(regions: Sequence[RegionPicture], paper: Paper, height: int) -
     if height < 1 or not regions:
         return []
     head = [counts_line(count_phases(regions), paper)]
-    notes = [note_line(note, paper) for note in notes_of(regions) if note.phase is not None]
+    notes = [line for note in notes_of(regions) if note.phase is not None for line in note_lines(note, paper)]
     room = height - 1
     kept = min(len(notes), max(NOTES_MIN, room // 3))
     for detail in (_grid(regions, paper), _symbols(regions, paper)):
-        if len(detail) + min(kept, room) <= room:
+        if detail and len(detail) + min(kept, room) <= room:
             return [*head, *detail, *notes[: room - len(detail)]]
     return [*head, *notes[:room]]
 
@@ -91,7 +94,7 @@ def counts_line(counts: Mapping[Phase | None, int], paper: Paper) -> Line:
     for phase in _ORDER:
         if count := counts[phase]:
             one, many = _WORDS[phase]
-            spans += [Span("   ")] if spans else []
+            spans += [Span("  ")] if spans else []
             spans.append(Span(_symbol(phase, paper.symbols), _TONES[phase]))
             spans.append(Span(f" {count} {one if count == 1 else many}", Tone.PLAIN))
     return clip_line(tuple(spans), paper.width, paper.symbols.more)
@@ -103,18 +106,22 @@ def notes_of(regions: Sequence[RegionPicture]) -> list[Note]:
     for region in regions:
         for machine in region.machines:
             text = clean(machine.note)
-            if text and machine.phase is not Phase.ACTIVE and (machine.phase is not Phase.FETCHING or not machine.target_bytes):
+            if text and machine.phase in _WORTH_A_NOTE:
                 said.setdefault((machine.phase, text), []).append(machine.machine)
     found = [Note(phase, text, tuple(machines)) for (phase, text), machines in said.items()]
     return sorted(found, key=lambda note: (note.phase is not Phase.FAILED, _ORDER.index(note.phase)))
 
 
-def note_line(note: Note, paper: Paper) -> Line:
-    who = names(note.machines)
-    verb = "" if note.phase is Phase.FAILED else " waits for" if len(note.machines) == 1 else " wait for"
-    text = f"{who}: {note.text}" if note.phase is Phase.FAILED else f"{who}{verb} {note.text}"
+def note_lines(note: Note, paper: Paper) -> list[Line]:
+    """A line, or two where that says more."""
+    verb = ":" if note.phase is Phase.FAILED else " waits for" if len(note.machines) == 1 else " wait for"
+    wrapped = wrap(f"{names(note.machines)}{verb} {note.text}", max(1, paper.width - 2), paper.symbols.more)
+    first, *rest = wrapped[:NOTE_LINES_MAX]
+    if len(wrapped) > NOTE_LINES_MAX:
+        rest[-1] = clip(rest[-1] + " " + wrapped[NOTE_LINES_MAX], paper.width - 2, paper.symbols.more)
     symbol = Span(_symbol(note.phase, paper.symbols), _TONES[note.phase])
-    return clip_line((symbol, Span(f" {text}")), paper.width, paper.symbols.more)
+    lines = [(symbol, Span(f" {first}")), *((Span(f"  {text}"),) for text in rest)]
+    return [clip_line(line, paper.width, paper.symbols.more) for line in lines]
 
 
 def _grid(regions: Sequence[RegionPicture], paper: Paper) -> list[Line]:
@@ -159,24 +166,17 @@ def _percent(machine: MachineProgress) -> str:
 
 
 def _symbols(regions: Sequence[RegionPicture], paper: Paper) -> list[Line]:
-    """One line a region, one symbol a machine."""
+    """One line a region: one symbol a machine, or counts where not every machine is named."""
     breadth = min(CELL_NAME_MAX, max(cells(region.name) for region in regions))
     lines: list[Line] = []
     for region in regions:
-        if not region.machines:
-            # All of it is settled, or it does not say.
-            counts = count_phases([region])
-            lines.append(
-                (Span(pad(clip(region.name, breadth, paper.symbols.more), breadth) + "  "), *counts_line(counts, paper))
-            )
-            continue
-        shown = region.machines[: max(0, paper.width - breadth - 16)]
-        hidden = region.expected - len(shown)
-        line = [Span(pad(clip(region.name, breadth, paper.symbols.more), breadth) + "  ")]
-        line += [Span(_symbol(machine.phase, paper.symbols), _TONES[machine.phase]) for machine in shown]
-        line += [Span(f" and {hidden} more", Tone.QUIET)] if hidden > 0 else []
-        lines.append(tuple(line))
-    return [clip_line(line, paper.width, paper.symbols.more) for line in lines]
+        if _is_whole(region) and len(region.machines) <= paper.width - breadth - 2:
+            told = tuple(Span(_symbol(machine.phase, paper.symbols), _TONES[machine.phase]) for machine in region.machines)
+        else:
+            told = counts_line(count_phases([region]), paper)
+        name = Span(pad(clip(region.name, breadth, paper.symbols.more), breadth) + "  ")
+        lines.append(clip_line((name, *told), paper.width, paper.symbols.more))
+    return lines
 
 
 def _symbol(phase: Phase | None, symbols: Symbols) -> str:

@@ -21,8 +21,11 @@ LATE_S: Final = 20.0
 """Of a region's last report."""
 
 
-def region_rows(scene: Scene, paper: Paper, now: float, height: int) -> list[Line]:
-    """At most ``height`` lines. Where not all regions fit, those that are not done come first."""
+def region_rows(scene: Scene, paper: Paper, now: float, height: int, room: int = 0) -> list[Line]:
+    """At most ``height`` lines, and up to ``room`` more for what regions wait for, where that finds no place beside them.
+
+    Where not all regions fit, those that are not done come first.
+    """
     regions = list(scene.detail.regions)
     if not regions or height < 2:
         return []
@@ -35,7 +38,7 @@ def region_rows(scene: Scene, paper: Paper, now: float, height: int) -> list[Lin
     if more:
         return [*lines, (Span(f"{paper.symbols.more} and {more} more regions", Tone.QUIET),)][:height]
     if not _has_room(scene, regions, paper, now):
-        lines = _with_waits(scene, regions, lines, paper, now, height - len(lines))
+        lines = _with_waits(scene, regions, lines, paper, now, room)
     return lines
 
 
@@ -119,7 +122,7 @@ def _machine_columns(scene: Scene, regions: Sequence[RegionPicture], now: float)
     done = [Tone.GOOD if region.active >= region.expected > 0 else Tone.PLAIN for region in regions]
     columns = [
         _names(regions),
-        Column("COPY", [_percent(copy_flow(scene, region, now)) for region in regions], rank=5),
+        *([] if ended else [Column("COPY", [_percent(copy_flow(scene, region, now)) for region in regions], rank=5)]),
         Column("HAVE IT", [f"{region.fetched}/{region.expected}" for region in regions], rank=1),
         Column("RUN IT", [f"{region.active}/{region.expected}" for region in regions], tones=done),
         Column("FAILED", [str(region.failed) for region in regions], tones=failed),
@@ -128,7 +131,7 @@ def _machine_columns(scene: Scene, regions: Sequence[RegionPicture], now: float)
         Column("LOCAL", [amount(region.bytes.local) for region in regions], rank=3),
         *([] if ended else _speed(flows)),
     ]
-    return columns, 2
+    return columns, 1 if ended else 2
 
 
 def _names(regions: Sequence[RegionPicture]) -> Column:

@@ -63,11 +63,16 @@ def copy_flow(scene: Scene, region: RegionPicture, now: float) -> Flow:
 
 
 def fetch_flow(scene: Scene, region: RegionPicture, now: float) -> Flow:
-    """The machines' fetches, together. What they had already counts as done and not as fast."""
+    """The machines' fetches, together. What they had already counts as done and not as fast.
+
+    Of what is left the same part will be there already as of what is done: otherwise a small change would seem to take hours
+    until the last machine has looked at what it has.
+    """
     total = (scene.detail.deployment.artifact_bytes or 0) * region.expected
-    left = total - region.bytes.total if region.fetched < region.expected else 0
+    left = max(0, total - region.bytes.total) if region.fetched < region.expected else 0
     speed = rate(scene.history.fetched.get(region.name, ()), now) if left > 0 else 0.0
-    return Flow(total - max(0, left), total, speed, left_s(left, speed))
+    travelled = (region.bytes.origin + region.bytes.peer) / region.bytes.total if region.bytes.total else 1.0
+    return Flow(total - left, total, speed, left_s(round(left * travelled), speed))
 
 
 def together(flows: list[Flow]) -> Flow:

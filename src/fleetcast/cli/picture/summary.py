@@ -9,24 +9,26 @@ from fleetcast.cli.picture.layout import STATE_TONES, what_it_is
 from fleetcast.cli.picture.machines import Note, notes_of
 from fleetcast.cli.picture.regions import region_rows
 from fleetcast.cli.picture.scene import Paper, Scene
-from fleetcast.cli.picture.text import Line, Span, Tone, clean, names, wrap
+from fleetcast.cli.picture.text import Line, Span, Tone, amount, clean, clip_line, names, wrap
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.messages.deployments import DeploymentDetail
 from fleetcast.model.report import Phase
 
 _REGIONS_MAX: Final = 20
+_NAMES_MAX: Final = 20
 
 
 def summary(scene: Scene, paper: Paper) -> list[Line]:
     """Lines of at most ``paper.width`` columns: the end and why, times, where the bytes came from, regions, who failed."""
     deployment = scene.detail.deployment
-    return [
+    lines = [
         *_outcome(scene, paper),
         *_indented(_times(deployment), paper),
         *_indented(_bytes(deployment), paper),
         *_regions(scene, paper),
         *_failures(scene.detail, paper),
     ]
+    return [clip_line(line, paper.width, paper.symbols.more) for line in lines]
 
 
 def failure_lines(detail: DeploymentDetail) -> list[str]:
@@ -48,8 +50,7 @@ def reason(detail: DeploymentDetail) -> str:
 
 def _outcome(scene: Scene, paper: Paper) -> list[Line]:
     deployment = scene.detail.deployment
-    label = f"{scene.label}  " if scene.label else ""
-    what, state = f"{label}{what_it_is(deployment)} ", str(deployment.state)
+    what, state = f"{what_it_is(scene)} ", str(deployment.state)
     why = reason(scene.detail)
     after = f" after {scene.detail.age_s:.1f} s" if scene.detail.age_s else ""
     first, *rest = wrap(f"{what}{state}{after}{': ' + why if why else ''}", paper.width, paper.symbols.more)
@@ -69,13 +70,13 @@ def _bytes(deployment: Deployment) -> str:
     if not deployment.artifact_bytes or not counts.total:
         return ""
     parts = {"from origin": counts.origin, "from peers": counts.peer, "local": counts.local}
-    told = ", ".join(f"{size(count)} {name} ({_share(count, counts.total)})" for name, count in parts.items())
-    return f"{size(deployment.artifact_bytes)} on each of {machines} machines: {told}"
+    told = ", ".join(f"{amount(count)} {name}{_share(count, counts.total)}" for name, count in parts.items())
+    return f"{size(deployment.artifact_bytes)} x {machines} machines: {told}"
 
 
 def _share(count: int, total: int) -> str:
     percent = count * 100 / total
-    return "less than 1%" if 0 < percent < 1 else f"{percent:.0f}%"
+    return "" if not count else " (<1%)" if percent < 1 else f" ({percent:.0f}%)"
 
 
 def _regions(scene: Scene, paper: Paper) -> list[Line]:
@@ -89,15 +90,15 @@ def _regions(scene: Scene, paper: Paper) -> list[Line]:
 def _failures(detail: DeploymentDetail, paper: Paper) -> list[Line]:
     lines: list[Line] = []
     for text in failure_lines(detail):
-        first, *rest = wrap(text, paper.width - 4, paper.symbols.more)
+        first, *rest = wrap(text, max(1, paper.width - 4), paper.symbols.more)
         lines.append((Span(f"  {paper.symbols.failed} ", Tone.BAD), Span(first)))
         lines += [(Span(f"    {more}"),) for more in rest]
     return lines
 
 
 def _failure(note: Note) -> str:
-    return f"{names(note.machines)}: {note.text}"
+    return f"{names(note.machines, _NAMES_MAX)}: {note.text}"
 
 
 def _indented(text: str, paper: Paper) -> list[Line]:
-    return [(Span(f"  {line}"),) for line in wrap(text, paper.width - 2, paper.symbols.more)] if text else []
+    return [(Span(f"  {line}"),) for line in wrap(text, max(1, paper.width - 2), paper.symbols.more)] if text else []

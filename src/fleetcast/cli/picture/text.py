@@ -31,6 +31,8 @@ class Span:
 Line = tuple[Span, ...]
 
 _UNITS: Final = "BKMGTPE"
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+"""Colours and titles that a program meant for its own terminal."""
 _LONG_HEX: Final = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 
 
@@ -70,7 +72,7 @@ def cells(text: str) -> int:
 
 def clean(text: str) -> str:
     """One line without anything that moves a cursor, commits and digests as short as people write them."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    printable = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
     return _LONG_HEX.sub(lambda match: match[0][:12], " ".join(printable.split()))
 
 
