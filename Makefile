@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo recording test check format lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv from the locked packages
 
@@ -23,6 +23,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a third meanwhile, roll back
 	$(BIN)/fleetcast demo
+
+recording: $(STAMP)  ## run the demo in a terminal in memory and write what it shows into the README
+	$(BIN)/python docs/recording.py
 
 test: $(STAMP)  ## every test, real processes included
 	$(BIN)/pytest --numprocesses 2

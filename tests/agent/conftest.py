@@ -92,6 +92,10 @@ class Region:
         self.returned: list[PermitRequest] = []
         self.permit: Callable[[PermitRequest], PermitDecision] = lambda _: PermitDecision(True, 60.0, "")
         self.origin_open = True
+        self.report_interval_s = 0.5
+        self.progress_interval_s = 0.0
+        self.heard = 0
+        """Reports so far."""
         self.leased = 0
         self._version = 0
         self._goals_changed = asyncio.Event()
@@ -199,6 +203,7 @@ class Region:
                 report = decode(body, MachineReport)
                 self.reports.update({(report.machine.id, service.service): service for service in report.services})
                 self.alarms = report.alarms
+                self.heard += 1
                 return MachineReportAccepted()
             case ["roots", digest]:
                 if digest not in self.envelopes:
@@ -223,7 +228,8 @@ class Region:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), request.wait_s)
         selected = tuple(goal for goal in self.goals.values() if goal.selects(request.machine))
-        return GoalsReply(str(self._version), selected, tickets.public_hex(self._ticket_key), 0.5)
+        key = tickets.public_hex(self._ticket_key)
+        return GoalsReply(str(self._version), selected, key, self.report_interval_s, self.progress_interval_s)
 
     def _announce(self, digest: Digest, request: AnnounceRequest) -> AnnounceReply:
         peers = self._tracker.announce(digest, request, time.monotonic(), self._rng)

@@ -86,6 +86,18 @@ async def test_an_update_copies_what_it_can_and_a_rollback_fetches_nothing(regio
     await region.until(lambda: len(region.returned) == 3)
 
 
+async def test_a_fetch_is_reported_at_the_pace_of_progress(region: Any, agents: Agents, tmp_path: Path) -> None:
+    region.report_interval_s, region.progress_interval_s, region.origin_open = 600.0, 0.05, False
+    agent = agents()
+    await agent.start()
+    goal = region.want(server(region, tmp_path, "a"), 1)
+    await region.reported(goal, "FETCHING")
+    heard = region.heard
+    await region.until(lambda: region.heard >= heard + 3)
+    region.origin_open = True
+    await region.reported(goal, "ACTIVE")
+
+
 async def test_a_second_machine_fetches_from_the_first(region: Any, agents: Agents, tmp_path: Path) -> None:
     a = server(region, tmp_path, "a")
     first, second = agents("m1"), agents("m2")

@@ -65,6 +65,12 @@ def test_the_phase_is_about_the_target_and_running_about_what_is_healthy(
     assert told.error == ("sick" if state.failures else "")
 
 
+def test_a_failed_machine_waits_until_it_has_gone_back() -> None:
+    going_back = replace(BEGUN, release=A)
+    assert report(ServiceState(active=ACTIVE_A, failures=SICK, activation=going_back)).waiting_for == "its wave"
+    assert report(ServiceState(active=ACTIVE_A, failures=SICK)).waiting_for == ""
+
+
 def test_what_was_on_disk_counts_as_local() -> None:
     assert report(ServiceState()).bytes == ByteCounts(local=10)
     other = Fetched(DeploymentId("d0"), B.root, ByteCounts(peer=10))

@@ -10,8 +10,8 @@ import pytest
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Invalid, Refused
 from fleetcast.model.generation import Generation
-from fleetcast.model.goal import Goal
-from fleetcast.model.ids import DeploymentId, RegionName
+from fleetcast.model.goal import Goal, ReleaseRef
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName
 from fleetcast.model.limits import (
     MACHINE_FORGOTTEN_S,
     REGION_MACHINES_MAX,
@@ -19,6 +19,8 @@ from fleetcast.model.limits import (
     REPORTED_LINES_MAX,
     REPORTED_MACHINE_BYTES,
     ROLLUP_FAILURES_MAX,
+    ROLLUP_MACHINES_MAX,
+    ROLLUP_SETTLED_S,
 )
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.agents import MachineReport
@@ -88,6 +90,59 @@ def test_names_are_bounded(make_goal: MakeGoal, make_machine: MakeMachine, make_
     rollup = roll_up(goal, told)
     assert rollup.failed == 500
     assert len(rollup.failures) == ROLLUP_FAILURES_MAX
+
+
+def test_machines_are_named_whom_a_person_wants_to_see_first(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    phases = [Phase.ACTIVE, Phase.FETCHING, Phase.FETCHED, None, Phase.FAILED]
+    told = [
+        Told(make_machine(f"m{index:02}"), None if phases[index % 5] is None else make_report(goal, phases[index % 5]), 0)
+        for index in range(50)
+    ]
+    rollup = roll_up(goal, told)
+    assert rollup.phases == {"ACTIVE": 10, "FETCHING": 10, "FETCHED": 10, "FAILED": 10}
+    assert len(rollup.machines) == ROLLUP_MACHINES_MAX == 40, "the active ones find no place"
+    shown = [machine.phase for machine in rollup.machines]
+    assert shown[:10] == [Phase.FAILED] * 10
+    assert set(shown[10:30]) == {Phase.FETCHED, None}
+    assert shown[30:] == [Phase.FETCHING] * 10
+    names = [machine.machine for machine in rollup.machines]
+    assert [sorted(names[:10]), sorted(names[10:30]), sorted(names[30:])] == [names[:10], names[10:30], names[30:]]
+    few = roll_up(goal, told[:5]).machines
+    assert len(few) == 5, "where they are few, all of them"
+    assert (few[-1].phase, few[-1].bytes, few[-1].target_bytes) == (Phase.ACTIVE, ByteCounts(1, 2, 3), 6)
+
+
+def test_a_failed_machine_says_what_runs_there_now(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    sick = make_report(goal, Phase.FAILED, error="exit 1")
+    before = ReleaseRef(ArtifactName("web/" + "7" * 40), Digest("7" * 64), Digest("7" * 64))
+
+    def noted(report: ServiceReport) -> tuple[str, bool]:
+        (machine,) = roll_up(goal, [Told(make_machine("m1"), report, 0)]).machines
+        return machine.note, machine.going_back
+
+    assert noted(replace(sick, waiting_for="web/7 to come up")) == ("exit 1; goes back", True)
+    assert noted(replace(sick, running=before)) == ("exit 1; runs 777777777777 again", False)
+    assert noted(sick) == ("exit 1; nothing healthy runs", False)
+
+
+def test_a_region_that_is_done_names_nobody_any_more(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+
+    def named(age_s: int, *more: Told) -> int:
+        done = Told(make_machine("m1"), make_report(goal, Phase.ACTIVE, active_age_ms=age_s * 1000), 0)
+        return len(roll_up(goal, [done, *more]).machines)
+
+    assert named(ROLLUP_SETTLED_S) == 1
+    assert named(ROLLUP_SETTLED_S + 1) == 0
+    assert named(ROLLUP_SETTLED_S + 1, Told(make_machine("m2"), None, 0)) == 2, "somebody is missing"
 
 
 def test_a_silent_machine_is_selected_and_not_reporting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +12,14 @@ from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.generation import Generation
 from fleetcast.model.ids import DeploymentId, Digest, MachineId, RegionName, ServiceName
+from fleetcast.model.limits import ROLLUP_AFTERMATH_S
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.replication import CopyProgress
-from fleetcast.model.report import DeploymentRollup
+from fleetcast.model.report import DeploymentRollup, MachineProgress, Phase
 from fleetcast.rollouts.intake import record_hello, record_report
 from fleetcast.rollouts.inventory import drain, expected, known_machines, known_regions, retire, silent
-from fleetcast.schema.tables import copies, machines, regions, rollups
+from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
 
 if TYPE_CHECKING:
     from conftest import Company
@@ -109,6 +111,44 @@ async def test_the_last_rollup_wins_and_unknown_deployments_are_ignored(company:
     assert [(row.deployment, row.region, row.active) for row in rows] == [(a, "eu", 1), (a, "us", 0)]
     assert rows[0].last_active_at is not None
     assert rows[1].last_active_at is None
+
+
+async def test_a_picture_follows_its_machines_for_a_moment_after_the_end(company: Company) -> None:
+    """A machine that failed goes back after the deployment has ended."""
+    a = await company.deploy("a")
+    await company.make("a")
+    await company.step()
+    failing = DeploymentRollup(
+        a,
+        ServiceName("web"),
+        "production",
+        Generation(0, 1),
+        selected=2,
+        reporting=2,
+        fetched=2,
+        active=1,
+        failed=1,
+        bytes=ByteCounts(),
+        last_active_age_ms=0,
+        phases={"ACTIVE": 1, "FAILED": 1},
+        machines=(MachineProgress(MachineId("eu-2"), Phase.FAILED, note="exit 1; goes back", going_back=True),),
+    )
+    back = replace(failing, active=0, machines=(MachineProgress(MachineId("eu-2"), Phase.FAILED, note="exit 1; runs 6"),))
+
+    async def shown() -> tuple[int, str]:
+        async with company.database.reading() as reading:
+            row = (await reading.execute(select(rollups).where(rollups.c.region == EU))).one()
+        return row.active, row.machines[0].note
+
+    await company.report("eu", failing)
+    assert await shown() == (1, "exit 1; goes back")
+    await company.triggers.abort(a)
+    await company.report("eu", back)
+    assert await shown() == (1, "exit 1; runs 6"), "the counts are frozen"
+    async with company.database.transaction() as tx:
+        await tx.execute(update(deployments).values(finished_at=deployments.c.finished_at - ROLLUP_AFTERMATH_S * 1000 - 1))
+    await company.report("eu", failing)
+    assert await shown() == (1, "exit 1; runs 6")
 
 
 async def test_copies_are_what_the_last_report_says(company: Company) -> None:

@@ -6,9 +6,8 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.demo.sizes import parse_size
 from fleetcast.cli.output import print_json
@@ -104,12 +103,12 @@ def demo(
     from fleetcast.cli.demo.narration import Narrator
 
     narrator = Narrator(sys.stderr if json else sys.stdout)
-    return asyncio.run(_until_interrupted(_play(wanted, narrator), narrator))
+    return asyncio.run(_until_interrupted(wanted, narrator))
 
 
-async def _until_interrupted(play: Coroutine[Any, Any, int], narrator: Narrator) -> int:
+async def _until_interrupted(wanted: _Wanted, narrator: Narrator) -> int:
     """The play's exit code. A signal cancels it, and it clears up; further ones are ignored meanwhile."""
-    task = asyncio.create_task(play)
+    task = asyncio.create_task(_play(wanted, narrator))
     interrupted = False
 
     def interrupt() -> None:
@@ -121,10 +120,11 @@ async def _until_interrupted(play: Coroutine[Any, Any, int], narrator: Narrator)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, interrupt)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return INTERRUPTED
+    async with narrator:
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return INTERRUPTED
 
 
 async def _play(wanted: _Wanted, narrator: Narrator) -> int:
@@ -138,7 +138,7 @@ async def _play(wanted: _Wanted, narrator: Narrator) -> int:
     narrator.introduce(company.directory, company.regions, wanted.machines)
     told: tuple[DeploymentFigures, ...] = ()
     try:
-        async with narrator, company:
+        async with company:
             narrator.say(f"all {wanted.machines} machines report")
             story = Story(company, narrator)
             try:

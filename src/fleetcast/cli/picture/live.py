@@ -98,18 +98,18 @@ class LivePicture:
         def heard(detail: DeploymentDetail) -> None:
             self._heard(detail, label)
 
-        async with _beside(self._read_logs(control, deployment)):
-            detail = await follow(
-                control,
-                deployment,
-                heard,
-                until,
-                wait_s=LOOK_S,
-                pause_s=ANSWERS_APART_S,
-                away=lambda trouble: self._change(deployment, trouble=trouble),
-            )
-            if has_ended(detail):
-                detail = await until_back(control, detail, heard)
+        def away(trouble: str) -> None:
+            if deployment in self._scenes:
+                self._scenes[deployment] = replace(self._scenes[deployment], trouble=trouble)
+
+        try:
+            async with _beside(self._read_logs(control, deployment)):
+                detail = await follow(control, deployment, heard, until, wait_s=LOOK_S, pause_s=ANSWERS_APART_S, away=away)
+                if has_ended(detail):
+                    detail = await until_back(control, detail, heard)
+        except BaseException:
+            self._scenes.pop(deployment, None)
+            raise
         if has_ended(detail):
             scene = self._scenes.pop(deployment)
             self._paint()
@@ -121,10 +121,6 @@ class LivePicture:
         before = self._scenes.get(detail.deployment.id)
         scene = Scene(detail, now, label) if before is None else replace(before, detail=detail, heard_at=now, trouble="")
         self._scenes[detail.deployment.id] = replace(scene, history=scene.history.heard(detail, now))
-
-    def _change(self, deployment: DeploymentId, *, trouble: str) -> None:
-        if deployment in self._scenes:
-            self._scenes[deployment] = replace(self._scenes[deployment], trouble=trouble)
 
     async def _read_logs(self, control: ControlClient, deployment: DeploymentId) -> None:
         """The newest lines of the build's log, while it runs."""

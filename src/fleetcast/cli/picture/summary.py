@@ -69,8 +69,8 @@ def _bytes(deployment: Deployment) -> str:
     counts, machines = deployment.progress.bytes, deployment.progress.total
     if not deployment.artifact_bytes or not counts.total:
         return ""
-    parts = {"from origin": counts.origin, "from peers": counts.peer, "local": counts.local}
-    told = ", ".join(f"{amount(count)} {name}{_share(count, counts.total)}" for name, count in parts.items())
+    parts = {"origin": counts.origin, "peers": counts.peer, "local": counts.local}
+    told = ", ".join(f"{name} {amount(count)}{_share(count, counts.total)}" for name, count in parts.items())
     return f"{size(deployment.artifact_bytes)} x {machines} machines: {told}"
 
 
