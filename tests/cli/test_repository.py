@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetcast.cli.demo.repository import Commit, make_example, resolve
+from fleetcast.cli.demo.repository import Commit, make_example
+from fleetcast.cli.git import resolve
 from fleetcast.model.errors import NotFound, Unavailable
 
 MIB = 1 << 20

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from fleetcast.artifacts.manifest import CHUNK_DIGEST_BYTES
+from fleetcast.artifacts.manifest import CHUNK_DIGEST_BYTES, Manifest, decode, manifest_digest
 from fleetcast.model import ids
 from fleetcast.model.artifact import Root
 from fleetcast.model.build import Recipe, broken_recipe
@@ -125,7 +125,27 @@ def verify_root(envelope: str, keys: Sequence[PublicKey], expected: Digest | Non
         raise _corrupt(f"it is longer than {ROOT_ENVELOPE_BYTES_MAX} bytes")
     if expected is not None and envelope_digest(envelope) != expected:
         raise _corrupt(f"it is not the one with digest {expected}")
-    payload = _verified_payload(envelope, keys)
+    return _stated(_verified_payload(envelope, keys))
+
+
+def unverified_root(envelope: str) -> Root:
+    """What an envelope says, whoever signed it. Only for somebody who asked for exactly that. Raises as :func:`verify_root`."""
+    if len(envelope) > ROOT_ENVELOPE_BYTES_MAX:
+        raise _corrupt(f"it is longer than {ROOT_ENVELOPE_BYTES_MAX} bytes")
+    return _stated(_opened(envelope)[0])
+
+
+def verified_manifest(root: Root, encoded: bytes) -> Manifest:
+    """The manifest that a root speaks of. Raises :class:`Corrupt` when ``encoded`` is another one."""
+    if manifest_digest(encoded) != root.digest:
+        raise Corrupt("corrupt_manifest", f"the manifest of {root.artifact} has another digest than its signed root says")
+    manifest = decode(encoded)
+    if (manifest.content_size, manifest.content_sha256) != (root.content_size, root.content_sha256):
+        raise Corrupt("corrupt_manifest", f"the manifest of {root.artifact} describes another content than its signed root")
+    return manifest
+
+
+def _stated(payload: bytes) -> Root:
     try:
         statement: Any = msgspec.json.decode(payload)
         subjects = [(subject["name"], subject["digest"]["sha256"]) for subject in statement["subject"]]
@@ -149,6 +169,15 @@ def envelope_digest(envelope: str) -> Digest:
 
 
 def _verified_payload(envelope: str, keys: Sequence[PublicKey]) -> bytes:
+    payload, signatures = _opened(envelope)
+    signed = _pae(payload)
+    if not any(_signed_by(key, signature, signed) for signature in signatures for key in keys):
+        raise _corrupt("none of the installed worker keys signed it; if a worker is new, install its public key here")
+    return payload
+
+
+def _opened(envelope: str) -> tuple[bytes, list[bytes]]:
+    """Payload and signatures."""
     try:
         fields: Any = msgspec.json.decode(envelope)
         payload = base64.b64decode(fields["payload"], validate=True)
@@ -158,10 +187,7 @@ def _verified_payload(envelope: str, keys: Sequence[PublicKey]) -> bytes:
         raise _corrupt(f"it is no DSSE envelope ({error})") from error
     if payload_type != PAYLOAD_TYPE:
         raise _corrupt(f"its payload is {payload_type!r}, not {PAYLOAD_TYPE}")
-    signed = _pae(payload)
-    if not any(_signed_by(key, signature, signed) for signature in signatures for key in keys):
-        raise _corrupt("none of the installed worker keys signed it; if a worker is new, install its public key here")
-    return payload
+    return payload, signatures
 
 
 def _signed_by(key: PublicKey, signature: bytes, signed: bytes) -> bool:

@@ -55,8 +55,10 @@ def lay_out(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) ->
             raise Refused("no_room", f"cannot lay out {tree}: {error.strerror}; make room on this disk") from error
 
 
-def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) -> None:
+def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never, *, owner_writes: bool = False) -> None:
     """Make a complete tree durable and take its write bits away: files 0444 or 0555, directories 0555.
+
+    ``owner_writes`` leaves the owner his, as what is taken out of the system has them: 0644 or 0755, and 0755.
 
     Close every writable :class:`TreeFiles` of it before anything in it is executed: the kernel refuses to run a file that
     somebody has open for writing. Every file waits for the disk: of many files this takes minutes.
@@ -64,12 +66,13 @@ def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) -> No
     Raises:
         TreeStopped: ``stop``, asked before each entry, returned true.
     """
+    owners = stat.S_IWUSR if owner_writes else 0
     with _directory(tree) as root:
         for entry in reversed(manifest.entries):
             _go_on(stop)
             if entry.kind is not EntryKind.SYMLINK:
-                _seal_entry(root, entry)
-        os.fchmod(root, 0o555)
+                _seal_entry(root, entry, owners)
+        os.fchmod(root, 0o555 | owners)
         os.fsync(root)
 
 
@@ -168,12 +171,12 @@ def _reserve(root: int, entry: Entry) -> None:
         os.close(descriptor)
 
 
-def _seal_entry(root: int, entry: Entry) -> None:
+def _seal_entry(root: int, entry: Entry, owners: int) -> None:
     is_directory = entry.kind is EntryKind.DIRECTORY
     flags = _DIRECTORY if is_directory else os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(entry.path, flags, dir_fd=root)
     try:
-        os.fchmod(descriptor, 0o444 if entry.kind is EntryKind.FILE else 0o555)
+        os.fchmod(descriptor, (0o444 if entry.kind is EntryKind.FILE else 0o555) | owners)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

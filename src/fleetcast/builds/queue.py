@@ -20,7 +20,7 @@ from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
-__all__ = ["BuildQueue", "Claim", "QueueLimits", "held_job"]
+__all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "held_job"]
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +114,7 @@ class BuildQueue:
         if row is None:
             return None
         log.info("build_claimed", build=row.id, name=row.name, worker=worker, attempt=row.attempt)
-        return Claim(_build(row), token, row.repository, row.trunk, row.recipe)
+        return Claim(build_of(row), token, row.repository, row.trunk, row.recipe)
 
     async def heartbeat(self, build: BuildId, token: Token) -> None:
         """Say that the attempt lives. Raises :class:`Stale`, or :class:`NotFound` for a build that never was."""
@@ -184,7 +184,7 @@ class BuildQueue:
             row = (await reading.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
         if row is None:
             raise _unknown(build)
-        return _build(row)
+        return build_of(row)
 
     def _tell(self, build: BuildId, verdict: Verdict) -> None:
         if verdict.status is BuildStatus.QUEUED:
@@ -240,7 +240,8 @@ def _lease(row: AnyRow) -> Lease:
     )
 
 
-def _build(row: AnyRow) -> Build:
+def build_of(row: AnyRow) -> Build:
+    """A row of ``jobs`` as people see it."""
     return Build(
         id=BuildId(row.id),
         name=ArtifactName(row.name),

@@ -1,26 +1,358 @@
-"""``fleetcast artifact``: what a build made."""
+"""``fleetcast artifact``: what builds made, and taking it out."""
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, table
+from fleetcast.cli.output import print_json, short, size, table, when
+from fleetcast.model.errors import FleetcastError, Invalid, Refused
+from fleetcast.model.limits import PAGE_ITEMS
+
+if TYPE_CHECKING:
+    from fleetcast.artifacts.comparing import Difference
+    from fleetcast.artifacts.manifest import Manifest
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.artifact import Root
+    from fleetcast.model.ids import ArtifactName
+    from fleetcast.model.messages.artifacts import ArtifactDetail
+    from fleetcast.model.messages.regions import SourceGrants
+    from fleetcast.replication.reader import ArtifactReader
+
+DIFFERENCES_SHOWN_MAX: Final = 20
+STDOUT: Final = "-"
+_ENDED: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whose signature counts."""
+
+    key: tuple[Path, ...] = ()
+    """File with the public key of a worker whose signature counts; repeatable. Default: those that the settings name."""
+    unsigned: bool = False
+    """Do not ask who signed it: only that all of it belongs together."""
+
+    def root(self, envelope: str, connection: Connection) -> Root:
+        """What the envelope says. Raises :class:`Corrupt` for a wrong signature, :class:`Refused` where no key is known."""
+        from fleetcast.artifacts.signing import load_public, unverified_root, verify_root
+
+        if self.unsigned:
+            return unverified_root(envelope)
+        keys = tuple(map(load_public, self.key or connection.worker_keys()))
+        if not keys:
+            raise Refused(
+                "no_worker_key",
+                "whose signature counts? No worker's public key is known here: pass --key FILE (keys/worker.pub of the "
+                "installation), --settings FILE, or --unsigned to go without",
+            )
+        return verify_root(envelope, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What ``artifact export`` did, as JSON."""
+
+    artifact: ArtifactName
+    digest: str
+    files: int
+    content_bytes: int
+    signed: bool
+    """Whether the signature was verified."""
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What ``artifact verify`` found, as JSON."""
+
+    artifact: ArtifactName
+    digest: str
+    files: int
+    content_bytes: int
+    signed: bool
+    place: str
+    ok: bool
+    different: int
+    differences: tuple[Difference, ...]
+    """The first ``DIFFERENCES_SHOWN_MAX``."""
+
+
+ANY_WORKER = Trust()
+
+
+def list_artifacts(
+    service: str = "",
+    *,
+    limit: int = PAGE_ITEMS,
+    after: str = "",
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> None:
+    """List artifacts, newest first.
+
+    For example: `fleetcast artifact list web --limit 10`
+
+    Parameters
+    ----------
+    service
+        Only this service's.
+    limit
+        How many.
+    after
+        Where the list before this one ended; it says so.
+    json
+        Print the page as JSON.
+    """
+    page = connection.ask(lambda control: control.artifacts(service, after=after, limit=limit))
+    if json:
+        print_json(page)
+        return
+    if not page.items:
+        print("no artifacts; next: fleetcast build SERVICE@REV" if not after else "no more artifacts")
+        return
+    rows = [
+        [
+            item.name,
+            str(item.build),
+            size(item.content_bytes),
+            when(item.created_at_ms),
+            "yes" if item.deployable else "no",
+            short(item.digest),
+        ]
+        for item in page.items
+    ]
+    print(table(["ARTIFACT", "BUILD", "SIZE", "BUILT", "DEPLOYABLE", "DIGEST"], rows))
+    if page.next is not None:
+        print(f"more: fleetcast artifact list{f' {service}' if service else ''} --after {page.next}", file=sys.stderr)
 
 
 def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Show an artifact's signed statement, and where its copies are.
 
+    For example: `fleetcast artifact show web@main`
+
     Parameters
     ----------
     name
-        SERVICE/SHA or SERVICE@SHA; SHA.2 for the first rebuild.
+        SERVICE@REV or SERVICE/SHA; SHA.2 for the first rebuild.
     json
         Print it as JSON, the statement as the builder signed it.
     """
-    from fleetcast.model.ids import ArtifactName
+    from fleetcast.artifacts.signing import unverified_root
 
-    detail = connection.ask(lambda control: control.artifact(ArtifactName(name.replace("@", "/"))))
+    _, detail = connection.ask(lambda control: _look(control, name, "show", quiet=json))
     if json:
         print_json(detail)
         return
+    root = unverified_root(detail.envelope)
     print(f"{detail.name}: {'complete in every bucket, deployable' if detail.deployable else 'not yet in every bucket'}")
-    print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in detail.replicas]))
+    print(f"  built: {root.built_at} by build {root.build}, attempt {root.attempt}")
+    print(f"  holds: {root.files} files, {size(root.content_size)} in {root.chunks} chunks, digest {root.digest}")
+    for part in ("activate", "health"):
+        if said := getattr(root, part):
+            print(f"  {part}: {said}")
+    if detail.replicas:
+        print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in detail.replicas]))
+    elif not detail.deployable:
+        print("  in the main store only: its first deployment copies it")
+
+
+def export(
+    what: str,
+    directory: Path | None = None,
+    *,
+    tar: str | None = None,
+    trust: Annotated[Trust, Parameter(name="*")] = ANY_WORKER,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> None:
+    """Take an artifact out of the main store: its signature and every chunk are verified before it has its name.
+
+    For example: `fleetcast artifact export web@main /tmp/web`, or `fleetcast artifact export web@main --tar - | tar -tv`
+
+    Parameters
+    ----------
+    what
+        SERVICE@REV or SERVICE/SHA.
+    directory
+        Where to put its files: a directory that is empty or not there yet.
+    tar
+        Write a tar to this file instead; - for standard output.
+    json
+        Print what was exported as JSON.
+    """
+    from fleetcast.artifacts import exporting
+
+    if (directory is None) == (tar is None):
+        raise Invalid("no_target", "export where to? Name a directory, or --tar FILE (- for standard output)")
+    if tar == STDOUT and (json or sys.stdout.isatty()):
+        raise Invalid("no_target", "a tar on standard output needs it for itself: redirect it, and leave out --json")
+    target = Path(tar or directory or "").expanduser()
+    if tar != STDOUT:
+        exporting.check_target(target)
+    with _ending_cleanly(), _Opened(what, "export", trust, connection, quiet=json or tar == STDOUT) as opened:
+        content = _shown(opened.reader.content(opened.manifest), opened.root.content_size)
+        if tar is None:
+            exporting.to_directory(opened.manifest, content, target)
+        elif tar == STDOUT:
+            _to_stdout(opened.manifest, content)
+        else:
+            exporting.to_tar_file(opened.manifest, content, target)
+    root = opened.root
+    if json:
+        print_json(
+            Exported(root.artifact, root.digest, root.files, root.content_size, not trust.unsigned, str(target.absolute()))
+        )
+        return
+    where = "standard output" if tar == STDOUT else str(target)
+    print(
+        f"{root.artifact}: {root.files} files, {size(root.content_size)} to {where}, {_assurance(trust)}",
+        file=sys.stderr if tar == STDOUT else None,
+    )
+
+
+def verify(
+    what: str,
+    *,
+    path: Path | None = None,
+    trust: Annotated[Trust, Parameter(name="*")] = ANY_WORKER,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> int:
+    """Verify an artifact in the main store, or a directory with its files on this host. Nothing is written.
+
+    For example: `fleetcast artifact verify web@main`, or `fleetcast artifact verify web@main --path /tmp/web`
+
+    Parameters
+    ----------
+    what
+        SERVICE@REV or SERVICE/SHA.
+    path
+        An export, or a release on a machine (the tree in it), to compare with the signed manifest.
+    json
+        Print what was found as JSON.
+    """
+    from fleetcast.artifacts.comparing import differences, wrong_contents
+
+    found: list[Difference] = []
+    count = 0
+    with _ending_cleanly(), _Opened(what, "verify", trust, connection, quiet=json) as opened:
+        if path is not None:
+            wrong = differences(opened.manifest, path.expanduser())
+        else:
+            bad = (index for window in opened.reader.windows(opened.manifest) for index in window.bad_chunks)
+            wrong = wrong_contents(opened.manifest, bad)
+        for difference in wrong:
+            count += 1
+            if count <= DIFFERENCES_SHOWN_MAX:
+                found.append(difference)
+    root, place = opened.root, str(path) if path is not None else "the main store"
+    if json:
+        print_json(
+            Verified(
+                root.artifact,
+                root.digest,
+                root.files,
+                root.content_size,
+                not trust.unsigned,
+                place,
+                not count,
+                count,
+                tuple(found),
+            )
+        )
+    elif not count:
+        print(f"{root.artifact} in {place}: {root.files} files, {size(root.content_size)}, {_assurance(trust)}")
+    else:
+        print(f"{root.artifact} in {place}: {count} {'differences' if count > 1 else 'difference'}")
+        print("\n".join(f"  {difference.path} {difference.what}" for difference in found))
+        if count > len(found):
+            print(f"  and {count - len(found)} more")
+    return 1 if count else 0
+
+
+class _Opened:
+    """An artifact found, its statement checked, its manifest read: ready to read its content."""
+
+    root: Root
+    manifest: Manifest
+    reader: ArtifactReader
+
+    def __init__(self, what: str, command: str, trust: Trust, connection: Connection, *, quiet: bool) -> None:
+        self._what, self._command, self._trust, self._connection, self._quiet = what, command, trust, connection, quiet
+
+    def __enter__(self) -> _Opened:
+        from fleetcast.replication.reader import ArtifactReader
+
+        name, detail = self._connection.ask(lambda control: _look(control, self._what, self._command, quiet=self._quiet))
+        self.root = self._trust.root(detail.envelope, self._connection)
+        if self.root.artifact != name:
+            raise Refused("wrong_root", f"control says that {name} is {self.root.artifact}: somebody mixed them up")
+
+        def grants() -> SourceGrants:
+            return self._connection.ask(lambda control: control.artifact_source(name))
+
+        self.reader = ArtifactReader(self.root, grants)
+        try:
+            self.manifest = self.reader.manifest()
+        except BaseException:
+            self.reader.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.reader.__exit__(None, None, None)
+
+
+class _ending_cleanly:  # noqa: N801 -- read as a phrase: with _ending_cleanly()
+    """While a file is half written, a signal that ends us is an interruption: what is there is removed first."""
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDED}
+
+    def __exit__(self, *_exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+async def _look(control: ControlClient, what: str, command: str, *, quiet: bool) -> tuple[ArtifactName, ArtifactDetail]:
+    name = await commits.artifact(control, commits.parse_artifact(what, command), quiet=quiet)
+    return name, await control.artifact(name)
+
+
+def _to_stdout(manifest: Manifest, content: Iterator[memoryview]) -> None:
+    from fleetcast.artifacts.exporting import to_tar
+
+    try:
+        to_tar(manifest, content, sys.stdout.buffer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FleetcastError("cannot_write", f"cannot write to standard output: {error.strerror}") from None
+
+
+def _shown(content: Iterator[memoryview], total: int) -> Iterator[memoryview]:
+    """The same, with a line on a terminal that says how far it is."""
+    done, tell = 0, sys.stderr.isatty()
+    for piece in content:
+        yield piece
+        done += len(piece)
+        if tell:
+            sys.stderr.write(f"\r\x1b[K{size(done)} of {size(total)}")
+            sys.stderr.flush()
+    if tell:
+        sys.stderr.write("\r\x1b[K")
+
+
+def _assurance(trust: Trust) -> str:
+    return "whole, but nobody's signature was asked for" if trust.unsigned else "signature and every chunk verified"

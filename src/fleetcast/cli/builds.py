@@ -1,43 +1,178 @@
-"""``fleetcast logs``: what a build said."""
+"""``fleetcast build`` and ``fleetcast logs``: having a commit built, and what the build said."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
-from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.commits import Wanted, parse, parse_artifact, resolve
+from fleetcast.cli.connection import NO_CONNECTION, Connection, patiently
+from fleetcast.cli.output import print_json, seconds, short
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.errors import NotFound
+from fleetcast.model.limits import BUILD_LOG_TAIL_BYTES, DEPLOYMENT_WAIT_S_MAX
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
+    from fleetcast.model.build import Build
+    from fleetcast.model.ids import BuildId
+    from fleetcast.model.messages.artifacts import BuildDetail
 
 POLL_S: Final = 1.0
+WAIT_S: Final = DEPLOYMENT_WAIT_S_MAX / 3
+TAIL_LINES_MAX: Final = 20
+_ENDED: Final = (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
 
 
-def logs(build: int, *, follow: bool = False, connection: Connection = NO_CONNECTION) -> None:
-    """Show a build's log.
+def build(
+    what: str,
+    *,
+    rebuild: bool = False,
+    allow_unmerged: bool = False,
+    no_wait: bool = False,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> int:
+    """Build a commit without deploying it. A deploy of it later on does not build again.
+
+    For example: `fleetcast build web@main`, or `fleetcast build web@7e583c86 --no-wait`
 
     Parameters
     ----------
-    build
-        The build's number, as deployments show it.
+    what
+        SERVICE@REV: a SHA, the beginning of one, a branch or a tag.
+    rebuild
+        Build again although there is an artifact.
+    allow_unmerged
+        Take a commit that is not on the service's trunk.
+    no_wait
+        Only order it.
+    json
+        Print the build as JSON, at the end.
+    """
+    from fleetcast.model.messages.artifacts import BuildRequest
+
+    wanted = parse(what, "build")
+
+    async def order(control: ControlClient) -> int:
+        commit = await resolve(control, wanted, quiet=json)
+        ordered = await control.order_build(BuildRequest(wanted.service, commit, rebuild, allow_unmerged))
+        if ordered.status not in _ENDED and not no_wait:
+            ordered = await _to_the_end(control, ordered, quiet=json)
+        elif not json:
+            print(describe(ordered))
+        if json:
+            print_json(ordered)
+        elif ordered.status is BuildStatus.FAILED:
+            await _show_tail(control, ordered.id)
+        elif no_wait and ordered.status not in _ENDED:
+            print(f"to follow it: fleetcast logs {ordered.id} --follow")
+        return 1 if ordered.status is BuildStatus.FAILED else 0
+
+    return connection.ask(order)
+
+
+def logs(what: str, *, follow: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Show what a build said.
+
+    For example: `fleetcast logs 12 --follow`, or `fleetcast logs web@main`
+
+    Parameters
+    ----------
+    what
+        A build's number, a deployment's id, or SERVICE@REV for the newest build of a commit.
     follow
         Go on until the build has ended.
+    json
+        Print pieces of it as JSON, one a line.
     """
-    connection.ask(lambda control: _copy(control, build, follow=follow))
+    connection.ask(lambda control: _copy(control, what, follow=follow, json=json))
 
 
-async def _copy(control: ControlClient, build: int, *, follow: bool) -> None:
-    import asyncio
+def describe(build: Build, ahead: int = 0) -> str:
+    """A build in one line: what it is, how far, what it waits for or why it ended."""
+    parts: list[str] = []
+    match build.status:
+        case BuildStatus.QUEUED if ahead:
+            parts = [f"{ahead} build{'s are' if ahead > 1 else ' is'} before it"]
+        case BuildStatus.RUNNING:
+            parts = [f"on {build.worker}", *([f"attempt {build.attempt}"] if build.attempt > 1 else [])]
+        case BuildStatus.SUCCEEDED if build.finished_at_ms is not None:
+            took_s = max(0, build.finished_at_ms - build.created_at_ms) / 1000
+            parts = [f"in {seconds(took_s)}, artifact {build.name}"]
+    if build.reason:
+        parts.append(build.reason)
+    said = f": {', '.join(parts)}" if parts else ""
+    return f"build {build.id} of {build.service}@{short(build.commit_sha)} {build.status}{said}"
 
-    from fleetcast.model.ids import build_id
 
+async def _to_the_end(control: ControlClient, ordered: Build, *, quiet: bool) -> Build:
+    said = seen = ""
+    try:
+        while True:
+            detail: BuildDetail = await patiently(lambda: control.build(ordered.id, wait_s=WAIT_S, seen=seen))  # noqa: B023 -- awaited in this turn
+            seen = detail.version
+            if (text := describe(detail.build, detail.ahead)) != said and not quiet:
+                print(text, flush=True)
+            said = text
+            if detail.build.status in _ENDED:
+                return detail.build
+    except asyncio.CancelledError:
+        print(f"the build goes on; to follow it: fleetcast logs {ordered.id} --follow", file=sys.stderr)
+        raise
+
+
+async def _show_tail(control: ControlClient, build: BuildId) -> None:
+    """The end of its log, on standard error, and where the rest is."""
+    size = (await control.build(build)).log_bytes
+    start = max(0, size - BUILD_LOG_TAIL_BYTES)
+    text = (await control.build_log(build, start)).text
+    lines = (text.partition("\n")[2] if start else text).splitlines()[-TAIL_LINES_MAX:]
+    print("\n".join([*lines, f"all of it: fleetcast logs {build}"]), file=sys.stderr)
+
+
+async def _copy(control: ControlClient, what: str, *, follow: bool, json: bool) -> None:
+    build = await _meant(control, what, quiet=json)
     offset = 0
     while True:
-        page = await control.build_log(build_id(build), offset)
-        sys.stdout.write(page.text)
-        sys.stdout.flush()
+        page = await patiently(lambda: control.build_log(build, offset))  # noqa: B023 -- awaited in this turn
+        if json and (page.text or page.finished):
+            print_json(page)
+        elif not json:
+            sys.stdout.write(page.text)
+            sys.stdout.flush()
         if page.next_offset == offset:
             if page.finished or not follow:
                 return
             await asyncio.sleep(POLL_S)
         offset = page.next_offset
+
+
+async def _meant(control: ControlClient, what: str, *, quiet: bool) -> BuildId:
+    from fleetcast.model.ids import DeploymentId, build_id
+
+    if "@" in what or "/" in what:
+        return await _of_commit(control, parse_artifact(what, "show the log of"), quiet=quiet)
+    try:
+        deployment = (await control.deployment(DeploymentId(what))).deployment
+    except NotFound:
+        if what.isascii() and what.isdigit():
+            return build_id(int(what))
+        raise NotFound(
+            "unknown_build", f"{what!r} is neither a build's number nor a deployment's id: fleetcast status SERVICE shows both"
+        ) from None
+    if deployment.build is not None:
+        return deployment.build
+    made_by = None if deployment.artifact is None else (await control.artifact(deployment.artifact)).build
+    if made_by is None:
+        raise NotFound("no_build", f"deployment {what} built nothing: its release is older")
+    return made_by
+
+
+async def _of_commit(control: ControlClient, wanted: Wanted, *, quiet: bool) -> BuildId:
+    commit = await resolve(control, wanted, quiet=quiet)
+    for build in (await control.builds(wanted.service, commit=commit)).items:
+        if wanted.build_number == 1 or build.name.endswith(f".{wanted.build_number}"):
+            return build.id
+    raise NotFound("unknown_build", f"{wanted} was never built: fleetcast build {wanted} does it")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from cyclopts import Parameter
 
-from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.errors import Invalid, NotFound, Unavailable
+from fleetcast.model.limits import CONTROL_AWAY_S_MAX
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
+
+RETRY_S: Final = 0.5
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ class Connection:
 
         from fleetcast.client.control import ControlClient
 
-        url, token = self._address()
+        url, token = self.address()
 
         async def talk() -> T:
             async with ControlClient(url, token) as client:
@@ -44,7 +47,23 @@ class Connection:
 
         return asyncio.run(talk())
 
-    def _address(self) -> tuple[str, str]:
+    def worker_keys(self) -> tuple[Path, ...]:
+        """Files of the public keys with which this installation's artifacts are signed, as far as settings here say so."""
+        from fleetcast.launch import sources
+
+        if self.control_url and not self.settings:
+            return ()  # another installation's, perhaps
+        try:
+            known = sources.load(sources.settings_file(self.settings, os.environ), environ=os.environ)
+        except NotFound:
+            return ()
+        controls: list[tuple[Path, ...]] = [known.control.worker_public_keys] if known.control else []
+        others = [region.worker_public_keys for region in known.regions]
+        others += [agent.worker_public_keys for agent in known.agents]
+        return tuple(dict.fromkeys(key for keys in (*controls, *others) for key in keys))
+
+    def address(self) -> tuple[str, str]:
+        """URL and token. Raises :class:`Invalid` and :class:`NotFound` where settings or files say too little."""
         from fleetcast.http.tokens import load
 
         if self.control_url and self.token_file:
@@ -70,6 +89,25 @@ class Connection:
         if settings.control is None:
             raise Invalid("no_control", f"{file} has no [control] table: pass --control-url and --token-file")
         return settings.control.public_url, token_path(settings.control.secrets, Role.ADMIN)
+
+
+async def patiently(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer: somebody who waits does not care that control is restarted meanwhile.
+
+    Raises:
+        Unavailable: it was away for longer than ``CONTROL_AWAY_S_MAX``.
+    """
+    import asyncio
+
+    clock = asyncio.get_running_loop().time
+    asked_at = clock()
+    while True:
+        try:
+            return await question()
+        except Unavailable:
+            if clock() - asked_at > CONTROL_AWAY_S_MAX:
+                raise
+            await asyncio.sleep(RETRY_S)
 
 
 NO_CONNECTION = Connection()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.output import print_json, seconds, short, size, table
 from fleetcast.model.deployment import DeploymentState
@@ -28,12 +29,12 @@ def deploy(
 ) -> int:
     """Take a commit to the service's machines. A commit that is built already is not built again.
 
-    For example: `fleetcast deploy web@$(git rev-parse HEAD)`
+    For example: `fleetcast deploy web@main`, or `fleetcast deploy web@7e583c86`
 
     Parameters
     ----------
     what
-        SERVICE@SHA.
+        SERVICE@REV: a SHA, the beginning of one, a branch or a tag.
     rebuild
         Build again although there is an artifact.
     allow_unmerged
@@ -43,16 +44,13 @@ def deploy(
     json
         Print the deployment as JSON, at the end.
     """
-    from fleetcast.model.errors import Invalid
-    from fleetcast.model.ids import commit_sha, service_name
     from fleetcast.model.messages.deployments import DeployRequest
 
-    service, at, sha = what.partition("@")
-    if not at:
-        raise Invalid("no_commit", f"deploy which commit of {what}? Write {what}@SHA (git rev-parse HEAD)")
-    request = DeployRequest(service_name(service), commit_sha(sha), rebuild, allow_unmerged)
+    wanted = commits.parse(what)
 
     async def trigger(control: ControlClient) -> Deployment:
+        commit = await commits.resolve(control, wanted, quiet=json)
+        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged)
         return await _to_the_end(control, await control.deploy(request), wait=not no_wait, json=json)
 
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
@@ -63,23 +61,27 @@ def rollback(
 ) -> int:
     """Take the machines back to an earlier release: by default the newest whose deployment succeeded and was not rolled back.
 
+    For example: `fleetcast rollback web`, or `fleetcast rollback web --to 7e583c86`
+
     Parameters
     ----------
     service
         The service.
     to
-        The commit to go back to.
+        The commit to go back to: a SHA, the beginning of one, a branch or a tag.
     no_wait
         Only trigger it.
     json
         Print the deployment as JSON, at the end.
     """
-    from fleetcast.model.ids import commit_sha, service_name
+    from fleetcast.model.ids import service_name
     from fleetcast.model.messages.deployments import RollbackRequest
 
-    request = RollbackRequest(service_name(service), commit_sha(to) if to else None)
+    wanted = service_name(service)
 
     async def trigger(control: ControlClient) -> Deployment:
+        commit = await commits.resolve(control, commits.Wanted(wanted, to), quiet=json) if to else None
+        request = RollbackRequest(wanted, commit)
         return await _to_the_end(control, await control.rollback(request), wait=not no_wait, json=json)
 
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
@@ -87,6 +89,8 @@ def rollback(
 
 def abort(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """End an unfinished deployment. Machines keep what they run.
+
+    For example: `fleetcast abort 5e1f0c2ab3d49a77`
 
     Parameters
     ----------
@@ -107,6 +111,8 @@ def abort(deployment: str, *, json: bool = False, connection: Connection = NO_CO
 def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
     """Follow a deployment to its end; the exit code says whether it succeeded.
 
+    For example: `fleetcast watch 5e1f0c2ab3d49a77`
+
     Parameters
     ----------
     deployment
@@ -123,6 +129,8 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
 
 def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Show the fleet; or the deployments of one service; or one deployment.
+
+    For example: `fleetcast status`, or `fleetcast status web`
 
     Parameters
     ----------

@@ -32,6 +32,8 @@ def drain(region: str, *, undo: bool = False, json: bool = False, connection: Co
 def list_machines(*, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """List the machines.
 
+    For example: `fleetcast machine list --json`
+
     Parameters
     ----------
     json
@@ -47,6 +49,8 @@ def list_machines(*, json: bool = False, connection: Connection = NO_CONNECTION)
 
 def retire(machine: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Count a machine that is gone no more. It is back when it reports again.
+
+    For example: `fleetcast machine retire eu-west-3`
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ Nothing heavy is imported before it is known which command runs: ``--version`` a
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from fleetcast import __version__
 from fleetcast.model.errors import FleetcastError
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 OK: Final = 0
 USAGE: Final = 2
@@ -33,13 +34,17 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Try and run", "demo", "fleetcast.cli.demo.command:demo", "Show all of it on this machine, and leave nothing behind."),
     ("Try and run", "up", "fleetcast.cli.processes:up", "Run a whole installation; makes a small one the first time."),
     ("Try and run", "down", "fleetcast.cli.processes:down", "End the services that an installation left running."),
+    ("Try and run", "doctor", "fleetcast.cli.doctor.command:doctor", "Look for what is wrong here, and say what to do."),
+    ("Deploy", "build", "fleetcast.cli.builds:build", "Build a commit without deploying it."),
     ("Deploy", "deploy", "fleetcast.cli.deployments:deploy", "Take a commit to the service's machines; builds it if needed."),
     ("Deploy", "rollback", "fleetcast.cli.deployments:rollback", "Take the machines back to an earlier release."),
     ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment."),
     ("Deploy", "status", "fleetcast.cli.deployments:status", "Show the fleet, one service, or one deployment."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
-    ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show a build's log."),
+    ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
     ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
+    ("Set up", "settings", "fleetcast.cli.settings:settings", "Show every setting, and where its value comes from."),
+    ("Set up", "completion", "fleetcast.cli.completion:completion", "Print what teaches a shell to complete commands."),
     ("Single processes", "control", "fleetcast.cli.processes:control", "Run the global process."),
     ("Single processes", "worker", "fleetcast.cli.processes:worker", "Run a worker, which builds."),
     ("Single processes", "region", "fleetcast.cli.processes:region", "Run a region's process."),
@@ -66,7 +71,12 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
     (
         "artifact",
         "What a build made.",
-        (("show", "fleetcast.cli.artifacts:show", "Show an artifact's signed statement, and where its copies are."),),
+        (
+            ("list", "fleetcast.cli.artifacts:list_artifacts", "List artifacts, newest first."),
+            ("show", "fleetcast.cli.artifacts:show", "Show an artifact's signed statement, and where its copies are."),
+            ("export", "fleetcast.cli.artifacts:export", "Take an artifact out, as a directory or a tar."),
+            ("verify", "fleetcast.cli.artifacts:verify", "Verify the main store's copy, or a directory on this host."),
+        ),
     ),
 )
 
@@ -101,11 +111,12 @@ def run(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        result = application(list(arguments))(list(arguments), exit_on_error=False, result_action="return_value")
+        result = application(arguments)(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return result if isinstance(result, int) else OK
-    except CycloptsError:
-        return USAGE  # it has been printed
+    except CycloptsError as error:
+        print(f"fleetcast: {_usage(error)} [usage]", file=sys.stderr)
+        return USAGE
     except FleetcastError as error:
         print(f"fleetcast: {error.message} [{error.code}]", file=sys.stderr)
         return error.exit_code
@@ -115,6 +126,21 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with a command line, in one line, and whom to ask about it."""
+    from cyclopts import UnknownCommandError
+
+    chain = " ".join(("fleetcast", *(error.command_chain or ())))
+    if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
+        # Its own text imports every command there is, to list eight of them.
+        said = f'Unknown command "{error.unused_tokens[0]}".'
+        if nearest := difflib.get_close_matches(error.unused_tokens[0], list(error.app), n=1, cutoff=0.5):
+            said += f' Did you mean "{nearest[0]}"?'
+    else:
+        said = " ".join(str(error).split())
+    return f"{said} See {chain} --help" if said.endswith((".", "?")) else f"{said}: see {chain} --help"
 
 
 def main() -> None:

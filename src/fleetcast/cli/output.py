@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, TextIO
 
+_COLOURS: Final = {
+    **dict.fromkeys(("SUCCEEDED", "COMPLETE", "ok"), "32"),
+    **dict.fromkeys(("FAILED", "ROLLED_BACK", "fail"), "31"),
+    **dict.fromkeys(("QUEUED", "RUNNING", "BUILDING", "REPLICATING", "DISTRIBUTING", "PENDING", "warn"), "33"),
+    **dict.fromkeys(("SUPERSEDED", "ABORTED"), "2"),
+}
+"""What the terminal is told (SGR codes), by state."""
+_HEADING: Final = "\x1b[1m"
+_PLAIN: Final = "\x1b[0m"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -18,17 +29,29 @@ def print_json(value: object) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; those of which every cell is a figure are aligned right."""
+    """Columns as wide as they need to be; those of which every cell is a figure are aligned right. Coloured on a terminal."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     right = [bool(rows) and all(_is_figure(row[column]) for row in rows) for column in range(len(header))]
+    colour = coloured(sys.stdout)
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
+            _styled(cell.rjust(width) if to_right else cell.ljust(width), cell, heading=not number, colour=colour)
             for cell, width, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        for line in lines
+        for number, line in enumerate(lines)
     )
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether people look at ``stream`` and want colours: a terminal, and no ``NO_COLOR`` (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def in_colour(text: str, word: str) -> str:
+    """``text`` in the colour of ``word``, a state or a verdict; as it stands where that has none."""
+    colour = _COLOURS.get(word)
+    return text if colour is None else f"\x1b[{colour}m{text}{_PLAIN}"
 
 
 def size(count: int | None) -> str:
@@ -46,9 +69,20 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} s"
 
 
+def when(time_ms: int) -> str:
+    """A point in time for people, UTC: ``2026-01-05 09:00:00``."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def short(commit: str) -> str:
     """As much of a commit or digest as a person reads."""
     return commit[:12]
+
+
+def _styled(padded: str, cell: str, *, heading: bool, colour: bool) -> str:
+    if not colour:
+        return padded
+    return f"{_HEADING}{padded}{_PLAIN}" if heading else in_colour(padded, cell)
 
 
 def _is_figure(cell: str) -> bool:

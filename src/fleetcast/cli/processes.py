@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from fleetcast.cli.output import print_json
+
 if TYPE_CHECKING:
     from fleetcast.launch.child import ChildEvent
     from fleetcast.launch.process import Serve
@@ -29,6 +31,8 @@ class Program:
     """One setting that wins over file and environment, for instance control.port=7401; repeatable."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, else JSON."""
+    json: bool = False
+    """The same as --log-format json: logs as JSON, one event a line, on standard error."""
     ready_file: Annotated[Path | None, Parameter(show=False)] = None
     lifeline: Annotated[int | None, Parameter(show=False)] = None
 
@@ -40,7 +44,9 @@ class Program:
     def run(self, name: str, serve: Serve) -> int:
         from fleetcast.launch import logging, process
 
-        logging.set_up(name, json=self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty()))
+        logging.set_up(
+            name, json=self.json or self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
+        )
         process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
         return 0
 
@@ -54,6 +60,7 @@ def up(
     workers: int = 1,
     region: tuple[str, ...] = ("local",),
     machines: int = 3,
+    json: bool = False,
 ) -> int:
     """Run a whole installation, made on the first run: control, workers, regions and agents, all on loopback.
 
@@ -72,6 +79,8 @@ def up(
         Only for a new installation: name of a region; repeatable.
     machines
         Only for a new installation: how many machines, in all regions together.
+    json
+        Print events as JSON, one a line.
     """
     from fleetcast.launch import installation, sources
 
@@ -79,18 +88,22 @@ def up(
     file = installation.create(data.absolute(), installation.Blueprint(workers, region, machines, ports))
     settings = sources.load(file, environ=os.environ)
     with installation.supervised(file.parent):
-        return asyncio.run(_supervise(file, settings))
+        return asyncio.run(_supervise(file, settings, _Narrator(json=json)))
 
 
-def down(data: Path = Path("fleetcast-data")) -> int:
+def down(data: Path = Path("fleetcast-data"), *, json: bool = False) -> int:
     """End the services that an installation left running on this host; fleetcast up must not run there.
 
     The next `fleetcast up` starts again what is deployed.
+
+    For example: `fleetcast down /srv/fleetcast`
 
     Parameters
     ----------
     data
         The installation's directory.
+    json
+        Print how many as JSON.
     """
     from fleetcast.agent.leftovers import stop_services
     from fleetcast.launch import installation, sources
@@ -102,12 +115,19 @@ def down(data: Path = Path("fleetcast-data")) -> int:
         return sum(await asyncio.gather(*(stop_services(item.directory) for item in settings.agents)))
 
     with installation.supervised(file.parent):
-        print(f"{asyncio.run(stop_all())} services ended")
+        ended = asyncio.run(stop_all())
+    if json:
+        print_json({"services_ended": ended})
+    else:
+        print(f"{ended} services ended")
     return 0
 
 
 def control(*, program: Program = ALONE) -> int:
-    """Run the global process: API, queue, replication status, rollouts."""
+    """Run the global process: API, queue, replication status, rollouts.
+
+    For example: `fleetcast control --settings /etc/fleetcast.toml --set control.port=7401`
+    """
     from fleetcast.launch import wiring
 
     return program.run("control", wiring.control(program.load()))
@@ -115,6 +135,8 @@ def control(*, program: Program = ALONE) -> int:
 
 def worker(*, name: str | None = None, program: Program = ALONE) -> int:
     """Run a worker: it claims builds from control, one at a time.
+
+    For example: `fleetcast worker --settings /etc/fleetcast.toml --name worker-2`
 
     Parameters
     ----------
@@ -130,6 +152,8 @@ def worker(*, name: str | None = None, program: Program = ALONE) -> int:
 def region(*, name: str | None = None, program: Program = ALONE) -> int:
     """Run a region's process: it copies artifacts into the region, and tells its machines their goals and their peers.
 
+    For example: `fleetcast region --name eu-west`
+
     Parameters
     ----------
     name
@@ -144,6 +168,8 @@ def region(*, name: str | None = None, program: Program = ALONE) -> int:
 def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
     """Run a machine's agent: it fetches, verifies, switches, starts and supervises the machine's services.
 
+    For example: `fleetcast agent --settings /etc/fleetcast.toml --set agent.zone=a`
+
     Parameters
     ----------
     machine
@@ -155,7 +181,7 @@ def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
     return program.run(f"agent-{mine.machine}", wiring.agent(mine))
 
 
-async def _supervise(file: Path, settings: Settings) -> int:
+async def _supervise(file: Path, settings: Settings, narrator: _Narrator) -> int:
     from fleetcast.launch.sources import SETTINGS_VARIABLE
     from fleetcast.launch.supervisor import Supervisor, children
 
@@ -163,22 +189,39 @@ async def _supervise(file: Path, settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     environment = {**os.environ, SETTINGS_VARIABLE: str(file)}
-    supervisor = Supervisor(children(settings, file), file.parent / "run", environment, _tell)
+    supervisor = Supervisor(children(settings, file), file.parent / "run", environment, narrator.event)
     starting = asyncio.create_task(supervisor.start())
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            print(f"ready; next: fleetcast service add ... (Ctrl-C stops; settings: {file})", flush=True)
+            narrator.say("ready", f"next: fleetcast service add ... (Ctrl-C stops; settings: {file})")
             await stop.wait()
     finally:
         starting.cancel()
         stopping.cancel()
-        print("stopping; services on the machines keep running (fleetcast down ends them)", flush=True)
+        narrator.say("stopping", "services on the machines keep running (fleetcast down ends them)")
         await supervisor.stop()
     return 0
 
 
-def _tell(event: ChildEvent) -> None:
-    print(f"{event.child}: {event.what}{f' ({event.detail})' if event.detail else ''}", flush=True)
+class _Narrator:
+    """Tells what happens, in lines for people or for programs."""
+
+    def __init__(self, *, json: bool) -> None:
+        self._json = json
+
+    def event(self, event: ChildEvent) -> None:
+        """Something happened to a process."""
+        if self._json:
+            print_json(event)
+        else:
+            print(f"{event.child}: {event.what}{f' ({event.detail})' if event.detail else ''}", flush=True)
+
+    def say(self, what: str, detail: str) -> None:
+        """The same about all of them: no ``child``."""
+        if self._json:
+            print_json({"child": "", "what": what, "detail": detail})
+        else:
+            print(f"{what}; {detail}", flush=True)

@@ -82,6 +82,8 @@ def add(
 def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """List the services.
 
+    For example: `fleetcast service list`
+
     Parameters
     ----------
     json
@@ -103,6 +105,8 @@ def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION)
 
 def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Show one service and its newest deployments.
+
+    For example: `fleetcast service show web`
 
     Parameters
     ----------

@@ -3,20 +3,72 @@
 from __future__ import annotations
 
 from fleetcast.http.session import Session
-from fleetcast.model.ids import ArtifactName, BuildId
-from fleetcast.model.messages.artifacts import ArtifactDetail, BuildLog
+from fleetcast.model.build import Build
+from fleetcast.model.ids import ArtifactName, BuildId, ServiceName
+from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS
+from fleetcast.model.messages.artifacts import (
+    ArtifactDetail,
+    ArtifactPage,
+    BuildDetail,
+    BuildLog,
+    BuildPage,
+    BuildRequest,
+    CommitPage,
+)
+from fleetcast.model.messages.regions import SourceGrants
 
 
 class Artifacts:
-    """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation."""
+    """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation.
+
+    Lists come in pages: ``after`` is the ``next`` of the page before, empty for the first one.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    async def order_build(self, request: BuildRequest) -> Build:
+        """Have a commit built; answered at once, with the build that makes or made its artifact.
+
+        Raises :class:`NotFound` for an unknown service, :class:`Refused` when there is an artifact or a build on other terms.
+        """
+        return await self._session.ask("POST", "/v1/builds", request, reply=Build)
+
+    async def build(self, build: BuildId, *, wait_s: float = 0.0, seen: str = "") -> BuildDetail:
+        """One build; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""
+        return await self._session.ask(
+            "GET",
+            f"/v1/builds/{build}",
+            params={"wait_s": wait_s, "seen": seen},
+            reply=BuildDetail,
+            timeout_s=HTTP_TIMEOUT_S + wait_s,
+        )
+
+    async def builds(
+        self, service: str = "", *, commit: str = "", status: str = "", after: str = "", limit: int = PAGE_ITEMS
+    ) -> BuildPage:
+        """Builds, newest first; of one service, commit and status where they are named."""
+        params: dict[str, str | int] = {"service": service, "commit": commit, "status": status, "after": after, "limit": limit}
+        return await self._session.ask("GET", "/v1/builds", params=params, reply=BuildPage)
 
     async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
         """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``."""
         return await self._session.ask("GET", f"/v1/builds/{build}/log", params={"offset": offset}, reply=BuildLog)
 
+    async def artifacts(self, service: str = "", *, after: str = "", limit: int = PAGE_ITEMS) -> ArtifactPage:
+        """Artifacts, newest first; of one service where it is named. Raises :class:`NotFound` for an unknown one."""
+        params: dict[str, str | int] = {"service": service, "after": after, "limit": limit}
+        return await self._session.ask("GET", "/v1/artifacts", params=params, reply=ArtifactPage)
+
     async def artifact(self, name: ArtifactName) -> ArtifactDetail:
         """An artifact by its name, ``<service>/<commit>``. Raises :class:`NotFound`."""
         return await self._session.ask("GET", f"/v1/artifacts/{name}", reply=ArtifactDetail)
+
+    async def artifact_source(self, name: ArtifactName) -> SourceGrants:
+        """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""
+        return await self._session.ask("POST", f"/v1/artifacts/{name}/source", reply=SourceGrants)
+
+    async def commits(self, service: ServiceName, *, prefix: str = "", after: str = "", limit: int = PAGE_ITEMS) -> CommitPage:
+        """Commits that were built or deployed of a service, by SHA. Raises :class:`NotFound` for an unknown service."""
+        params: dict[str, str | int] = {"prefix": prefix, "after": after, "limit": limit}
+        return await self._session.ask("GET", f"/v1/services/{service}/commits", params=params, reply=CommitPage)

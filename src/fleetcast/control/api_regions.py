@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, JSONBody
-from sqlalchemy import select
 
 from fleetcast.control import kv_pages
+from fleetcast.control.artifact_queries import source_of
 from fleetcast.control.audiences import REGIONS
 from fleetcast.control.parts import PartsHere
 from fleetcast.http.holding import held_s
-from fleetcast.model.errors import Invalid, NotFound, Unavailable
+from fleetcast.model.errors import Invalid, Unavailable
 from fleetcast.model.ids import digest as legal_digest
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import GRANT_LIFETIME_S, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
+from fleetcast.model.limits import KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
 from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
 from fleetcast.rollouts.intake import record_hello, record_report
-from fleetcast.schema.tables import artifacts
 
 
 @post("/v1/regions/{region:str}/hello", status_code=200, guards=REGIONS)
@@ -63,18 +62,7 @@ async def kv_page(
 @post("/v1/artifacts/{digest:str}/source", status_code=200, guards=REGIONS)
 async def source(digest: FromPath[str], parts: PartsHere) -> SourceGrants:
     """Read grants on the main store's copy, for a region to fill its bucket from."""
-    wanted = legal_digest(digest)
-    # The newest: it names the blobs of an older artifact with equal files, unless those were lost.
-    newest = select(artifacts).where(artifacts.c.digest == wanted).order_by(artifacts.c.id.desc()).limit(1)
-    async with parts.database.reading() as reading:
-        row = (await reading.execute(newest)).one_or_none()
-    if row is None:
-        raise NotFound("unknown_artifact", f"no artifact has the digest {wanted}")
-    return SourceGrants(
-        digest=wanted,
-        manifest=await parts.main.read_grant(row.manifest_blob, lifetime_s=GRANT_LIFETIME_S),
-        content=await parts.main.read_grant(row.content_blob, lifetime_s=GRANT_LIFETIME_S),
-    )
+    return await source_of(parts, legal_digest(digest))
 
 
 def _must_be(stated: str, region: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar import Litestar
 
-from fleetcast.control import api_artifacts, api_builds, api_deployments, api_fleet, api_regions, api_services
+from fleetcast.control import api_artifacts, api_builds, api_deployments, api_diagnosis, api_fleet, api_regions, api_services
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
 
@@ -16,6 +16,7 @@ HANDLERS: Final = (
     *api_fleet.HANDLERS,
     *api_artifacts.HANDLERS,
     *api_builds.HANDLERS,
+    *api_diagnosis.HANDLERS,
     *api_regions.HANDLERS,
 )
 

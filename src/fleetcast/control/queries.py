@@ -8,12 +8,12 @@ from collections import Counter
 from sqlalchemy import select
 
 from fleetcast import __version__
+from fleetcast.control.artifact_queries import unknown_artifact
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.http import messages
 from fleetcast.model.deployment import Deployment
-from fleetcast.model.errors import NotFound
-from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
 from fleetcast.model.messages.artifacts import ArtifactDetail
 from fleetcast.model.messages.deployments import DeploymentDetail
 from fleetcast.model.messages.fleet import FleetStatus, RegionStatus
@@ -68,12 +68,13 @@ async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
     async with parts.database.reading() as reading:
         row = (await reading.execute(rows.where(artifacts.c.name == name))).one_or_none()
     if row is None:
-        raise NotFound("unknown_artifact", f"there is no artifact {name}: deploy the commit to have it built")
+        raise unknown_artifact(name)
     return ArtifactDetail(
         name=name,
         envelope=row.envelope,
         replicas=await _replicas(parts, Digest(row.digest)),
         deployable=bool(row.deployable),
+        build=BuildId(row.build_id),
     )
 
 

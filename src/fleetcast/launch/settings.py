@@ -25,6 +25,7 @@ class ControlSettings:
     host: str = LOOPBACK
     """Address to listen on. Anything but loopback opens the installation to the network."""
     port: int = 7401
+    """Of the API; 0 picks a free one."""
     url: str = ""
     """How others reach the API; empty: from host and port."""
     data_port: int = 7402
@@ -40,18 +41,29 @@ class ControlSettings:
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose signature is accepted."""
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
+    """How often a worker says that it is alive while it builds."""
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX
     """A RUNNING build whose worker was silent for so long goes back to the queue."""
     reaper_interval_s: float = limits.REAPER_INTERVAL_S
+    """How often control looks for builds whose worker is silent or which take too long."""
     build_attempts_max: int = limits.BUILD_ATTEMPTS_MAX
+    """How often a build is claimed before it is FAILED: workers that vanish, or hand it back."""
     build_command_s_max: float = limits.BUILD_COMMAND_S_MAX
+    """How long a build command may run."""
     build_pack_upload_s_max: float = limits.BUILD_PACK_UPLOAD_S_MAX
+    """How long chunking and uploading a build's output may take."""
     build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
+    """A build that no worker claimed for so long is FAILED."""
     replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
+    """How often control looks into the buckets for copies that are not complete."""
     replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
+    """How often it looks again at a copy that is complete."""
     replicate_s_max: float = limits.REPLICATE_S_MAX
+    """A deployment whose artifact is not in every bucket after so long is FAILED."""
     distribute_s_max: float = limits.DISTRIBUTE_S_MAX
+    """A deployment that has not reached every machine after so long is FAILED."""
     goal_lifetime_s: float = limits.GOAL_LIFETIME_S
+    """How long machines act on a goal; control renews it at half of that."""
 
     @property
     def public_url(self) -> str:
@@ -63,13 +75,17 @@ class WorkerSettings:
     """A ``[[worker]]``: builds, one at a time."""
 
     name: str = "worker-1"
+    """Shown with its builds; of this host only one may have it."""
     control_url: str = ""
     """Empty: the file's ``[control]``."""
     token_file: Path = Path("secrets/worker.token")
+    """File with the worker's token."""
     signing_key: Path = Path("secrets/worker.key")
+    """File with the private key that signs artifacts."""
     directory: Path = Path()
     """Mirrors and worktrees; empty: ``workers/<name>``."""
     poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
+    """How often it asks for builds where control does not hold the question. Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +93,31 @@ class RegionSettings:
     """A ``[[region]]``: the regional process, its store and its swarm's tracker. Times in seconds."""
 
     name: str = "local"
+    """1 to 63 of a-z, 0-9 and -, the same as its machines say."""
     host: str = LOOPBACK
+    """Address to listen on. Anything but loopback opens the region to the network."""
     port: int = 7411
+    """Of the API for its agents; 0 picks a free one."""
     url: str = ""
     """How this region's agents reach it; empty: from host and port."""
     data_port: int = 7412
+    """Where its bucket's bulk data is served from, on the same host; 0 picks a free one."""
     control_url: str = ""
     """Empty: the file's ``[control]``."""
     token_file: Path = Path("secrets/region.token")
+    """File with the region's token, for control."""
     agent_token_file: Path = Path("secrets/agent.token")
+    """File with the token that its agents send."""
     directory: Path = Path()
     """Its key-value store and bucket; empty: ``regions/<name>``."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
+    """Builders whose artifacts it copies."""
     kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S
+    """How often it asks control for goals and artifacts where control does not hold the question."""
     report_interval_s: float = limits.REGION_REPORT_INTERVAL_S
+    """How often it reports to control."""
     agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
+    """How often its agents report to it when nothing changes."""
 
     @property
     def public_url(self) -> str:
@@ -103,18 +129,25 @@ class AgentSettings:
     """An ``[[agent]]``: the program on a machine."""
 
     machine: str = "machine-1"
+    """Its id: 1 to 63 of a-z, 0-9 and -, of the whole fleet only one may have it."""
     region: str = "local"
+    """The region it is in."""
     zone: str = ""
+    """The zone of the region it is in, for selectors and for peers nearby."""
     rack: str = ""
+    """The rack it is in, for peers nearby."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """What selectors of services may ask for."""
     region_url: str = ""
     """Empty: the file's ``[[region]]`` of that name."""
     token_file: Path = Path("secrets/agent.token")
+    """File with the agents' token."""
     directory: Path = Path()
     """Releases and services; empty: ``machines/<machine>``."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose artifacts this machine runs."""
     peer_host: str = LOOPBACK
+    """Where its peers reach it: an address of this host. Loopback: only peers on this host do."""
     peer_port: int = 0
     """Where it serves its peers; 0: any free one."""
     environment: Mapping[str, str] = field(default_factory=dict)

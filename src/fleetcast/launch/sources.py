@@ -60,8 +60,7 @@ def load(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = ()) -
         NotFound: there is no such file.
         Invalid: malformed, an unknown key, or a value of the wrong kind; the message says where.
     """
-    tables = _read(file)
-    overrides = (*_from_environ(environ), *_from_flags(flags))
+    tables, overrides = read_tables(file), given(environ, flags)
     settings = Settings(
         control=next(
             _section(ControlSettings, "control", [tables["control"]] if "control" in tables else [], overrides, file), None
@@ -74,7 +73,13 @@ def load(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = ()) -
     return _completed(settings, file)
 
 
-def _read(file: Path) -> Table:
+def given(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[Override, ...]:
+    """What environment and flags say, the winner last. Raises :class:`Invalid` for an unknown setting."""
+    return (*_from_environ(environ), *_from_flags(flags))
+
+
+def read_tables(file: Path) -> Table:
+    """The file as TOML has it, its tables known ones. Raises as :func:`load`."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -102,6 +107,17 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[Override]:
         if variable.startswith(_VARIABLES) and variable not in _NOT_SETTINGS:
             section, key = variable.removeprefix("FLEETCAST_").lower().split("_", 1)
             yield _known_override(section, key, text, f"environment variable {variable}")
+        elif variable.startswith("FLEETCAST_"):
+            _refuse_misspelt(variable)
+
+
+def _refuse_misspelt(variable: str) -> None:
+    """Many a variable begins like this and is no setting. One that is a setting but for a slip in the table's name is none."""
+    section, _, key = variable.removeprefix("FLEETCAST_").lower().partition("_")
+    meant = difflib.get_close_matches(section, SECTIONS, n=1, cutoff=0.7)
+    if meant and meant[0] != section and key in (field.name for field in fields(SECTIONS[meant[0]])):
+        hint = f"did you mean 'FLEETCAST_{meant[0].upper()}_{key.upper()}'?"
+        raise Invalid("unknown_setting", f"environment variable {variable}: there is no table {section!r}: {hint}")
 
 
 def _from_flags(flags: Sequence[str]) -> Iterator[Override]:
@@ -126,7 +142,7 @@ def _section(kind: type[Any], name: str, tables: Iterable[Table], overrides: Ite
     for table in tables:
         _check_keys(table, name, str(file))
         values = {key: _value(value, types[key], f"{file}: {name}.{key}") for key, value in table.items()}
-        values |= {given.key: _value(_parsed(given, types[given.key]), types[given.key], given.source) for given in mine}
+        values |= {said.key: _value(_parsed(said, types[said.key]), types[said.key], said.source) for said in mine}
         for key, value in values.items():
             _check_number(key, value, f"{file}: {name}.{key}")
         filled = kind(**values)

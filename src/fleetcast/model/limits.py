@@ -127,6 +127,7 @@ DISTRIBUTE_S_MAX: Final = 30 * 60
 REPLICATE_S_MAX: Final = 30 * 60
 REASON_NAMES_MAX: Final = 5
 """Machines, or regions, that a reason names before it counts the others."""
+SILENT_MACHINES_NAMED_MAX: Final = 20
 ROLLUP_FAILURES_MAX: Final = 20
 ROLLUP_MACHINES_MAX: Final = 40
 """Machines of a region that a live picture shows one by one."""
@@ -283,8 +284,15 @@ DEPLOYMENT_WAIT_S_MAX: Final = 60
 DEPLOYMENT_LOOK_INTERVAL_S: Final = 1
 """How often a held one looks for news from other control processes."""
 DEPLOYMENTS_LISTED_MAX: Final = 200
+PAGE_ITEMS: Final = 50
+"""Of a list, where the asker does not say how many."""
+PAGE_ITEMS_MAX: Final = 200
+COMMIT_PREFIX_CHARS_MIN: Final = 4
+"""Hex digits that name a commit; with fewer, too many begin alike."""
 CONTROL_STOP_S_MAX: Final = 2
 """How long a stopping control process lets its loops finish their turn."""
+CONTROL_AWAY_S_MAX: Final = 60
+"""How long a command that waits for something goes on asking a control process that does not answer."""
 ANSWER_BYTES_MAX: Final = 256 * MIB
 """Of one answer; the largest is a snapshot of the global KV."""
 TOKEN_BYTES: Final = 32

@@ -16,9 +16,8 @@ from typing import Any, Final, Protocol
 import structlog
 from blake3 import blake3
 
-from fleetcast.artifacts import manifest as manifests
 from fleetcast.artifacts.manifest import Manifest
-from fleetcast.artifacts.signing import PublicKey, verify_root
+from fleetcast.artifacts.signing import PublicKey, verified_manifest, verify_root
 from fleetcast.model.artifact import ArtifactRecord, Root, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Conflict, Corrupt, Invalid, NotFound
 from fleetcast.model.ids import Digest
@@ -88,13 +87,13 @@ class Copier:
         """The manifest, which is in the bucket afterwards."""
         if await self._has(key, root.manifest_size):
             try:
-                return await asyncio.to_thread(_verified_manifest, root, await self._bucket.read(key))
+                return await asyncio.to_thread(verified_manifest, root, await self._bucket.read(key))
             except Corrupt:
                 log.warning("manifest_decayed", key=key)
                 await self._bucket.delete(key)
         with _Lane(root.manifest_size) as lane:
             encoded = bytes(await lane.read(grant, 0, root.manifest_size))
-        manifest = await asyncio.to_thread(_verified_manifest, root, encoded)
+        manifest = await asyncio.to_thread(verified_manifest, root, encoded)
         await self._bucket.put(key, encoded)
         return manifest
 
@@ -197,15 +196,6 @@ class _Lane:
         with self._lock:
             self._reading = True
         await _in_daemon_thread(run)
-
-
-def _verified_manifest(root: Root, encoded: bytes) -> Manifest:
-    if manifests.manifest_digest(encoded) != root.digest:
-        raise Corrupt("corrupt_manifest", f"the manifest of {root.artifact} has another digest than its signed root says")
-    manifest = manifests.decode(encoded)
-    if (manifest.content_size, manifest.content_sha256) != (root.content_size, root.content_sha256):
-        raise Corrupt("corrupt_manifest", f"the manifest of {root.artifact} describes another content than its signed root")
-    return manifest
 
 
 def _bytes_of(receipts: Mapping[int, PartReceipt]) -> int:

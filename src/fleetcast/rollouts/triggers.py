@@ -15,6 +15,7 @@ from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentSta
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, commit_sha
 from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
@@ -63,28 +64,48 @@ class Triggers:
         async with self._database.transaction() as tx:
             spec = await get_service(tx, request.service)
             await _must_select_a_machine(tx, spec)
-            trunk = "" if request.allow_unmerged else spec.trunk
-            artifact = await _newest_artifact(tx, spec, sha)
-            if artifact is None or request.rebuild:
-                number = 1 if artifact is None else artifact.build_number + 1
-                order = BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number)
-                build = await self._builds.enqueue(tx, order)
-                deployment = await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=build)
+            found = await self._artifact_or_build(tx, spec, sha, request)
+            if isinstance(found, int):
+                deployment = await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=found)
             else:
-                if trunk and artifact.trunk != trunk:
-                    raise Refused(
-                        "unmerged_artifact",
-                        f"{artifact.name} was built without checking that it is on {trunk}: "
-                        "deploy it with --allow-unmerged, or build it again with --rebuild",
-                    )
-                build = None
                 deployment = await _insert(
-                    tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=artifact.id, built_at=now_ms()
+                    tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms()
                 )
             shown = await get_deployment(tx, deployment)
-        if build is not None:
+        if isinstance(found, int):
             self._builds.on_queued()
         return shown
+
+    async def build(self, request: BuildRequest) -> BuildId:
+        """Have a commit built without deploying it; returns the build that makes, or made, its artifact.
+
+        Raises as :meth:`deploy`, but that the service may select no machine.
+        """
+        sha = commit_sha(request.commit_sha)
+        async with self._database.transaction() as tx:
+            spec = await get_service(tx, request.service)
+            found = await self._artifact_or_build(tx, spec, sha, request)
+        if not isinstance(found, int):
+            return BuildId(found.build_id)
+        self._builds.on_queued()
+        return found
+
+    async def _artifact_or_build(
+        self, tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, request: DeployRequest | BuildRequest
+    ) -> AnyRow | BuildId:
+        """The commit's newest artifact where that will do, else the build that will make one."""
+        trunk = "" if request.allow_unmerged else spec.trunk
+        artifact = await _newest_artifact(tx, spec, sha)
+        if artifact is None or request.rebuild:
+            number = 1 if artifact is None else artifact.build_number + 1
+            return await self._builds.enqueue(tx, BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number))
+        if trunk and artifact.trunk != trunk:
+            raise Refused(
+                "unmerged_artifact",
+                f"{artifact.name} was built without checking that it is on {trunk}: "
+                "take it with --allow-unmerged, or build it again with --rebuild",
+            )
+        return artifact
 
     async def rollback(self, request: RollbackRequest) -> Deployment:
         """Go back to an earlier release; by default the one of :func:`~fleetcast.rollouts.going_back.back_to`.

@@ -157,8 +157,8 @@ async def _play(wanted: _Wanted, narrator: Narrator) -> int:
 
 def _foreign(repository: str, wanted: _Wanted) -> Foreign:
     """What to deploy of somebody's repository: its service is named after the last part of the path or URL."""
-    from fleetcast.cli.demo.repository import resolve
     from fleetcast.cli.demo.story import Foreign
+    from fleetcast.cli.git import resolve
 
     location, commit = resolve(repository, wanted.sha)
     last = location.rstrip("/").rpartition("/")[2].removesuffix(".git").lower()

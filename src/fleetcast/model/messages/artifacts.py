@@ -4,9 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleetcast.model.ids import ArtifactName
+from fleetcast.model.build import Build
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.replication import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """``POST /v1/builds``: build a commit, and deploy it to nobody. Answered with a :class:`Build`."""
+
+    service: ServiceName
+    commit_sha: CommitSha
+    rebuild: bool = False
+    allow_unmerged: bool = False
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDetail:
+    """``GET /v1/builds/{id}?wait_s=&seen=``: held until ``version`` differs from ``seen`` or the wait is over."""
+
+    build: Build
+    ahead: int
+    """Builds that will be claimed before it, while it is QUEUED; 0 afterwards."""
+    log_bytes: int
+    """Size of its log so far."""
+    version: str
+    """Opaque; changes whenever ``build`` or ``ahead`` does. The log grows without it."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPage:
+    """``GET /v1/builds?service=&commit=&status=&after=&limit=``: newest first."""
+
+    items: tuple[Build, ...]
+    next: str | None
+    """``after`` of the page that follows; ``None``: this was the last."""
+    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +58,31 @@ class BuildLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact in a list. Times are the database's clock, UTC milliseconds."""
+
+    name: ArtifactName
+    service: ServiceName
+    commit_sha: CommitSha
+    build: BuildId
+    digest: Digest
+    content_bytes: int
+    created_at_ms: int
+    deployable: bool
+    """Complete in every bucket that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPage:
+    """``GET /v1/artifacts?service=&after=&limit=``: newest first."""
+
+    items: tuple[Artifact, ...]
+    next: str | None
+    """``after`` of the page that follows; ``None``: this was the last."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactDetail:
     """``GET /v1/artifacts/{service}/{commit}``."""
 
@@ -29,4 +90,16 @@ class ArtifactDetail:
     envelope: str
     replicas: tuple[Replica, ...]
     deployable: bool
+    build: BuildId | None = None
+    """That made it; ``None`` from a control that does not say."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPage:
+    """``GET /v1/services/{name}/commits?prefix=&after=&limit=``: what control has built or deployed of a service, by SHA."""
+
+    items: tuple[CommitSha, ...]
+    next: str | None
+    """``after`` of the page that follows; ``None``: this was the last."""
     protocol: int = PROTOCOL

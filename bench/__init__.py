@@ -1,0 +1,1 @@
+"""Measurements. Each is a program of its own, and prints one JSON object with ``--json``."""

@@ -1,0 +1,1 @@
+"""``fleetcast doctor``: what is wrong here, and what to do about it. Looks, and changes nothing."""

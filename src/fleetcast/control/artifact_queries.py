@@ -1,0 +1,140 @@
+"""Read models of builds, artifacts and commits, and where an artifact is read from."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import func, select, union
+
+from fleetcast.builds.queue import build_of
+from fleetcast.control.pages import checked_limit, cut, number_after
+from fleetcast.control.parts import Parts
+from fleetcast.http import messages
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.model.limits import GRANT_LIFETIME_S
+from fleetcast.model.messages.artifacts import Artifact, ArtifactPage, BuildDetail, BuildPage, CommitPage
+from fleetcast.model.messages.regions import SourceGrants
+from fleetcast.rollouts.services import get_service
+from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.tables import artifacts, build_log, deployments, jobs, releases
+
+_SHA_DIGITS_MAX = 64
+
+
+async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
+    """Raises :class:`NotFound`."""
+    shown = await parts.queue.get(build)
+    ahead = 0
+    async with parts.database.reading() as reading:
+        log_bytes = await reading.execute(
+            select(func.coalesce(func.max(build_log.c.start + build_log.c.size), 0)).where(build_log.c.build_id == build)
+        )
+        if shown.status is BuildStatus.QUEUED:
+            earlier = (jobs.c.created_at < shown.created_at_ms) | (
+                (jobs.c.created_at == shown.created_at_ms) & (jobs.c.id < build)
+            )
+            waiting = select(func.count()).where(jobs.c.status == BuildStatus.QUEUED, earlier)
+            ahead = (await reading.execute(waiting)).scalar_one()
+        version = hashlib.blake2s(messages.encode((shown, ahead)), digest_size=12).hexdigest()
+        return BuildDetail(shown, ahead, int(log_bytes.scalar_one()), version)
+
+
+async def builds(parts: Parts, which: dict[str, str], status: str, after: str, limit: int) -> BuildPage:
+    """Newest first; ``which`` is by column. Raises :class:`Invalid` for a status, page or limit that there is not, and
+    :class:`NotFound` for an unknown service."""
+    rows = select(jobs).order_by(jobs.c.id.desc()).limit(checked_limit(limit) + 1)
+    for column, value in which.items():
+        rows = rows.where(jobs.c[column] == value)
+    if status:
+        if status not in list(BuildStatus):
+            raise Invalid("illegal_status", f"{status!r} is no build's status: choose one of {', '.join(BuildStatus)}")
+        rows = rows.where(jobs.c.status == status)
+    if (below := number_after(after)) is not None:
+        rows = rows.where(jobs.c.id < below)
+    found = await _of_service(parts, which.get("service"), rows)
+    page, following = cut(found, limit, lambda row: str(row.id))
+    return BuildPage(tuple(map(build_of, page)), following)
+
+
+async def artifact_page(parts: Parts, service: ServiceName | None, after: str, limit: int) -> ArtifactPage:
+    """Newest first. Raises as :func:`builds`."""
+    rows = (
+        select(artifacts, releases.c.deployable)
+        .join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
+        .order_by(artifacts.c.id.desc())
+        .limit(checked_limit(limit) + 1)
+    )
+    if service is not None:
+        rows = rows.where(artifacts.c.service == service)
+    if (below := number_after(after)) is not None:
+        rows = rows.where(artifacts.c.id < below)
+    page, following = cut(await _of_service(parts, service, rows), limit, lambda row: str(row.id))
+    return ArtifactPage(tuple(map(_artifact, page)), following)
+
+
+async def commits(parts: Parts, service: ServiceName, prefix: str, after: str, limit: int) -> CommitPage:
+    """Raises as :func:`builds`, and :class:`Invalid` for a prefix that is not lower-case hex digits."""
+    for text in (prefix, after):
+        if len(text) > _SHA_DIGITS_MAX or set(text) - set("0123456789abcdef"):
+            raise Invalid("illegal_prefix", f"{text!r} is no beginning of a commit: use lower-case hex digits")
+    known = union(*(select(table.c.commit_sha).where(table.c.service == service) for table in (jobs, artifacts, deployments)))
+    sha = known.subquery().c.commit_sha
+    rows = select(sha).where(sha > after).order_by(sha).limit(checked_limit(limit) + 1)
+    if prefix:
+        rows = rows.where(sha >= prefix, sha < f"{prefix}g")
+    page, following = cut(await _of_service(parts, service, rows), limit, lambda row: str(row.commit_sha))
+    return CommitPage(tuple(CommitSha(row.commit_sha) for row in page), following)
+
+
+async def source_of(parts: Parts, digest: Digest) -> SourceGrants:
+    """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""
+    # The newest: it names the blobs of an older artifact with equal files, unless those were lost.
+    newest = select(artifacts).where(artifacts.c.digest == digest).order_by(artifacts.c.id.desc()).limit(1)
+    async with parts.database.reading() as reading:
+        row = (await reading.execute(newest)).one_or_none()
+    if row is None:
+        raise NotFound("unknown_artifact", f"no artifact has the digest {digest}")
+    return SourceGrants(
+        digest=digest,
+        manifest=await parts.main.read_grant(row.manifest_blob, lifetime_s=GRANT_LIFETIME_S),
+        content=await parts.main.read_grant(row.content_blob, lifetime_s=GRANT_LIFETIME_S),
+    )
+
+
+async def digest_of(parts: Parts, name: ArtifactName) -> Digest:
+    """Raises :class:`NotFound`."""
+    async with parts.database.reading() as reading:
+        found = await reading.execute(select(artifacts.c.digest).where(artifacts.c.name == name))
+        digest = found.scalar_one_or_none()
+    if digest is None:
+        raise unknown_artifact(name)
+    return Digest(digest)
+
+
+def unknown_artifact(name: ArtifactName) -> NotFound:
+    return NotFound(
+        "unknown_artifact",
+        f"there is no artifact {name}: fleetcast artifact list shows those there are, fleetcast build makes one",
+    )
+
+
+async def _of_service(parts: Parts, service: str | None, rows: AnyRows) -> list[AnyRow]:
+    async with parts.database.reading() as reading:
+        if service is not None:
+            await get_service(reading, ServiceName(service))
+        return list((await reading.execute(rows)).all())
+
+
+def _artifact(row: AnyRow) -> Artifact:
+    return Artifact(
+        name=ArtifactName(row.name),
+        service=ServiceName(row.service),
+        commit_sha=CommitSha(row.commit_sha),
+        build=BuildId(row.build_id),
+        digest=Digest(row.digest),
+        content_bytes=row.content_size,
+        created_at_ms=row.created_at,
+        deployable=bool(row.deployable),
+    )

@@ -1,0 +1,35 @@
+"""People to control: what it sees of the installation, for ``fleetcast doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.protocol import PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDiagnosis:
+    name: RegionName
+    drained: bool
+    last_report_age_s: float | None
+    """``None``: it never reported."""
+    bucket_error: str = ""
+    """Why control cannot look into its bucket; empty: it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """``GET /v1/diagnosis``."""
+
+    version: str
+    regions: tuple[RegionDiagnosis, ...]
+    machines: int
+    """That count: not retired."""
+    silent: tuple[MachineId, ...]
+    """Some of those that nobody has heard of for two minutes."""
+    more_silent: bool = False
+    """There are more."""
+    main_bucket_error: str = ""
+    """Why control cannot look into the main store; empty: it can."""
+    protocol: int = PROTOCOL
