@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
 
+from fleetcast.cli import output
 from fleetcast.cli.demo.sizes import parse_size
-from fleetcast.cli.output import seconds, size, table
+from fleetcast.cli.output import coloured, in_colour, seconds, size, table, when
 from fleetcast.model.errors import Invalid
 
 
@@ -44,3 +48,34 @@ def test_sizes_from_people(text: str, count: int) -> None:
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(Invalid):
         parse_size(text)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_is_for_terminals_whose_owner_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert coloured(_Terminal())
+    assert not coloured(io.StringIO()), "a pipe"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured(_Terminal())
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not coloured(_Terminal())
+
+
+def test_colour_does_not_move_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["web", "FAILED"], ["api", "SUCCEEDED"]]
+    plain = table(["WHO", "STATE"], rows)
+    monkeypatch.setattr(output, "coloured", lambda _stream: True)
+    shown = table(["WHO", "STATE"], rows)
+    assert in_colour("FAILED   ", "FAILED") in shown
+    bare = re.sub("\x1b\\[[0-9]*m", "", shown)
+    assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
+
+
+def test_points_in_time_for_people() -> None:
+    assert when(1767603600000) == "2026-01-05 09:00:00"

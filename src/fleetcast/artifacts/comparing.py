@@ -6,7 +6,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
+from typing import Final
 
 from fleetcast.artifacts.entries import FILE_KINDS, Entry, EntryKind, shown
 from fleetcast.artifacts.extents import Extents
@@ -54,20 +56,30 @@ def wrong_contents(manifest: Manifest, chunks: Iterable[int], gone: Set[bytes] =
     """
     extents = Extents(manifest.entries)
     offsets = manifest.chunk_offsets()
-    named = set(gone)
+    surest: dict[bytes, _Sureness] = {}
     for index in chunks:
-        length = manifest.chunk_lengths[index]
-        files = [extents.files[extent.file].path for extent in extents.locate(offsets[index], length)]
-        if any(path in gone for path in files):
-            what = "cannot be told from another file that is different: they share a chunk"
-        elif len(files) > 1:
-            what = f"has another content, or one of the {len(files) - 1} files has that share a chunk with it"
-        else:
-            what = "has another content"
+        files = [extents.files[extent.file].path for extent in extents.locate(offsets[index], manifest.chunk_lengths[index])]
+        sureness = _Sureness.OF_GONE if not gone.isdisjoint(files) else _Sureness.ONE_OF if len(files) > 1 else _Sureness.SURE
         for path in files:
-            if path not in named:
-                named.add(path)
-                yield Difference(shown(path), what)
+            surest[path] = min(sureness, surest.get(path, sureness))
+    for path, sureness in surest.items():
+        if path not in gone:
+            yield Difference(shown(path), _SAID[sureness])
+
+
+class _Sureness(IntEnum):
+    """Of a file's content being another one, the surest first."""
+
+    SURE = 0
+    ONE_OF = 1
+    OF_GONE = 2
+
+
+_SAID: Final = {
+    _Sureness.SURE: "has another content",
+    _Sureness.ONE_OF: "has another content, or a file has that shares a chunk with it",
+    _Sureness.OF_GONE: "cannot be told: it shares a chunk with a file that is different",
+}
 
 
 def _misfit(entry: Entry, root: int) -> str | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.artifact import Root
     from fleetcast.model.ids import ArtifactName
-    from fleetcast.model.messages.artifacts import ArtifactDetail
+    from fleetcast.model.messages.artifacts import Artifact, ArtifactDetail
     from fleetcast.model.messages.regions import SourceGrants
     from fleetcast.replication.reader import ArtifactReader
 
@@ -122,7 +122,7 @@ def list_artifacts(
         return
     rows = [
         [
-            item.name,
+            _short_name(item),
             str(item.build),
             size(item.content_bytes),
             when(item.created_at_ms),
@@ -171,7 +171,7 @@ def export(
     what: str,
     directory: Path | None = None,
     *,
-    tar: str | None = None,
+    tar: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     trust: Annotated[Trust, Parameter(name="*")] = ANY_WORKER,
     json: bool = False,
     connection: Connection = NO_CONNECTION,
@@ -328,6 +328,12 @@ class _ending_cleanly:  # noqa: N801 -- read as a phrase: with _ending_cleanly()
 async def _look(control: ControlClient, what: str, command: str, *, quiet: bool) -> tuple[ArtifactName, ArtifactDetail]:
     name = await commits.artifact(control, commits.parse_artifact(what, command), quiet=quiet)
     return name, await control.artifact(name)
+
+
+def _short_name(item: Artifact) -> str:
+    """As these commands understand it: ``web@7e583c86d2de``, with ``.2`` for the first rebuild."""
+    _, dot, number = item.name.rpartition("/")[2].partition(".")
+    return f"{item.service}@{short(item.commit_sha)}{dot}{number}"
 
 
 def _to_stdout(manifest: Manifest, content: Iterator[memoryview]) -> None:

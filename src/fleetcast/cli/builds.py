@@ -142,8 +142,10 @@ async def _copy(control: ControlClient, what: str, *, follow: bool, json: bool) 
         elif not json:
             sys.stdout.write(page.text)
             sys.stdout.flush()
+        if page.finished:
+            return
         if page.next_offset == offset:
-            if page.finished or not follow:
+            if not follow:
                 return
             await asyncio.sleep(POLL_S)
         offset = page.next_offset
