@@ -60,7 +60,10 @@ def _all(connection: Connection) -> Iterator[Check]:
         yield warn("control", error.message, "pass --control-url and --token-file to have it looked at")
         return
     here = settings.control if settings is not None and not connection.control_url else None
-    yield from control(url, token, down_is_fine=here is not None and not listeners({here.port}))
+    listening = listeners({here.port}).get(here.port) if here is not None else None
+    if listening is not None and listening.pid is not None and not listening.ours:
+        return  # its port is somebody else's, which has been said
+    yield from control(url, token, down_is_fine=here is not None and listening is None)
 
 
 def _settings(connection: Connection) -> tuple[Settings | None, list[Check]]:
