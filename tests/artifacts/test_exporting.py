@@ -20,7 +20,7 @@ from fleetcast.artifacts.comparing import differences, wrong_contents
 from fleetcast.artifacts.manifest import Manifest, decode
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.tree import remove_tree
-from fleetcast.model.errors import Corrupt, NotFound, Refused
+from fleetcast.model.errors import Corrupt, NotFound, Refused, Unavailable
 from fleetcast.model.limits import MIB
 
 ODD = b"odd \xff name"
@@ -57,9 +57,9 @@ def pieces(content: bytes, size: int = 700_001) -> Iterator[memoryview]:
         yield memoryview(buffer)[: len(piece)]
 
 
-def breaking(content: bytes) -> Iterator[memoryview]:
+def breaking(content: bytes, error: BaseException) -> Iterator[memoryview]:
     yield memoryview(content)[:MIB]
-    raise Corrupt("corrupt_source", "chunk 4 is not what was built")
+    raise error
 
 
 def listing(tree: Path) -> dict[bytes, tuple[int, bytes]]:
@@ -117,14 +117,17 @@ def test_an_empty_directory_may_be_the_target_and_nothing_else(packed: tuple[Man
     assert (tmp_path / "file").read_text() == "somebody's"
 
 
-def test_what_breaks_off_leaves_nothing(packed: tuple[Manifest, bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [Corrupt("corrupt_source", "not what was built"), Unavailable("gone", "gone"), KeyboardInterrupt()]
+)
+def test_what_breaks_off_leaves_nothing(packed: tuple[Manifest, bytes], tmp_path: Path, error: BaseException) -> None:
     manifest, content = packed
     target = tmp_path / "place"
     target.mkdir()
-    with pytest.raises(Corrupt):
-        exporting.to_directory(manifest, breaking(content), target / "out")
-    with pytest.raises(Corrupt):
-        exporting.to_tar_file(manifest, breaking(content), target / "out.tar")
+    with pytest.raises(type(error)):
+        exporting.to_directory(manifest, breaking(content, error), target / "out")
+    with pytest.raises(type(error)):
+        exporting.to_tar_file(manifest, breaking(content, error), target / "out.tar")
     assert list(target.iterdir()) == []
 
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from fleetcast.cli import output
 from fleetcast.cli.demo.sizes import parse_size
-from fleetcast.cli.output import coloured, in_colour, seconds, size, table, when
+from fleetcast.cli.output import in_colour, seconds, size, table, when
+from fleetcast.cli.terminal import coloured
 from fleetcast.model.errors import Invalid
 
 
@@ -67,11 +67,10 @@ def test_colour_is_for_terminals_whose_owner_wants_it(monkeypatch: pytest.Monkey
     assert not coloured(_Terminal())
 
 
-def test_colour_does_not_move_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_does_not_move_a_column() -> None:
     rows = [["web", "FAILED"], ["api", "SUCCEEDED"]]
     plain = table(["WHO", "STATE"], rows)
-    monkeypatch.setattr(output, "coloured", lambda _stream: True)
-    shown = table(["WHO", "STATE"], rows)
+    shown = table(["WHO", "STATE"], rows, colour=True)
     assert in_colour("FAILED   ", "FAILED") in shown
     bare = re.sub("\x1b\\[[0-9]*m", "", shown)
     assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, short, size, table, when
+from fleetcast.cli.output import print_json, short, size, when
+from fleetcast.cli.terminal import print_table
 from fleetcast.model.errors import FleetcastError, Invalid, Refused
 from fleetcast.model.limits import PAGE_ITEMS
 
@@ -131,7 +132,7 @@ def list_artifacts(
         ]
         for item in page.items
     ]
-    print(table(["ARTIFACT", "BUILD", "SIZE", "BUILT", "DEPLOYABLE", "DIGEST"], rows))
+    print_table(["ARTIFACT", "BUILD", "SIZE", "BUILT", "DEPLOYABLE", "DIGEST"], rows)
     if page.next is not None:
         print(f"more: fleetcast artifact list{f' {service}' if service else ''} --after {page.next}", file=sys.stderr)
 
@@ -162,7 +163,7 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         if said := getattr(root, part):
             print(f"  {part}: {said}")
     if detail.replicas:
-        print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in detail.replicas]))
+        print_table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in detail.replicas])
     elif not detail.deployable:
         print("  in the main store only: its first deployment copies it")
 

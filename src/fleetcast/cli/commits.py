@@ -96,7 +96,14 @@ def same_repository(one: str, other: str, top: Path) -> bool:
 
 async def _known(control: ControlClient, wanted: Wanted) -> tuple[CommitSha, ...]:
     prefix = wanted.revision.lower()
-    return (await control.commits(wanted.service, prefix=prefix)).items if _PREFIX.fullmatch(prefix) else ()
+    if not _PREFIX.fullmatch(prefix):
+        return ()
+    try:
+        return (await control.commits(wanted.service, prefix=prefix)).items
+    except NotFound as error:
+        if error.code != "no_such_route":
+            raise
+        return ()  # a control of the version before: git has to know
 
 
 def _in_git(revision: str, repository: str, known: frozenset[CommitSha]) -> dict[CommitSha, str]:

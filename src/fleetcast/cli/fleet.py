@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, table
+from fleetcast.cli.output import print_json
+from fleetcast.cli.terminal import print_table
 
 
 def drain(region: str, *, undo: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -44,7 +45,7 @@ def list_machines(*, json: bool = False, connection: Connection = NO_CONNECTION)
         print_json(machines)
         return
     rows = [[m.id, m.region, m.zone, m.rack, " ".join(f"{k}={v}" for k, v in sorted(m.labels.items()))] for m in machines]
-    print(table(["MACHINE", "REGION", "ZONE", "RACK", "LABELS"], rows))
+    print_table(["MACHINE", "REGION", "ZONE", "RACK", "LABELS"], rows)
 
 
 def retire(machine: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:

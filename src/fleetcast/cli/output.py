@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Final
 
 _COLOURS: Final = {
     **dict.fromkeys(("SUCCEEDED", "COMPLETE", "ok"), "32"),
@@ -28,12 +27,14 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; those of which every cell is a figure are aligned right. Coloured on a terminal."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool = False) -> str:
+    """Columns as wide as they need to be; those of which every cell is a figure are aligned right.
+
+    ``colour``: the header is bold, and states have their colours.
+    """
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     right = [bool(rows) and all(_is_figure(row[column]) for row in rows) for column in range(len(header))]
-    colour = coloured(sys.stdout)
     return "\n".join(
         "  ".join(
             _styled(cell.rjust(width) if to_right else cell.ljust(width), cell, heading=not number, colour=colour)
@@ -41,11 +42,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for number, line in enumerate(lines)
     )
-
-
-def coloured(stream: TextIO) -> bool:
-    """Whether people look at ``stream`` and want colours: a terminal, and no ``NO_COLOR`` (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def in_colour(text: str, word: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, table
+from fleetcast.cli.output import print_json
+from fleetcast.cli.terminal import print_table
 
 if TYPE_CHECKING:
     from fleetcast.model.messages.services import ServiceSpec
@@ -95,11 +96,9 @@ def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION)
     elif not services:
         print("no services; next: fleetcast service add NAME REPOSITORY")
     else:
-        print(
-            table(
-                ["SERVICE", "TRUNK", "RUNS ON", "REPOSITORY"],
-                [[s.name, s.trunk, _selection(s), s.repository] for s in services],
-            )
+        print_table(
+            ["SERVICE", "TRUNK", "RUNS ON", "REPOSITORY"],
+            [[s.name, s.trunk, _selection(s), s.repository] for s in services],
         )
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fleetcast.cli.output import print_json, table
+from fleetcast.cli.output import print_json
+from fleetcast.cli.terminal import print_table
 
 
 def settings(
@@ -49,7 +50,7 @@ def settings(
         rows = [
             [item.key, _written(item.value), item.given_by or item.source, *([item.about] if about else [])] for item in members
         ]
-        print(table(header, rows))
+        print_table(header, rows)
         print()
 
 

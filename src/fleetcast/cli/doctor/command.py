@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.doctor.checks import Check, Verdict, fail, ok, warn
 from fleetcast.cli.doctor.host import host
-from fleetcast.cli.output import coloured, in_colour, print_json
+from fleetcast.cli.output import print_json
+from fleetcast.cli.terminal import verdict
 from fleetcast.model.errors import FleetcastError, NotFound
 
 if TYPE_CHECKING:
@@ -88,7 +89,4 @@ def _settings(connection: Connection) -> tuple[Settings | None, list[Check]]:
 
 
 def _line(check: Check) -> str:
-    verdict = f"{check.verdict:<4}"
-    if coloured(sys.stdout):
-        verdict = in_colour(verdict, check.verdict)
-    return f"{verdict}  {check.name}: {check.says}{f'; {check.advice}' if check.advice else ''}"
+    return f"{verdict(f'{check.verdict:<4}')}  {check.name}: {check.says}{f'; {check.advice}' if check.advice else ''}"
