@@ -1,38 +1,19 @@
-"""The command line's entry: fast, helpful, and with exit codes that say what to do."""
+"""The command line's entry: light (bench/startup.py has the figures), helpful, and with exit codes that say what to do."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-START_S_MAX = 0.3
 HEAVY = ("sqlalchemy", "alembic", "litestar", "httpx2", "uvicorn", "uvloop", "cryptography", "structlog", "asyncio")
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "fleetcast", *arguments]
     return subprocess.run(program, capture_output=True, text=True, timeout=30, check=False, env=environ, cwd=cwd)
-
-
-def fastest(program: Sequence[str]) -> float:
-    """Of a few runs: this measures the program, not what else the machine does."""
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(program, check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
-@pytest.mark.parametrize("flag", ["--version", "--help"])
-def test_it_starts_at_once(flag: str) -> None:
-    bare = fastest([sys.executable, "-c", "pass"])
-    assert fastest([sys.executable, "-m", "fleetcast", flag]) - bare < START_S_MAX
 
 
 def test_help_imports_nothing_heavy() -> None:
