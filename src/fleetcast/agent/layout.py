@@ -4,6 +4,7 @@
 
     <root>/agent.lock                 held while an agent runs
     <root>/goals.json                 the last goals, and the generations below which none is taken
+    <root>/labels.json                the labels that people gave this machine
     <root>/services/<environment>/<service>/
         state.json                    what is active, what is being activated, what failed
         releases/<digest>/            whole releases: root, manifest, tree/
@@ -100,6 +101,10 @@ class MachineLayout:
     @property
     def goals(self) -> Path:
         return self.root / "goals.json"
+
+    @property
+    def labels(self) -> Path:
+        return self.root / "labels.json"
 
     def service(self, key: ServiceKey) -> ServiceLayout:
         return ServiceLayout(self.root / "services" / key.environment / key.service)

@@ -11,6 +11,7 @@ import structlog
 from fleetcast.agent import spawning
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.goals import GoalBook
+from fleetcast.agent.labels import LabelBook
 from fleetcast.agent.layout import MachineLayout, ServiceKey
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.reporting import Reporter
@@ -20,6 +21,7 @@ from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock
 from fleetcast.artifacts.signing import PublicKey
 from fleetcast.model.errors import FleetcastError, Unavailable
+from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import GoalsReply, GoalsRequest
 from fleetcast.model.report import ServiceReport
 from fleetcast.swarm.peer import SwarmPeer
@@ -37,8 +39,10 @@ class AgentLoop:
         self._swarm = swarm
         self._rng = Random()
         self._book = GoalBook(self._layout.goals)
-        self._reporter = Reporter(config.machine, region, self._reports, swarm.alarms, self._rng)
-        self._around = Surroundings(config, region, Sharing(swarm), keys, self._rng, self._reporter.changed)
+        self._labels = LabelBook(self._layout.labels, config.machine)
+        self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng)
+        sharing = Sharing(swarm)
+        self._around = Surroundings(config, self._machine, region, sharing, keys, self._rng, self._reporter.changed)
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -58,7 +62,7 @@ class AgentLoop:
         etag, failures = "", 0
         while True:
             try:
-                request = GoalsRequest(self._config.machine, etag, self._config.goal_wait_s)
+                request = GoalsRequest(self._machine(), etag, self._config.goal_wait_s)
                 etag = await self._take(await self._region.goals(request), group)
                 failures = 0
             except (FleetcastError, OSError) as error:
@@ -72,15 +76,35 @@ class AgentLoop:
         self._reporter.interval_s = reply.report_interval_s
         self._reporter.progress_interval_s = reply.progress_interval_s or reply.report_interval_s
         await asyncio.to_thread(self._swarm.trust, reply.ticket_key)
+        if reply.labels is not None and await self._labels.take(reply.labels):
+            # These goals were chosen for the labels before. The next question names the new ones, and is answered at once.
+            self._relabelled()
+            return ""
         if reply.goals is not None:
-            judged = await self._book.take(goal for goal in reply.goals if goal.selects(self._config.machine))
+            machine = self._machine()
+            judged = await self._book.take(goal for goal in reply.goals if goal.selects(machine))
             for line in judged.alarms:
                 self._reporter.alarm(line)
-            for key in self._book.goals().keys() - self._drivers.keys():
+            for key in self._concerned() - self._drivers.keys():
                 await self._add(key)
                 group.create_task(self._drivers[key].run())
             self._pursue()
         return reply.etag
+
+    def _machine(self) -> Machine:
+        return self._labels.machine
+
+    def _relabelled(self) -> None:
+        if self._labels.alarm:
+            self._reporter.alarm(self._labels.alarm)
+        for driver in self._drivers.values():
+            driver.look()
+        self._reporter.changed()
+
+    def _concerned(self) -> set[ServiceKey]:
+        """Services with a goal; a tombstone says nothing to a machine that never had the service."""
+        goals = self._book.goals()
+        return {key for key, goal in goals.items() if not goal.removed or self._layout.service(key).base.exists()}
 
     async def _add(self, key: ServiceKey) -> None:
         driver = ServiceDriver(key, self._layout.service(key), self._around)

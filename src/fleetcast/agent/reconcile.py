@@ -106,6 +106,8 @@ class Decision:
     restart: Restart | None = None
     stop: bool = False
     """Something runs that no release accounts for: what failed with nothing to go back to."""
+    forget: bool = False
+    """The service is removed here: its state is to be that of a service that never was."""
     collect: Surplus = field(default_factory=Surplus)
 
 
@@ -116,6 +118,8 @@ def reconcile(seen: Observed, now_ms: int) -> Decision:
         # It starts and stops nothing: what is under way stays so.
         fetch = None if seen.fetching is None else Fetch(seen.fetching, None, "begun before the goal expired")
         return Decision(activate=_begun(seen), fetch=fetch, restart=_restart(seen), stop=_astray(seen))
+    if goal is not None and goal.removed:
+        return _removal(seen)
     wanted = None if goal is None else _wanted(seen, goal)
     activate = _activate(seen, goal, wanted)
     fetch = None if goal is None else _fetch(seen, goal, wanted)
@@ -126,6 +130,17 @@ def reconcile(seen: Observed, now_ms: int) -> Decision:
         stop=activate is None and _astray(seen),
         collect=Surplus() if goal is None else _collect(seen, goal, fetch),
     )
+
+
+def _removal(seen: Observed) -> Decision:
+    """Nothing of it stays but its data and its logs. It is forgotten first: from then on what runs is astray, and is stopped
+    even if the tombstone expires in between. No permit: it is not coming back.
+    """
+    if seen.state != ServiceState():
+        return Decision(forget=True)
+    if seen.started:
+        return Decision(stop=True)
+    return Decision(collect=Surplus(seen.disk.releases, seen.disk.incoming, seen.disk.roots))
 
 
 def _wanted(seen: Observed, goal: Goal) -> ReleaseRef | None:

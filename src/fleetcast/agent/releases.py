@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from fleetcast.agent import records
+from fleetcast.agent import records, switch
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import Disk
 from fleetcast.agent.retention import Surplus
@@ -99,6 +99,8 @@ class ReleaseStore:
         await asyncio.to_thread(self._remove, surplus)
 
     def _remove(self, surplus: Surplus) -> None:
+        if switch.pointed(self._layout) in surplus.releases:
+            self._layout.current.unlink()
         # A root without its release is no harm; a release whose root went first would be fetched again.
         leaving = [self._layout.release(digest) for digest in surplus.releases]
         leaving += [self._layout.incoming / digest for digest in surplus.incoming]

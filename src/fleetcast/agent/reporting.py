@@ -32,7 +32,7 @@ class Reporter:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Callable[[], Machine],
         region: RegionClient,
         services: Callable[[], tuple[ServiceReport, ...]],
         swarm_alarms: Callable[[], tuple[str, ...]],
@@ -77,7 +77,7 @@ class Reporter:
             self._wake.clear()
             gist, services = self._gist(), self._services()
             try:
-                await self._region.report(MachineReport(self._machine, services, self.alarms()))
+                await self._region.report(MachineReport(self._machine(), services, self.alarms()))
                 self._sent, failures = gist, 0
             except FleetcastError as error:
                 failures += 1
@@ -94,7 +94,7 @@ class Reporter:
     def _gist(self) -> tuple[object, ...]:
         """A report without what changes all the time."""
         services = (replace(report, active_age_ms=0, bytes=_gist_of(report)) for report in self._services())
-        return (*services, *self.alarms())
+        return (self._machine(), *services, *self.alarms())
 
 
 def _gist_of(report: ServiceReport) -> ByteCounts:

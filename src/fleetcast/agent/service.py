@@ -26,8 +26,8 @@ from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
 from fleetcast.agent.sharing import Sharing
-from fleetcast.agent.standing import Clock, service_report
-from fleetcast.agent.state import Fetched, untrusted
+from fleetcast.agent.standing import Clock, removal_report, service_report
+from fleetcast.agent.state import Fetched, ServiceState, untrusted
 from fleetcast.agent.under_way import Deaths, Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.artifacts.signing import PublicKey
@@ -37,6 +37,7 @@ from fleetcast.model.generation import FIRST
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.limits import AGENT_TICK_S, SERVICE_LOG_BYTES_MAX
+from fleetcast.model.machine import Machine
 from fleetcast.model.permit import PermitRequest
 from fleetcast.model.report import ServiceReport
 
@@ -48,6 +49,8 @@ class Surroundings:
     """What the services of one machine have in common."""
 
     config: AgentConfig
+    machine: Callable[[], Machine]
+    """This machine, as it is labelled at the moment."""
     region: RegionClient
     sharing: Sharing
     keys: Sequence[PublicKey]
@@ -94,6 +97,10 @@ class ServiceDriver:
             self._goal = goal
             self._wake.set()
 
+    def look(self) -> None:
+        """Something outside of this service has changed: decide again."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Until cancelled. What runs then goes on running."""
         try:
@@ -114,6 +121,8 @@ class ServiceDriver:
         goal = self._goal
         if goal is None:
             return None
+        if goal.removed:
+            return removal_report(goal, gone=self._gone(), error=self._trouble())
         root = self._store.root(goal.target.root)
         status = self._process_status()
         down = status is ProcessStatus.DOWN and self._memory.state.activation is None
@@ -128,6 +137,10 @@ class ServiceDriver:
             error=self._trouble() or ("its process is down and will be started again" if down else ""),
             clock=clock,
         )
+
+    def _gone(self) -> bool:
+        """Whether nothing of this service is left here but what outlives its removal."""
+        return self._memory.state == ServiceState() and self._process.instance is None and not self._store.disk.releases
 
     def _trouble(self) -> str:
         return next((trouble.text for trouble in self._troubles.values() if trouble.text), "")
@@ -152,7 +165,7 @@ class ServiceDriver:
     async def _pass(self) -> float:
         """Look, decide, make it so. Returns for how many seconds nothing need be looked at again."""
         goal = self._goal
-        if goal is not None:
+        if goal is not None and not goal.removed:
             await self._memory.change(lambda state: retention.learned(state, goal))
         await asyncio.to_thread(bound_log, self._process.log, SERVICE_LOG_BYTES_MAX)
         self._watch()
@@ -161,10 +174,15 @@ class ServiceDriver:
         if self._activation is not None and self._activation.over:
             self._activation = None
         decision = reconcile(self._observe(), _now_ms())
-        await self._follow_activation(decision)
+        if not await self._follow_activation(decision):
+            return 0.0
         await self._follow_fetch(decision)
+        if decision.forget:
+            await self._forget()
+            return 0.0
         if decision.stop:
             await self._process.stop(self._around.config.stop_grace_s)
+            self._wake.set()
         return await self._follow_restart(decision)
 
     def _observe(self) -> Observed:
@@ -173,7 +191,7 @@ class ServiceDriver:
         if status is ProcessStatus.DOWN and instance is not None:
             self._deaths.note(instance)
         return Observed(
-            machine=self._around.config.machine,
+            machine=self._around.machine(),
             goal=self._goal,
             state=self._memory.state,
             disk=self._store.disk,
@@ -192,17 +210,24 @@ class ServiceDriver:
                 return ProcessStatus.DOWN
         return self._process.status()
 
-    async def _follow_activation(self, decision: Decision) -> None:
+    async def _follow_activation(self, decision: Decision) -> bool:
+        """False: a change-over was ended. It may have begun in its last moment, so that everything is to be decided again."""
         wanted = decision.activate
         if self._activation is not None:
             if wanted is not None and wanted.continues(self._activation.order):
-                return
+                return True
             await self._activation.end()
             self._activation = None
-            # It may have begun in its last moment: look again.
-            self._wake.set()
+            return False
         if wanted is not None:
             self._activation = UnderWay(wanted, asyncio.create_task(self._change_over(wanted)))
+        return True
+
+    async def _forget(self) -> None:
+        """The service is removed: nothing of it counts any more, neither what runs nor what it could go back to."""
+        log.info("service_forgotten", service=self._key.service)
+        await self._memory.change(lambda _: ServiceState())
+        self._permits.give_back()
 
     async def _follow_fetch(self, decision: Decision) -> None:
         wanted = decision.fetch

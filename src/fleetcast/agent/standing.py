@@ -69,6 +69,25 @@ def service_report(
     )
 
 
+def removal_report(goal: Goal, *, gone: bool, error: str) -> ServiceReport:
+    """Of a service whose goal is a tombstone. ``gone``: nothing of it is left here but its data and logs."""
+    return ServiceReport(
+        service=goal.service,
+        environment=goal.environment,
+        generation=goal.generation,
+        deployment=goal.deployment,
+        target=goal.target,
+        phase=Phase.ACTIVE if gone else Phase.ACTIVATING,
+        running=None,
+        bytes=ByteCounts(),
+        target_bytes=0,
+        active_age_ms=0,
+        waiting_for="" if gone else "the service to end and its releases to go",
+        error="" if gone else error,
+        removed=True,
+    )
+
+
 def _phase(goal: Goal, state: ServiceState, whole: bool) -> Phase:
     target = goal.target.root
     if state.failure(goal.deployment, target) is not None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, seconds, short, size, table
+from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
-    from fleetcast.model.messages.deployments import DeploymentDetail
-    from fleetcast.model.messages.fleet import FleetStatus
 
 
 def deploy(
@@ -127,32 +124,6 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
     return _result(detail.deployment, json=json, waited=True)
 
 
-def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
-    """Show the fleet; or the deployments of one service; or one deployment.
-
-    For example: `fleetcast status`, or `fleetcast status web`
-
-    Parameters
-    ----------
-    what
-        A service, or a deployment's id.
-    json
-        Print it as JSON.
-    """
-    if what is None:
-        fleet = connection.ask(lambda control: control.status())
-        print_json(fleet) if json else print(_fleet_text(fleet))
-        return
-    found = connection.ask(lambda control: _find(control, what))
-    if json:
-        print_json(found)
-    elif isinstance(found, tuple):
-        print(deployments_table(found) if found else f"{what} has no deployments; next: fleetcast deploy {what}@SHA")
-    else:
-        print(describe(found.deployment))
-        print(table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]))
-
-
 def describe(deployment: Deployment) -> str:
     """A deployment in one line: what it is, how far, what it waits for or why it ended."""
     return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)} {state_of(deployment)}"
@@ -174,38 +145,6 @@ def state_of(deployment: Deployment) -> str:
     return f"{deployment.state}: {'; '.join(parts)}" if parts else f"{deployment.state}"
 
 
-def deployments_table(deployments: Sequence[Deployment]) -> str:
-    """One line a deployment: what came of it, where its time went, and where its bytes came from."""
-    header = ["KIND", "COMMIT", "STATE", "BUILD", "COPY", "DISTRIBUTE", "ACTIVE", "SIZE", "ORIGIN", "PEERS", "LOCAL", "ID"]
-    return table(header, [_row(item) for item in deployments])
-
-
-def _row(item: Deployment) -> list[str]:
-    progress = item.progress
-    return [
-        item.kind,
-        short(item.commit_sha),
-        item.state,
-        *map(seconds, (item.build_s, item.replicate_s, item.distribute_s)),
-        f"{progress.active}/{progress.total}",
-        *map(size, (item.artifact_bytes, progress.bytes.origin, progress.bytes.peer, progress.bytes.local)),
-        item.id,
-    ]
-
-
-async def _find(control: ControlClient, what: str) -> DeploymentDetail | tuple[Deployment, ...]:
-    from fleetcast.model.errors import NotFound
-    from fleetcast.model.ids import DeploymentId, ServiceName
-
-    try:
-        return await control.deployments(ServiceName(what))
-    except NotFound as no_service:
-        try:
-            return await control.deployment(DeploymentId(what))
-        except NotFound:
-            raise no_service from None
-
-
 async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
     from fleetcast.cli.picture.watching import watch_to_the_end
 
@@ -220,22 +159,3 @@ def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
     elif deployment.state is DeploymentState.FAILED and deployment.build is not None and deployment.artifact is None:
         print(f"the build's log: fleetcast logs {deployment.build}", file=sys.stderr)
     return 0 if not waited or deployment.state is DeploymentState.SUCCEEDED else 1
-
-
-def _fleet_text(fleet: FleetStatus) -> str:
-    count = len(fleet.machines)
-    regions = table(
-        ["REGION", "MACHINES", "LAST REPORT"],
-        [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
-    )
-    lines = [
-        f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
-        regions,
-    ]
-    if fleet.deployments:
-        lines += ["", "\n".join(describe(item) for item in fleet.deployments)]
-    return "\n".join(lines)
-
-
-def _age(age_s: float | None) -> str:
-    return "never" if age_s is None else f"{age_s:.0f} s ago"

@@ -38,7 +38,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "deploy", "fleetcast.cli.deployments:deploy", "Take a commit to the service's machines; builds it if needed."),
     ("Deploy", "rollback", "fleetcast.cli.deployments:rollback", "Take the machines back to an earlier release."),
     ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment."),
-    ("Deploy", "status", "fleetcast.cli.deployments:status", "Show the fleet, one service, or one deployment."),
+    ("Deploy", "status", "fleetcast.cli.status:status", "Show the fleet, or one service, deployment, region or machine."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
     ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
@@ -57,6 +57,7 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
             ("add", "fleetcast.cli.services:add", "Create a service, or describe one anew."),
             ("list", "fleetcast.cli.services:list_services", "List the services."),
             ("show", "fleetcast.cli.services:show", "Show one service."),
+            ("remove", "fleetcast.cli.services:remove", "Stop a service everywhere, and forget it."),
         ),
     ),
     (
@@ -64,6 +65,8 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
         "The hosts that count.",
         (
             ("list", "fleetcast.cli.fleet:list_machines", "List the machines."),
+            ("show", "fleetcast.cli.machines:show", "Show one machine, and what runs on it."),
+            ("label", "fleetcast.cli.machines:label", "Give a machine labels, or take given ones away."),
             ("retire", "fleetcast.cli.fleet:retire", "Count a machine that is gone no more."),
         ),
     ),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from fleetcast.model.spans import span
+
 _COLOURS: Final = {
     **dict.fromkeys(("SUCCEEDED", "COMPLETE", "ok"), "32"),
     **dict.fromkeys(("FAILED", "ROLLED_BACK", "fail"), "31"),
@@ -68,6 +70,11 @@ def seconds(value: float | None) -> str:
 def when(time_ms: int) -> str:
     """A point in time for people, UTC: ``2026-01-05 09:00:00``."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def ago(seconds: float) -> str:
+    """When something was, for people: ``3 min ago``. Clocks differ: what is yet to come was just now."""
+    return f"{span(seconds)} ago"
 
 
 def short(commit: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,7 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     json
         Print both as JSON.
     """
-    from fleetcast.cli.deployments import deployments_table
+    from fleetcast.cli.status import deployments_table
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.ids import service_name
@@ -134,6 +135,51 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
             print(f"  {part}: {said}")
     if deployments:
         print(deployments_table(deployments))
+
+
+def remove(name: str, *, yes: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Stop a service on every machine and forget it. Its data and logs stay on the machines, its deployments on record.
+
+    `fleetcast service add` brings it back, and the next deployment starts it. A machine that is away learns of the removal
+    when it is back within 30 days.
+
+    For example: `fleetcast service remove web`, and in a script `fleetcast service remove web --yes`
+
+    Parameters
+    ----------
+    name
+        The service.
+    yes
+        Do not ask; needed where there is no terminal.
+    json
+        Print what was done as JSON.
+    """
+    from fleetcast.model.ids import service_name
+    from fleetcast.model.spans import span
+
+    wanted = service_name(name)
+    if not yes:
+        connection.ask(lambda control: control.service(wanted))
+        _confirm(wanted)
+    gone = connection.ask(lambda control: control.remove_service(wanted))
+    if json:
+        print_json(gone)
+    elif gone.machines:
+        away = f"one that is away does so when it is back within {span(gone.tombstone_s)}"
+        print(f"service {name} is removed: {gone.machines} machines stop it; {away}")
+    else:
+        print(f"service {name} is removed: it ran nowhere")
+
+
+def _confirm(name: str) -> None:
+    """Ask a person to type the service's name. Raises :class:`Invalid` where nobody is there, :class:`Refused`."""
+    from fleetcast.model.errors import Invalid, Refused
+
+    if not sys.stdin.isatty():
+        raise Invalid("no_terminal", f"this stops {name} on every machine: say --yes")
+    print(f"This stops {name} on every machine. To confirm, type its name: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != name:
+        raise Refused("not_confirmed", f"that is not {name}: nothing was removed")
 
 
 def _location(repository: str) -> str:

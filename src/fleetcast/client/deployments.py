@@ -7,7 +7,7 @@ from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S
 from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
-from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.messages.services import ServiceRemoved, ServiceSpec
 
 
 class Deployments:
@@ -27,6 +27,10 @@ class Deployments:
     async def services(self) -> tuple[ServiceSpec, ...]:
         """All services, by name."""
         return await self._session.ask("GET", "/v1/services", reply=tuple[ServiceSpec, ...])
+
+    async def remove_service(self, name: ServiceName) -> ServiceRemoved:
+        """Stop a service on every machine and forget it. Raises :class:`NotFound`, :class:`Refused` while it is deployed."""
+        return await self._session.ask("DELETE", f"/v1/services/{name}", reply=ServiceRemoved)
 
     async def deploy(self, request: DeployRequest) -> Deployment:
         """Trigger a deployment; the answer is its first state, long before its end."""
@@ -51,7 +55,7 @@ class Deployments:
         )
 
     async def deployments(self, service: ServiceName, *, limit: int = 20) -> tuple[Deployment, ...]:
-        """The newest deployments of a service, newest first. Raises :class:`NotFound` for an unknown service."""
+        """The newest deployments of a service, newest first; of a removed one too. Raises :class:`NotFound`."""
         return await self._session.ask(
             "GET", "/v1/deployments", params={"service": service, "limit": limit}, reply=tuple[Deployment, ...]
         )

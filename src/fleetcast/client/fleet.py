@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fleetcast.http.session import Session
 from fleetcast.model.ids import MachineId, RegionName
-from fleetcast.model.messages.fleet import FleetStatus
+from fleetcast.model.limits import HTTP_TIMEOUT_S
+from fleetcast.model.messages.fleet import FleetStatus, LabelsRequest, MachineDetail, RegionDetail, WordMeaning
 
 
 class Fleet:
@@ -16,6 +17,30 @@ class Fleet:
     async def status(self) -> FleetStatus:
         """Services, regions, machines and the newest deployment of each service."""
         return await self._session.ask("GET", "/v1/status", reply=FleetStatus)
+
+    async def names(self, word: str) -> WordMeaning:
+        """What has this name, and where nothing has, what has a similar one."""
+        return await self._session.ask("GET", "/v1/names", params={"word": word}, reply=WordMeaning)
+
+    async def region(self, region: RegionName) -> RegionDetail:
+        """A region: its machines, what its bucket lacks, the deployments under way there. Raises :class:`NotFound`."""
+        return await self._session.ask("GET", f"/v1/regions/{region}", reply=RegionDetail)
+
+    async def machine(self, machine: MachineId, *, wait_s: float = 0.0) -> MachineDetail:
+        """A machine; with ``wait_s`` its region is asked what runs there, and given so long to answer. Raises
+        :class:`NotFound`."""
+        return await self._session.ask(
+            "GET",
+            f"/v1/machines/{machine}",
+            params={"wait_s": wait_s},
+            reply=MachineDetail,
+            timeout_s=HTTP_TIMEOUT_S + wait_s,
+        )
+
+    async def label(self, machine: MachineId, request: LabelsRequest) -> MachineDetail:
+        """Give a machine these labels and no others. Raises :class:`NotFound`, :class:`Invalid`, and :class:`Refused` when
+        others were given than the request says."""
+        return await self._session.ask("PUT", f"/v1/machines/{machine}/labels", request, reply=MachineDetail)
 
     async def drain(self, region: RegionName, *, drained: bool = True) -> FleetStatus:
         """Leave a region out of what everything waits for, or count it again. Raises :class:`NotFound`."""

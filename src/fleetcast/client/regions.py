@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetcast.http.session import Session
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import HTTP_TIMEOUT_S
-from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
+from fleetcast.model.messages.regions import KvPage, MachineAnswered, RegionHello, RegionReport, ReportAccepted, SourceGrants
 
 
 class Regions:
@@ -21,6 +21,10 @@ class Regions:
     async def report(self, report: RegionReport) -> ReportAccepted:
         """Everything the region knows, every few seconds."""
         return await self._session.ask("POST", f"/v1/regions/{report.region}/report", report, reply=ReportAccepted)
+
+    async def answer(self, answered: MachineAnswered) -> ReportAccepted:
+        """What is known of a machine that control asked for."""
+        return await self._session.ask("POST", f"/v1/regions/{answered.region}/answers", answered, reply=ReportAccepted)
 
     async def kv_page(self, prefix: str, after: int, wait_s: float = 0.0) -> KvPage:
         """What changed in the global KV under ``prefix`` after a revision (0: everything), waiting up to ``wait_s``."""

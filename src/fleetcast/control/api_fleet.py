@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from litestar import get, post
-from litestar.params import FromPath
+from litestar import get, post, put
+from litestar.params import FromPath, FromQuery, JSONBody
 
-from fleetcast.control import queries
+from fleetcast.control import fleet_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
+from fleetcast.http.holding import held_s
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.messages.fleet import FleetStatus
-from fleetcast.rollouts import inventory
+from fleetcast.model.limits import MACHINE_WAIT_S_MAX
+from fleetcast.model.messages.fleet import FleetStatus, LabelsRequest, MachineDetail, RegionDetail, WordMeaning
+from fleetcast.rollouts import inventory, labels
+from fleetcast.rollouts.names import meaning
 
 
 @get("/v1/status", guards=PEOPLE)
@@ -39,6 +42,34 @@ async def retire(machine: FromPath[str], parts: PartsHere) -> FleetStatus:
     return await queries.fleet_status(parts)
 
 
+@get("/v1/regions/{region:str}", guards=PEOPLE)
+async def region_detail(region: FromPath[str], parts: PartsHere) -> RegionDetail:
+    """Its machines, what its bucket lacks, the deployments under way there."""
+    return await fleet_queries.region_detail(parts, region_name(region))
+
+
+@get("/v1/machines/{machine:str}", guards=PEOPLE)
+async def machine_detail(machine: FromPath[str], parts: PartsHere, wait_s: FromQuery[float] = 0.0) -> MachineDetail:
+    """A machine. With ``wait_s`` its region is asked what runs there; the answer comes without it when the wait is over."""
+    return await fleet_queries.machine_detail(parts, machine_id(machine), held_s(wait_s, MACHINE_WAIT_S_MAX))
+
+
+@put("/v1/machines/{machine:str}/labels", status_code=200, guards=PEOPLE)
+async def label(machine: FromPath[str], data: JSONBody[LabelsRequest], parts: PartsHere) -> MachineDetail:
+    """Give a machine these labels over its own, and no others. It takes them up within a few seconds."""
+    async with parts.database.transaction() as tx:
+        await labels.give(tx, machine_id(machine), data.labels, data.instead_of)
+    parts.controller.wake()
+    return await fleet_queries.machine_detail(parts, machine_id(machine), 0)
+
+
+@get("/v1/names", guards=PEOPLE)
+async def names(word: FromQuery[str], parts: PartsHere) -> WordMeaning:
+    """What has this name, of whatever kind; where nothing has, what has a similar one."""
+    async with parts.database.reading() as reading:
+        return await meaning(reading, word)
+
+
 async def _drained(parts: Parts, region: str, *, drained: bool) -> FleetStatus:
     async with parts.database.transaction() as tx:
         await inventory.drain(tx, region_name(region), drained=drained)
@@ -46,4 +77,4 @@ async def _drained(parts: Parts, region: str, *, drained: bool) -> FleetStatus:
     return await queries.fleet_status(parts)
 
 
-HANDLERS = (status, drain, undrain, retire)
+HANDLERS = (status, drain, undrain, retire, region_detail, machine_detail, label, names)

@@ -14,7 +14,15 @@ from fleetcast.model.errors import Invalid, Unavailable
 from fleetcast.model.ids import digest as legal_digest
 from fleetcast.model.ids import machine_id, region_name
 from fleetcast.model.limits import KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
-from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
+from fleetcast.model.messages.regions import (
+    KvPage,
+    MachineAnswered,
+    RegionHello,
+    RegionReport,
+    ReportAccepted,
+    SourceGrants,
+)
+from fleetcast.rollouts import questions
 from fleetcast.rollouts.intake import record_hello, record_report
 
 
@@ -43,6 +51,18 @@ async def report(region: FromPath[str], data: JSONBody[RegionReport], parts: Par
         _must_be(machine.region, region)
     await record_report(parts.database, data)
     parts.controller.wake()
+    parts.news.ring()
+    async with parts.database.reading() as reading:
+        return ReportAccepted(await questions.wanted(reading, data.region))
+
+
+@post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS)
+async def answer(region: FromPath[str], data: JSONBody[MachineAnswered], parts: PartsHere) -> ReportAccepted:
+    """About a machine that the region was asked for."""
+    _must_be(data.region, region)
+    machine_id(data.answer.machine)
+    async with parts.database.transaction() as tx:
+        await questions.record_answer(tx, data.region, data.answer)
     parts.news.ring()
     return ReportAccepted()
 
@@ -73,4 +93,4 @@ def _must_be(stated: str, region: str) -> None:
         )
 
 
-HANDLERS = (hello, report, kv_page, source)
+HANDLERS = (hello, report, answer, kv_page, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import get, put
+from litestar import delete, get, put
 from litestar.params import FromPath, JSONBody
 
 from fleetcast.control import registration
@@ -10,7 +10,8 @@ from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import service_name
-from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.messages.services import ServiceRemoved, ServiceSpec
+from fleetcast.rollouts.removal import remove_service
 from fleetcast.rollouts.services import get_service, list_services
 
 
@@ -20,6 +21,15 @@ async def put_service(name: FromPath[str], data: JSONBody[ServiceSpec], parts: P
     if data.name != name:
         raise Invalid("wrong_service", f"this describes {data.name!r} and was sent to {name!r}")
     return await registration.register(parts.database, data)
+
+
+@delete("/v1/services/{name:str}", status_code=200, guards=PEOPLE)
+async def remove(name: FromPath[str], parts: PartsHere) -> ServiceRemoved:
+    """Stop it on every machine and forget it; refused while a deployment of it is unfinished."""
+    async with parts.database.transaction() as tx:
+        gone = await remove_service(tx, service_name(name), goal_lifetime_s=parts.config.goal_lifetime_s)
+    parts.controller.wake()
+    return gone
 
 
 @get("/v1/services/{name:str}", guards=PEOPLE)
@@ -34,4 +44,4 @@ async def services(parts: PartsHere) -> tuple[ServiceSpec, ...]:
         return await list_services(reading)
 
 
-HANDLERS = (put_service, service, services)
+HANDLERS = (put_service, remove, service, services)

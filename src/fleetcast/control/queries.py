@@ -21,7 +21,7 @@ from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
 from fleetcast.rollouts.deployments import get_deployment, list_deployments, newest_of_each
 from fleetcast.rollouts.inventory import known_machines, known_regions
-from fleetcast.rollouts.services import get_service, list_services
+from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.schema.tables import artifacts, releases
 
 
@@ -56,9 +56,9 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
 
 
 async def deployments(parts: Parts, service: ServiceName, limit: int) -> tuple[Deployment, ...]:
-    """The newest ``limit``, newest first. Raises :class:`NotFound` for an unknown service."""
+    """The newest ``limit``, newest first; of a removed service too. Raises :class:`NotFound` for an unknown one."""
     async with parts.database.reading() as reading:
-        await get_service(reading, service)
+        await known_service(reading, service)
         return await list_deployments(reading, service, at_most=limit)
 
 

@@ -11,7 +11,7 @@ from fleetcast.model.ids import region_name, service_name
 from fleetcast.model.limits import REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
-from fleetcast.rollouts.services import get_service, put_service
+from fleetcast.rollouts.services import known_service, put_service
 from fleetcast.stores.database import Database
 
 
@@ -26,14 +26,14 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
     _check(spec)
     async with database.transaction() as tx:
         try:
-            known = await get_service(tx, spec.name)
+            environment = (await known_service(tx, spec.name)).environment
         except NotFound:
-            known = spec
-        if known.environment != spec.environment:
+            environment = spec.environment
+        if environment != spec.environment:
             # The goal under the old environment's key would go on standing, and nobody would ever change it again.
             raise Refused(
                 "environment_fixed",
-                f"{spec.name} is in environment {known.environment!r}: register another service for {spec.environment!r}",
+                f"{spec.name} is in environment {environment!r}: register another service for {spec.environment!r}",
             )
         await put_service(tx, spec)
     return replace(spec, protocol=PROTOCOL)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleetcast.model.goal import ReleaseRef
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, MachineId, ServiceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,11 @@ def artifact_record_key(root: Digest) -> str:
 def goal_key(environment: str, service: ServiceName) -> str:
     """KV key of a :class:`~fleetcast.model.goal.Goal`."""
     return f"goals/{environment}/{service}"
+
+
+def labels_key(machine: MachineId) -> str:
+    """KV key of a :class:`~fleetcast.model.machine.GivenLabels`. Not by region: a machine that moves finds its labels there."""
+    return f"labels/{machine}"
 
 
 def regional_manifest_blob(digest: Digest) -> str:

@@ -65,6 +65,9 @@ class Goal:
     limits: Limits
     expires_at_ms: int
     """UTC. After this the goal starts and stops nothing."""
+    removed: bool = False
+    """A tombstone: no machine runs the service any more. The rest says what was wanted before, which is what a program that
+    does not know tombstones goes on with."""
 
     def selects(self, machine: Machine) -> bool:
         return self.selector.matches(machine)

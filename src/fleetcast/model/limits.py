@@ -161,6 +161,21 @@ REPORTED_LINE_CHARS_MAX: Final = 1000
 ALARMS_MAX: Final = 100
 """Named in one report of a region."""
 ALARM_LIFETIME_S: Final = 600
+GIVEN_LABELS_MAX: Final = 16
+"""Labels that people give to one machine."""
+LABEL_VALUE_BYTES_MAX: Final = 128
+MACHINE_WAIT_S_MAX: Final = 60
+"""Longest that a question about a machine waits for its region."""
+MACHINE_QUESTIONS_MAX: Final = 100
+"""Machines of one region that are asked about at a time."""
+MACHINE_QUESTION_S_MAX: Final = 120
+"""A question that was not answered for so long is dropped, an answer so old as well."""
+TOMBSTONE_S: Final = 30 * 24 * 3600
+"""How long the tombstone of a removed service is renewed. A machine that is away for longer keeps what it runs."""
+NEAR_NAMES_MAX: Final = 5
+"""Names that an error suggests in place of an unknown one."""
+NEAR_CANDIDATES_MAX: Final = 500
+"""Names of a kind that are looked at for that."""
 
 # The swarm
 SWARM_NEIGHBOURS: Final = 8

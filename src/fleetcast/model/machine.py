@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
+from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.limits import GIVEN_LABELS_MAX, LABEL_VALUE_BYTES_MAX, REPORTED_MACHINE_BYTES
+
+_LABEL_KEY: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,45 @@ class Machine:
     zone: str = ""
     rack: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def labelled(self, given: Mapping[str, str]) -> Machine:
+        """This machine with ``given`` over its own labels."""
+        return replace(self, labels={**self.labels, **given}) if given else self
+
+    @property
+    def too_long(self) -> bool:
+        """Whether zone, rack and labels leave no room for the rest of what a region reports of a machine."""
+        texts = (self.zone, self.rack, *self.labels.keys(), *self.labels.values())
+        return sum(len(text.encode()) for text in texts) > REPORTED_MACHINE_BYTES // 2
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLabels:
+    """What control writes of a machine's given labels into the global KV. Empty: all were taken away again."""
+
+    machine: MachineId
+    labels: Mapping[str, str]
+
+
+def label_key(text: str) -> str:
+    """Raises :class:`Invalid` for what cannot be given: one that ends with '-' could never be taken away again."""
+    if not _LABEL_KEY.fullmatch(text):
+        rule = "use 1 to 63 of letters, digits, '.', '_', '/' and '-', a letter or digit first and last"
+        raise Invalid("illegal_label", f"label {text!r} has no legal key: {rule}")
+    return text
+
+
+def given_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels as people may give them to a machine, by key. Raises :class:`Invalid`."""
+    if len(labels) > GIVEN_LABELS_MAX:
+        raise Invalid("too_many_labels", f"{len(labels)} labels are too many: a machine is given at most {GIVEN_LABELS_MAX}")
+    for key, value in labels.items():
+        label_key(key)
+        if not value.isprintable() or len(value.encode()) > LABEL_VALUE_BYTES_MAX:
+            raise Invalid(
+                "illegal_label", f"the value of label {key} must be printable, and at most {LABEL_VALUE_BYTES_MAX} bytes"
+            )
+    return dict(sorted(labels.items()))
 
 
 @dataclass(frozen=True, slots=True)

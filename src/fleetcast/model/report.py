@@ -44,6 +44,20 @@ class ServiceReport:
     """How long ago the health check passed, by the machine's monotonic clock; 0 unless ACTIVE."""
     waiting_for: str = ""
     error: str = ""
+    removed: bool = False
+    """The goal is a tombstone: ACTIVATING means that the service is being stopped and cleared away, ACTIVE that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineAnswer:
+    """What a region knows of one machine that somebody asked about."""
+
+    machine: MachineId
+    heard_age_ms: int | None
+    """How long ago the machine last reported; ``None``: this region has not heard of it."""
+    services: tuple[ServiceReport, ...] = ()
+    """As it last reported them, by environment and name."""
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

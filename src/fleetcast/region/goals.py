@@ -7,7 +7,7 @@ machines of one :class:`Place`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,11 +30,14 @@ class Place(NamedTuple):
     region: str
     zone: str
     labels: frozenset[tuple[str, str]]
+    given: frozenset[tuple[str, str]] | None = None
+    """Labels that people gave it, which it is told with its goals; ``None``: nothing is known of any."""
 
 
-def place_of(machine: Machine) -> Place:
-    """Machines of equal places are selected by the same goals."""
-    return Place(machine.region, machine.zone, frozenset(machine.labels.items()))
+def place_of(machine: Machine, given: Mapping[str, str] | None = None) -> Place:
+    """Machines of equal places are told the same."""
+    told = None if given is None else frozenset(given.items())
+    return Place(machine.region, machine.zone, frozenset(machine.labels.items()), told)
 
 
 def selecting(goals: Iterable[HeldGoal], machine: Machine) -> tuple[HeldGoal, ...]:
@@ -42,9 +45,18 @@ def selecting(goals: Iterable[HeldGoal], machine: Machine) -> tuple[HeldGoal, ..
     return tuple(sorted((held for held in goals if held.goal.selects(machine)), key=lambda held: held.key))
 
 
-def etag_of(selected: Iterable[HeldGoal]) -> str:
-    """16 hex digits that change when anything about a selection does; the same in every process that holds these goals."""
+def etag_of(selected: Iterable[HeldGoal], given: frozenset[tuple[str, str]] | None = None) -> str:
+    """16 hex digits that change when anything about a selection or the given labels does; the same in every process that
+    holds these.
+    """
     digest = hashlib.sha256()
     for held in selected:
         digest.update(hashlib.sha256(held.encoded).digest())
+    if given is not None:
+        digest.update(repr(sorted(given)).encode())
     return digest.hexdigest()[:16]
+
+
+def alive(goals: Iterable[HeldGoal], now_ms: int) -> tuple[HeldGoal, ...]:
+    """Without tombstones that have expired: they do nothing any more, and there would be ever more of them to hand out."""
+    return tuple(held for held in goals if not (held.goal.removed and held.goal.expired(now_ms)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fleetcast.model.errors import Invalid, Refused
@@ -19,7 +19,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
-from fleetcast.model.report import Phase, ServiceReport
+from fleetcast.model.report import MachineAnswer, Phase, ServiceReport
 from fleetcast.region.rollup import Told
 
 _NUMBER_MAX: Final = 2**53
@@ -35,6 +35,8 @@ class _Known:
     """By environment and service."""
     alarms: tuple[str, ...] = ()
     reported: bool = False
+    given: set[str] = field(default_factory=set)
+    """Keys of labels that people gave it since it is known, those taken away again included."""
 
 
 class MachineBook:
@@ -49,6 +51,16 @@ class MachineBook:
         self._silence_s_max = silence_s_max
         self._known: dict[MachineId, _Known] = {}
         self._down: dict[tuple[str, str], set[MachineId]] = {}
+        self._given: Mapping[MachineId, Mapping[str, str]] = {}
+
+    def relabel(self, given: Mapping[MachineId, Mapping[str, str]]) -> None:
+        """Labels given by people, of all machines. Under these keys, and those given before, a machine may differ from itself:
+        its report may be older than its claim, or the other way round."""
+        before, self._given = self._given, given
+        for machine, labels in given.items():
+            known = self._known.get(machine)
+            if known is not None:
+                known.given.update(labels, before.get(machine, ()))
 
     @property
     def count(self) -> int:
@@ -82,7 +94,7 @@ class MachineBook:
         known = self._known.get(machine.id)
         if known is None:
             known = self._known[machine.id] = _Known(machine, now, {})
-        elif known.machine != machine:
+        elif known.machine != machine and self._own(known, known.machine) != self._own(known, machine):
             raise Refused(
                 "machine_id_taken",
                 f"the id {machine.id} is in use by a machine with other zone, rack or labels: give each machine its own id",
@@ -91,6 +103,14 @@ class MachineBook:
         known.heard_at = now
         known.alarms = tuple(alarm[:REPORTED_LINE_CHARS_MAX] for alarm in report.alarms[:REPORTED_LINES_MAX])
         self._note_services(known, services)
+
+    def answer(self, machine: MachineId, now: float) -> MachineAnswer:
+        """What is known of a machine that somebody asked about."""
+        known = self._known.get(machine)
+        if known is None or not known.reported:
+            return MachineAnswer(machine, None)
+        services = tuple(known.services[key] for key in sorted(known.services))
+        return MachineAnswer(machine, max(0, int((now - known.heard_at) * 1000)), services, known.alarms)
 
     def down(self, environment: str, service: str) -> Set[MachineId]:
         """Machines that last reported this service as not serving, silent ones included: they may well still be down."""
@@ -121,6 +141,11 @@ class MachineBook:
             self._note_services(known, ())
             del self._known[known.machine.id]
 
+    def _own(self, known: _Known, machine: Machine) -> Machine:
+        """Without what people may have given it."""
+        given = known.given | self._given.get(machine.id, {}).keys()
+        return replace(machine, labels={key: value for key, value in machine.labels.items() if key not in given})
+
     def _admit(self, machine: Machine) -> None:
         if machine.region != self._region:
             raise Refused(
@@ -128,8 +153,7 @@ class MachineBook:
                 f"machine {machine.id} says it is in {machine.region}, this is {self._region}: correct its settings",
             )
         machine_id(machine.id)
-        texts = (machine.zone, machine.rack, *machine.labels.keys(), *machine.labels.values())
-        if sum(len(text.encode()) for text in texts) > REPORTED_MACHINE_BYTES // 2:
+        if machine.too_long:
             raise Invalid(
                 "machine_too_long",
                 f"zone, rack and labels of {machine.id} have more than {REPORTED_MACHINE_BYTES // 2} bytes: shorten them",

@@ -1,7 +1,8 @@
-"""The loop that brings artifact records and goals from the global key-value store into the regional one.
+"""The loop that brings artifact records, goals and given labels from the global key-value store into the regional one.
 
 It polls control; with control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
-vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out.
+vanishes at control takes a goal or a label away here: a goal gives way only to a higher generation (law 3), or runs out, and
+labels to other labels.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import structlog
 
 from fleetcast.artifacts.signing import envelope_digest
 from fleetcast.http import messages
-from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key, labels_key
 from fleetcast.model.errors import Conflict, FleetcastError, Incompatible, Invalid
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import KV_HISTORY_REVISIONS, MIRROR_SNAPSHOT_INTERVAL_S
+from fleetcast.model.machine import GivenLabels
 from fleetcast.model.messages.regions import KvEntry, KvPage
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.generations import Verdict, judge
-from fleetcast.region.view import ARTIFACTS, GOALS
+from fleetcast.region.view import ARTIFACTS, GOALS, LABELS
 from fleetcast.stores.kv import Entry, KeyValueStore
 
 log = structlog.get_logger(__name__)
@@ -49,7 +51,7 @@ class Mirror:
         self._alarms = alarms
         self._interval_s = interval_s
         self._rng = rng
-        self._cursors = {ARTIFACTS: 0, GOALS: 0}
+        self._cursors = {ARTIFACTS: 0, GOALS: 0, LABELS: 0}
         self._snapshot_due = 0.0
         self._reachable = True
 
@@ -80,11 +82,14 @@ class Mirror:
         # Goals are asked for first and written last: whatever artifact a goal names was recorded before the goal.
         goals = await self._pages(GOALS)
         artifacts = await self._pages(ARTIFACTS)
+        labels = await self._pages(LABELS)
         for page in artifacts:
             await self._take_artifacts(page)
         for page in goals:
             await self._take_goals(page)
-        for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts)):
+        for page in labels:
+            await self._take_labels(page)
+        for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts), (LABELS, labels)):
             self._cursors[prefix] = pages[-1].revision
         if now >= self._snapshot_due:
             self._snapshot_due = now + MIRROR_SNAPSHOT_INTERVAL_S
@@ -103,7 +108,7 @@ class Mirror:
         for entry in page.entries:
             record = self._read(entry, ArtifactRecord)
             if record is not None and entry.key == artifact_record_key(envelope_digest(record.envelope)):
-                await self._write_artifact(entry.key, entry.value.encode())
+                await self._write(entry.key, entry.value.encode())
             elif record is not None:
                 self._alarm(f"{entry.key} holds another artifact's root: it was refused")
         gone = set(page.deleted)
@@ -115,7 +120,14 @@ class Mirror:
         for key in gone - wanted:
             await self._store.delete(key)
 
-    async def _write_artifact(self, key: str, value: bytes) -> None:
+    async def _take_labels(self, page: KvPage) -> None:
+        """Of every machine of the company: one that moves here finds its labels."""
+        for entry in page.entries:
+            given = self._read(entry, GivenLabels)
+            if given is not None and entry.key == labels_key(given.machine):
+                await self._write(entry.key, entry.value.encode())
+
+    async def _write(self, key: str, value: bytes) -> None:
         held = await self._store.get(key)
         if held is None or held.value != value:
             await self._store.put(key, value)

@@ -7,7 +7,7 @@ labelled alike share one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -53,6 +53,7 @@ class GoalPolls:
         self._ticket_key = ticket_key
         self._report_interval_s = report_interval_s
         self._goals: tuple[HeldGoal, ...] = ()
+        self._given: Mapping[MachineId, Mapping[str, str]] = {}
         self._answers: dict[Place, Answer] = {}
         self._held: dict[MachineId, _Held] = {}
         self._places: dict[Place, dict[MachineId, _Held]] = {}
@@ -72,6 +73,13 @@ class GoalPolls:
             for each in held.values():
                 if each.etag != etag:
                     each.wake()
+
+    def relabel(self, given: Mapping[MachineId, Mapping[str, str]]) -> None:
+        """These are all given labels now: answer the polls of machines for which that is news."""
+        before, self._given = self._given, given
+        for machine, held in self._held.items():
+            if before.get(machine) != given.get(machine):
+                held.wake()
 
     async def admit(self, machine: MachineId) -> None:
         """Let an agent poll, unless another agent's poll is held under the same id.
@@ -96,12 +104,12 @@ class GoalPolls:
         """An encoded ``GoalsReply``: at once if the machine's goals differ from ``request.etag``, else as soon as they do,
         or without goals when the wait is over.
         """
-        place = place_of(request.machine)
+        place = self._place(request.machine)
         answer = self._answer(place, request.machine)
         wait_s = held_s(request.wait_s, GOAL_WAIT_S_MAX)
         if answer.etag == request.etag and wait_s > 0 and not self._closed:
             await self._hold(place, request, receive, wait_s)
-            answer = self._answer(place, request.machine)
+            answer = self._answer(self._place(request.machine), request.machine)
         return self._unchanged(answer.etag) if answer.etag == request.etag else answer.body
 
     def close(self) -> None:
@@ -128,13 +136,17 @@ class GoalPolls:
                 if not self._places[place]:
                     del self._places[place]
 
+    def _place(self, machine: Machine) -> Place:
+        return place_of(machine, self._given.get(machine.id))
+
     def _answer(self, place: Place, machine: Machine) -> Answer:
         answer = self._answers.get(place)
         if answer is None:
             selected = selecting(self._goals, machine)
-            etag = etag_of(selected)
+            etag = etag_of(selected, place.given)
             goals = [msgspec.Raw(held.encoded) for held in selected]
-            answer = Answer(etag, msgspec.json.encode({"etag": etag, "goals": goals, **self._frame()}))
+            labels = None if place.given is None else dict(place.given)
+            answer = Answer(etag, msgspec.json.encode({"etag": etag, "goals": goals, "labels": labels, **self._frame()}))
             if len(self._answers) >= REGION_MACHINES_MAX:
                 self._answers.clear()
             self._answers[place] = answer

@@ -27,6 +27,7 @@ from fleetcast.region.alarms import Alarms
 from fleetcast.region.api import Parts, agent_api
 from fleetcast.region.config import RegionConfig
 from fleetcast.region.copying import Copying
+from fleetcast.region.goals import alive
 from fleetcast.region.hot import HotRoutes
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.mirror import Mirror
@@ -76,12 +77,23 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         view = RegionView(opened.store)
         await view.load()
         polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s)
-        polls.publish(view.goals)
-        view.on_goals.append(lambda: polls.publish(view.goals))
+        machines = MachineBook(config.region, config.machine_silence_s_max)
+
+        def publish() -> None:
+            polls.publish(alive(view.goals, round(time.time() * 1000)))
+
+        def relabel() -> None:
+            given = view.labels
+            polls.relabel(given)
+            machines.relabel(given)
+
+        publish()
+        relabel()
+        view.on_goals.append(publish)
+        view.on_labels.append(relabel)
         permit_note = PermitNote(opened.store, config.permit_lifetime_s)
         settled_at = time.monotonic() + await permit_note.remaining_s(round(time.time() * 1000))
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, settled_at))
-        machines = MachineBook(config.region, config.machine_silence_s_max)
         loops, swarms = _loops(config, opened, view, machines)
         parts = Parts(view, machines, permits, permit_note, swarms)
         tokens = TokenSet({Role.AGENT: config.agent_token})

@@ -14,8 +14,8 @@ from typing import Protocol
 import structlog
 
 from fleetcast.model.errors import FleetcastError
-from fleetcast.model.limits import ALARMS_MAX
-from fleetcast.model.messages.regions import RegionHello, RegionReport, ReportAccepted
+from fleetcast.model.limits import ALARMS_MAX, MACHINE_QUESTIONS_MAX
+from fleetcast.model.messages.regions import MachineAnswered, RegionHello, RegionReport, ReportAccepted
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.copying import Copying
 from fleetcast.region.machines import MachineBook
@@ -32,6 +32,8 @@ class ReportDoor(Protocol):
     async def hello(self, hello: RegionHello) -> ReportAccepted: ...
 
     async def report(self, report: RegionReport) -> ReportAccepted: ...
+
+    async def answer(self, answered: MachineAnswered) -> ReportAccepted: ...
 
 
 class Reporting:
@@ -93,15 +95,20 @@ class Reporting:
             await self._control.hello(self._hello)
             self._greeted = True
         report = await self._report()
-        await self._control.report(report)
+        accepted = await self._control.report(report)
         before, self._told = self._told, standing(report.rollups, report.copies)
         self._moving = before != self._told
+        for machine in accepted.wanted[:MACHINE_QUESTIONS_MAX]:
+            answer = self._machines.answer(machine, time.monotonic())
+            await self._control.answer(MachineAnswered(self._hello.region, answer))
 
     async def _report(self) -> RegionReport:
         now = time.monotonic()
         self._machines.forget_silent(now)
         rollups = []
         for held in self._view.goals:
+            if held.goal.removed:
+                continue  # its deployment has ended: nobody waits for the sum
             rollups.append(roll_up(held.goal, self._machines.told(held.goal, now)))
             await asyncio.sleep(0)  # each goal costs milliseconds where machines are many: let agents in between
         alarms = chain(self._alarms.current(now), self._machines.alarms(now))

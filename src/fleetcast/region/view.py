@@ -7,7 +7,7 @@ mirrors, works the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,8 +17,9 @@ from fleetcast.http import messages
 from fleetcast.model.artifact import ArtifactRecord, goal_key
 from fleetcast.model.errors import Compacted, Incompatible, Invalid, Unavailable
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import Digest, ServiceName
+from fleetcast.model.ids import Digest, MachineId, ServiceName
 from fleetcast.model.limits import KV_WAIT_S_MAX
+from fleetcast.model.machine import GivenLabels
 from fleetcast.region.goals import HeldGoal
 from fleetcast.stores.kv import Change, KeyValueStore
 
@@ -30,6 +31,8 @@ ARTIFACTS: Final = "artifacts/"
 """Prefix of all keys of :func:`~fleetcast.model.artifact.artifact_record_key`."""
 GOALS: Final = "goals/"
 """Prefix of all keys of :func:`~fleetcast.model.artifact.goal_key`."""
+LABELS: Final = "labels/"
+"""Prefix of all keys of :func:`~fleetcast.model.artifact.labels_key`."""
 
 _RETRY_S: Final = 1.0
 
@@ -42,8 +45,8 @@ class HeldRecord:
 
 
 class RegionView:
-    """Artifact records and goals. Who wants to know of changes adds itself to ``on_records`` or ``on_goals``; these are
-    called in the event loop and must not block.
+    """Artifact records, goals and given labels. Who wants to know of changes adds itself to ``on_records``, ``on_goals`` or
+    ``on_labels``; these are called in the event loop and must not block.
     """
 
     def __init__(self, store: KeyValueStore) -> None:
@@ -51,13 +54,20 @@ class RegionView:
         self._revision = 0
         self._records: dict[str, HeldRecord] = {}
         self._goals: dict[str, HeldGoal] = {}
+        self._labels: dict[MachineId, Mapping[str, str]] = {}
         self.on_records: list[Callable[[], None]] = []
         self.on_goals: list[Callable[[], None]] = []
+        self.on_labels: list[Callable[[], None]] = []
 
     @property
     def goals(self) -> tuple[HeldGoal, ...]:
         """All goals held."""
         return tuple(self._goals.values())
+
+    @property
+    def labels(self) -> Mapping[MachineId, Mapping[str, str]]:
+        """Those given by people, of every machine that ever was given some, as of now."""
+        return dict(self._labels)
 
     def goal(self, environment: str, service: ServiceName) -> Goal | None:
         """The goal of a service, if there is one."""
@@ -82,9 +92,10 @@ class RegionView:
         snapshot = await self._store.range("")
         self._records.clear()
         self._goals.clear()
+        self._labels.clear()
         self._take(Change(entry.key, entry.value, entry.mod_revision) for entry in snapshot.entries)
         self._revision = snapshot.revision
-        self._tell(goals=True, records=True)
+        self._tell({ARTIFACTS, GOALS, LABELS})
 
     async def follow(self) -> None:
         """Keep up with the store until cancelled."""
@@ -99,10 +110,7 @@ class RegionView:
             else:
                 self._take(seen.changes)
                 self._revision = seen.revision
-                keys = [change.key for change in seen.changes]
-                self._tell(
-                    goals=any(key.startswith(GOALS) for key in keys), records=any(key.startswith(ARTIFACTS) for key in keys)
-                )
+                self._tell({change.key.partition("/")[0] + "/" for change in seen.changes})
 
     def _take(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -118,10 +126,15 @@ class RegionView:
                     self._goals.pop(change.key, None)
                 else:
                     self._goals[change.key] = HeldGoal(change.key, goal, change.value)
+            elif change.key.startswith(LABELS):
+                given = _decoded(change, GivenLabels)
+                if given is not None:  # what vanishes takes no label away: to take all away is said in so many words
+                    self._labels[given.machine] = given.labels
 
-    def _tell(self, *, goals: bool, records: bool) -> None:
-        for listener in (self.on_goals if goals else []) + (self.on_records if records else []):
-            listener()
+    def _tell(self, prefixes: set[str]) -> None:
+        for prefix, listeners in ((GOALS, self.on_goals), (ARTIFACTS, self.on_records), (LABELS, self.on_labels)):
+            for listener in listeners if prefix in prefixes else ():
+                listener()
 
 
 def _decoded(change: Change, into: type[T]) -> T | None:

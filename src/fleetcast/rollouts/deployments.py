@@ -20,9 +20,11 @@ from fleetcast.model.errors import NotFound, Stale
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, ServiceName
+from fleetcast.model.limits import DEPLOYMENTS_LISTED_MAX
+from fleetcast.model.machine import Selector
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.tables import artifacts, deployments
+from fleetcast.schema.tables import artifacts, deployments, services
 from fleetcast.stores.database import now_ms
 
 log = structlog.get_logger(__name__)
@@ -59,15 +61,27 @@ async def list_deployments(reading: AsyncConnection, service: ServiceName, *, at
 
 
 async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
-    """The newest trigger's deployment of each service and environment, by service."""
+    """The newest trigger's deployment of each service and environment, by service; of removed services none."""
     other = deployments.alias()
     newer = select(other.c.id).where(
         other.c.service == deployments.c.service,
         other.c.environment == deployments.c.environment,
         other.c.sequence > deployments.c.sequence,
     )
-    rows = deployment_rows().where(~newer.exists()).order_by(deployments.c.service, deployments.c.environment)
+    removed = select(services.c.name).where(services.c.removed_at.is_not(None))
+    rows = (
+        deployment_rows()
+        .where(~newer.exists(), deployments.c.service.not_in(removed))
+        .order_by(deployments.c.service, deployments.c.environment)
+    )
     return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+
+
+async def unfinished_deployments(reading: AsyncConnection) -> tuple[tuple[Deployment, Selector], ...]:
+    """Those under way, each with the machines it means; the newest first, at most ``DEPLOYMENTS_LISTED_MAX``."""
+    rows = deployment_rows().where(deployments.c.state.in_(UNFINISHED))
+    rows = rows.order_by(deployments.c.created_at.desc(), deployments.c.id).limit(DEPLOYMENTS_LISTED_MAX)
+    return tuple([(await _shown(reading, row), row.selector) for row in (await reading.execute(rows)).all()])
 
 
 def release_of(row: AnyRow) -> ReleaseRef:

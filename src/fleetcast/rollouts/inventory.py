@@ -33,6 +33,17 @@ class Region:
     last_report_age_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class KnownMachine:
+    """A machine as the inventory has it. Times are the database's clock, UTC milliseconds."""
+
+    machine: Machine
+    joined_at_ms: int
+    last_seen_at_ms: int
+    """Good to half of ``MACHINE_SILENCE_S_MAX``."""
+    retired_at_ms: int | None
+
+
 async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
     """All of them, drained ones too, by name."""
     now = await read_clock_ms(reading)
@@ -52,6 +63,28 @@ async def known_machines(reading: AsyncConnection) -> tuple[Machine, ...]:
     """All that are not retired, by id."""
     rows = await reading.execute(select(machines).where(machines.c.retired_at.is_(None)).order_by(machines.c.id))
     return tuple(_machine(row) for row in rows)
+
+
+async def known_machine(reading: AsyncConnection, machine: MachineId) -> KnownMachine:
+    """A retired one too. Raises :class:`NotFound`."""
+    row = (await reading.execute(select(machines).where(machines.c.id == machine))).one_or_none()
+    if row is None:
+        raise _unknown(machine)
+    return KnownMachine(_machine(row), row.joined_at, row.last_seen_at, row.retired_at)
+
+
+async def count_silent(reading: AsyncConnection, region: RegionName) -> int:
+    """How many machines of a region that are not retired it has not mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
+    quiet = (
+        select(func.count())
+        .select_from(machines)
+        .where(
+            machines.c.region == region,
+            machines.c.retired_at.is_(None),
+            machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000,
+        )
+    )
+    return int((await reading.execute(quiet)).scalar_one())
 
 
 async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> None:
@@ -74,7 +107,7 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
     """
     row = (await tx.execute(select(machines.c.last_seen_at).where(machines.c.id == machine))).one_or_none()
     if row is None:
-        raise NotFound("unknown_machine", f"there is no machine {machine!r}: fleetcast machine list shows those there are")
+        raise _unknown(machine)
     now = await read_clock_ms(tx)
     if row.last_seen_at > now - MACHINE_SILENCE_S_MAX * 1000:
         advice = f"stop its agent, and retire it {MACHINE_SILENCE_S_MAX} s later"
@@ -112,6 +145,10 @@ async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> 
     )
     found = (machine for row in await reading.execute(quiet) if selector.matches(machine := _machine(row)))
     return tuple(machine.id for _, machine in zip(range(at_most), found, strict=False))
+
+
+def _unknown(machine: MachineId) -> NotFound:
+    return NotFound("unknown_machine", f"there is no machine {machine!r}: fleetcast machine list shows those there are")
 
 
 def _machine(row: AnyRow) -> Machine:

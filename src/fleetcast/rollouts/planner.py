@@ -70,6 +70,12 @@ def renewed(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
     return replace(goal, generation=generation, expires_at_ms=expires_at_ms)
 
 
+def removed(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
+    """The tombstone: no machine runs the service any more. For every machine, as one that the last deployment did not select
+    (it was relabelled since) may still run it."""
+    return replace(goal, generation=generation, selector=Selector(), removed=True, expires_at_ms=expires_at_ms)
+
+
 def halted(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
     """The goal of an aborted deployment: no wave at all, so every machine keeps what it runs and an empty one takes the
     baseline. Thresholds are taken away, never lowered."""

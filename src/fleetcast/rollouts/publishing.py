@@ -1,4 +1,4 @@
-"""From SQL into the global KV: artifact records and goals. Only what SQL has decided is ever written there."""
+"""From SQL into the global KV: artifact records, goals and given labels. Only what SQL has decided is ever written there."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import contextlib
 
 import msgspec
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
 from fleetcast.model.errors import Conflict
 from fleetcast.model.generation import FIRST, Generation
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import ArtifactName, Digest
+from fleetcast.model.limits import TOMBSTONE_S
+from fleetcast.rollouts import labels
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.goals import Standing, read_standing, standing, write_goal
 from fleetcast.rollouts.planner import renewed
 from fleetcast.schema.columns import AnyRows
-from fleetcast.schema.tables import artifacts, deployments, goals
+from fleetcast.schema.tables import artifacts, deployments, goals, services
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
 
@@ -45,6 +47,7 @@ class Publisher:
             rows = (await reading.execute(select(goals).where(goals.c.published.is_(False)))).all()
         for row in rows:
             await self._publish_goal(standing(row))
+        await labels.publish(self._database, self._kv)
 
     async def restore(self) -> None:
         """Write everything again that the KV has lost, or holds in another version than SQL. For the start of a process."""
@@ -57,11 +60,20 @@ class Publisher:
             await self._publish_artifacts(select(artifacts).where(artifacts.c.root == root))
         for row in rows:
             await self._publish_goal(standing(row))
+        await labels.restore(self._database, self._kv)
 
     async def renew(self, lifetime_s: float) -> None:
-        """Write goals that are past half of their life once more, good for ``lifetime_s`` from now."""
+        """Write goals that are past half of their life once more, good for ``lifetime_s`` from now; the tombstone of a service
+        that was removed longer than ``TOMBSTONE_S`` ago no more."""
         lifetime_ms = int(lifetime_s * 1000)
-        ageing = select(goals).where(goals.c.expires_at < now_ms() + lifetime_ms // 2)
+        ageing = (
+            select(goals)
+            .join(services, services.c.name == goals.c.service, isouter=True)
+            .where(
+                goals.c.expires_at < now_ms() + lifetime_ms // 2,
+                or_(services.c.removed_at.is_(None), services.c.removed_at > now_ms() - TOMBSTONE_S * 1000),
+            )
+        )
         async with self._database.reading() as reading:
             rows = (await reading.execute(ageing)).all()
         for row in rows:

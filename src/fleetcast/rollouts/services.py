@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.spans import span
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import services
 from fleetcast.schema.upsert import upsert
@@ -15,7 +16,8 @@ from fleetcast.stores.database import read_clock_ms
 
 
 async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
-    """Create or change a service. Deployments that were triggered before keep what they were triggered with."""
+    """Create or change a service, or bring back one that was removed. What was triggered before keeps what it was triggered
+    with."""
     now = await read_clock_ms(tx)
     changeable = {
         "repository": spec.repository,
@@ -25,22 +27,34 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "recipe": spec.recipe,
         "max_unavailable": spec.max_unavailable,
         "updated_at": now,
+        "removed_at": None,
     }
     await upsert(tx, services, [{"name": spec.name, "created_at": now, **changeable}], update=list(changeable))
 
 
 async def get_service(reading: AsyncConnection, name: ServiceName) -> ServiceSpec:
-    """Raises :class:`NotFound`."""
+    """Raises :class:`NotFound`, for one that was removed too."""
+    row = await known_service(reading, name)
+    if row.removed_at is not None:
+        ago = span((await read_clock_ms(reading) - row.removed_at) / 1000)
+        advice = f"fleetcast service add {name} REPOSITORY brings it back, fleetcast status {name} shows its deployments"
+        raise NotFound("service_removed", f"service {name!r} was removed {ago} ago: {advice}")
+    return _spec(row)
+
+
+async def known_service(reading: AsyncConnection, name: ServiceName) -> AnyRow:
+    """Its row, removed or not. Raises :class:`NotFound`."""
     row = (await reading.execute(select(services).where(services.c.name == name))).one_or_none()
     if row is None:
         advice = f"fleetcast service list shows those there are, fleetcast service add {name} REPOSITORY makes it"
         raise NotFound("unknown_service", f"there is no service {name!r}: {advice}")
-    return _spec(row)
+    return row
 
 
 async def list_services(reading: AsyncConnection) -> tuple[ServiceSpec, ...]:
-    """All services, by name."""
-    return tuple(_spec(row) for row in await reading.execute(select(services).order_by(services.c.name)))
+    """All services but those that were removed, by name."""
+    rows = await reading.execute(select(services).where(services.c.removed_at.is_(None)).order_by(services.c.name))
+    return tuple(_spec(row) for row in rows)
 
 
 def _spec(row: AnyRow) -> ServiceSpec:

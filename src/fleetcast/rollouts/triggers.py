@@ -199,6 +199,10 @@ async def _release_to_go_back_to(tx: AsyncConnection, spec: ServiceSpec, to: Com
         raise Refused(
             "nothing_deployed", f"{spec.name} was never deployed in {spec.environment}: there is nothing to roll back"
         )
+    if standing.goal.removed:
+        raise Refused(
+            "nothing_deployed", f"{spec.name} was removed, and not deployed since it was added again: deploy a commit"
+        )
     written = deployment_rows().where(
         deployments.c.service == spec.name, deployments.c.environment == spec.environment, deployments.c.goal_at.is_not(None)
     )

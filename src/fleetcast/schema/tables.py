@@ -30,7 +30,7 @@ from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.machine import Selector
 from fleetcast.model.replication import ReplicaStatus
-from fleetcast.model.report import MachineProgress, NamedFailure, ServiceReport
+from fleetcast.model.report import MachineAnswer, MachineProgress, NamedFailure
 from fleetcast.schema.columns import AsJson, Id
 
 metadata: Final = MetaData(
@@ -323,20 +323,20 @@ machine_labels: Final = Table(
     metadata,
     # Given by people, over what the machine's own settings say. Intent: the machine's report says what it has.
     Column("machine", String(63), primary_key=True),
-    Column("region", String(63), nullable=False),
     Column("labels", AsJson(Mapping[str, str]), nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Index("ix_machine_labels_region", "region"),
+    Column("published", Boolean, nullable=False),
+    Index("ix_machine_labels_published", "published"),
 )
 
 machine_questions: Final = Table(
     "machine_questions",
     metadata,
-    # What somebody wants to know of one machine: its region is asked in the answer to its next report.
+    # What somebody wants to know of one machine: its region is asked in the answer to its next report. Dropped soon after.
     Column("machine", String(63), primary_key=True),
     Column("region", String(63), nullable=False),
     Column("asked_at", BigInteger, nullable=False),
     Column("answered_at", BigInteger),
-    Column("answer", AsJson(tuple[ServiceReport, ...])),
+    Column("answer", AsJson(MachineAnswer)),
     Index("ix_machine_questions_region", "region"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetcast.model.goal import Goal
@@ -34,6 +35,8 @@ class GoalsReply:
     report_interval_s: float
     progress_interval_s: float = 0.0
     """The same while something is fetched, for people who watch; 0: no other than ``report_interval_s``."""
+    labels: Mapping[str, str] | None = None
+    """Given to this machine by people, all of them; ``None``: nothing is known of any, so that those it has stay."""
     protocol: int = PROTOCOL
 
 

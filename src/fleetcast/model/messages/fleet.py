@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from fleetcast.model.deployment import Deployment
+from fleetcast.model.deployment import ByteCounts, Deployment
 from fleetcast.model.ids import RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.replication import CopyProgress
+from fleetcast.model.report import MachineAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +34,93 @@ class FleetStatus:
     machines: tuple[Machine, ...]
     deployments: tuple[Deployment, ...]
     """The newest of each service."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsRequest:
+    """``PUT /v1/machines/{id}/labels``: all that people give this machine; what is not in it is taken away."""
+
+    labels: Mapping[str, str]
+    instead_of: Mapping[str, str] | None = None
+    """What the caller saw and changed: refused if somebody else has given others meanwhile. ``None``: whatever there is."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDetail:
+    """``GET /v1/machines/{id}?wait_s=``: held until its region has answered or the wait is over. Times are the database's
+    clock, UTC milliseconds."""
+
+    machine: Machine
+    """As its region reported it last."""
+    given: Mapping[str, str]
+    """Labels from people. The machine has taken them up where ``machine.labels`` says the same."""
+    joined_at_ms: int
+    last_seen_at_ms: int
+    """Good to half a minute."""
+    retired_at_ms: int | None
+    region_drained: bool
+    region_report_age_s: float | None
+    waited_s: float
+    """How long its region was given for an answer; 0: it was not asked."""
+    answer: MachineAnswer | None
+    """Its region's, newer than the question; ``None``: there was none in time."""
+    now_ms: int
+    """The database's clock when this was said."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDeployment:
+    """A deployment under way, and one region's part of it. Counts of machines."""
+
+    deployment: Deployment
+    expected: int
+    reporting: int
+    fetched: int
+    active: int
+    failed: int
+    bytes: ByteCounts
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDetail:
+    """``GET /v1/regions/{name}``."""
+
+    region: RegionStatus
+    started_age_s: float
+    """Since its process last said hello."""
+    silent: int
+    """Of its machines: not heard of for two minutes."""
+    copies: tuple[CopyProgress, ...]
+    """That its bucket lacks."""
+    deployments: tuple[RegionDeployment, ...]
+    """Those under way that concern it, newest first."""
+    protocol: int = PROTOCOL
+
+
+class Kind(StrEnum):
+    """What a name may be the name of."""
+
+    SERVICE = "service"
+    DEPLOYMENT = "deployment"
+    REGION = "region"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WordMeaning:
+    """``GET /v1/names?word=``: what a person may mean."""
+
+    named: tuple[Named, ...]
+    """What has exactly this name."""
+    near: tuple[Named, ...]
+    """Names like it, the nearest first; empty when something has the very name."""
     protocol: int = PROTOCOL

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.ids import Digest, MachineId, RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.replication import CopyProgress
-from fleetcast.model.report import DeploymentRollup
+from fleetcast.model.report import DeploymentRollup, MachineAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +73,16 @@ class RegionReport:
 
 @dataclass(frozen=True, slots=True)
 class ReportAccepted:
+    wanted: tuple[MachineId, ...] = ()
+    """Machines somebody asks about: answer at once, each with a :class:`MachineAnswered`."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class MachineAnswered:
+    """``POST /v1/regions/{region}/answers``: about a machine that control asked for. Apart from the report, which carries
+    every machine of the region: nobody's curiosity makes that come more often."""
+
+    region: RegionName
+    answer: MachineAnswer
     protocol: int = PROTOCOL

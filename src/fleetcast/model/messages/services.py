@@ -24,3 +24,16 @@ class ServiceSpec:
     """Wins over the ``fleetcast.toml`` of each commit."""
     max_unavailable: int | None = None
     protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRemoved:
+    """``DELETE /v1/services/{name}``."""
+
+    name: ServiceName
+    removed_at_ms: int
+    machines: int
+    """That are told to stop it; 0: it never was deployed."""
+    tombstone_s: int
+    """For so long a machine that is away now still learns of it when it is back."""
+    protocol: int = PROTOCOL

@@ -59,12 +59,12 @@ def _machines() -> None:
     op.create_table(
         "machine_labels",
         sa.Column("machine", sa.String(length=63), nullable=False),
-        sa.Column("region", sa.String(length=63), nullable=False),
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("published", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("machine", name=op.f("pk_machine_labels")),
     )
-    op.create_index("ix_machine_labels_region", "machine_labels", ["region"])
+    op.create_index("ix_machine_labels_published", "machine_labels", ["published"])
     op.create_table(
         "machine_questions",
         sa.Column("machine", sa.String(length=63), nullable=False),

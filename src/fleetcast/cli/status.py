@@ -1,0 +1,202 @@
+"""``fleetcast status``: the fleet, or whatever a word names in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.deployments import describe
+from fleetcast.cli.output import ago, print_json, seconds, short, size, table
+
+if TYPE_CHECKING:
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.deployment import Deployment
+    from fleetcast.model.messages.deployments import DeploymentDetail
+    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, Named, RegionDetail
+
+MACHINE_WAIT_S: Final = 10.0
+"""How long a machine's region is given to say what runs there."""
+
+
+def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Show the fleet, or one service, deployment, region or machine.
+
+    For example: `fleetcast status`, `fleetcast status web`, `fleetcast status eu-west`, `fleetcast status machine:web`
+
+    Parameters
+    ----------
+    what
+        Its name or id. Where a word names several things, say which: service:NAME, deployment:ID, region:NAME, machine:ID.
+    json
+        Print it as JSON.
+    """
+    if what is None:
+        fleet = connection.ask(lambda control: control.status())
+        print_json(fleet) if json else print(_fleet_text(fleet))
+        return
+    said, shown = connection.ask(lambda control: _look(control, what))
+    if json:
+        print_json(shown)
+    else:
+        print(said)
+
+
+def deployments_table(deployments: Sequence[Deployment], now_ms: float | None = None) -> str:
+    """One line a deployment: when, what came of it, where its time went, and where its bytes came from.
+
+    ``now_ms``: UTC; by default this machine's clock.
+    """
+    header = [
+        "WHEN",
+        "KIND",
+        "COMMIT",
+        "STATE",
+        "BUILD",
+        "COPY",
+        "DISTRIBUTE",
+        "ACTIVE",
+        "SIZE",
+        "ORIGIN",
+        "PEERS",
+        "LOCAL",
+        "ID",
+    ]
+    now_ms = time.time() * 1000 if now_ms is None else now_ms
+    return table(header, [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments])
+
+
+def _row(item: Deployment) -> list[str]:
+    progress = item.progress
+    return [
+        item.kind,
+        short(item.commit_sha),
+        item.state,
+        *map(seconds, (item.build_s, item.replicate_s, item.distribute_s)),
+        f"{progress.active}/{progress.total}",
+        *map(size, (item.artifact_bytes, progress.bytes.origin, progress.bytes.peer, progress.bytes.local)),
+        item.id,
+    ]
+
+
+async def _look(control: ControlClient, what: str) -> tuple[str, object]:
+    """What to say about it, and the same for programs."""
+    from fleetcast.cli.machines import machine_text
+    from fleetcast.model import ids
+    from fleetcast.model.messages.fleet import Kind
+
+    found: MachineDetail | RegionDetail | DeploymentDetail
+    named = await _meant(control, what)
+    if named.kind is Kind.SERVICE:
+        return await _service(control, named.name)
+    if named.kind is Kind.MACHINE:
+        found = await control.machine(ids.machine_id(named.name), wait_s=MACHINE_WAIT_S)
+        return machine_text(found), found
+    if named.kind is Kind.REGION:
+        found = await control.region(ids.region_name(named.name))
+        return _region_text(found), found
+    found = await control.deployment(ids.DeploymentId(named.name))
+    return _deployment_text(found), found
+
+
+async def _meant(control: ControlClient, what: str) -> Named:
+    """The one thing that ``what`` names.
+
+    Raises:
+        NotFound: nothing has this name.
+        Invalid: several things have it, or there is no such kind of thing.
+    """
+    from fleetcast.model.errors import Invalid, NotFound
+    from fleetcast.model.messages.fleet import Kind, Named
+
+    kind, colon, name = what.partition(":")
+    if colon:
+        if kind not in [*Kind]:
+            raise Invalid("unknown_kind", f"there is no kind {kind!r}: write {', '.join(f'{each}:NAME' for each in Kind)}")
+        return Named(Kind(kind), name)
+    meaning = await control.names(what)
+    if len(meaning.named) == 1:
+        return meaning.named[0]
+    if meaning.named:
+        kinds, words = (" and ".join(f"a {each.kind}" for each in meaning.named)), [f"{n.kind}:{n.name}" for n in meaning.named]
+        raise Invalid("ambiguous_name", f"{what} is {kinds}: write {' or '.join(words)}")
+    if meaning.near:
+        near = ", ".join(f"{each.name} ({each.kind})" for each in meaning.near)
+        raise NotFound("unknown_name", f"nothing here is called {what!r}: did you mean {near}?")
+    raise NotFound(
+        "unknown_name", f"no service, deployment, region or machine is called {what!r}: fleetcast status shows what there is"
+    )
+
+
+async def _service(control: ControlClient, name: str) -> tuple[str, object]:
+    from fleetcast.model.errors import NotFound
+    from fleetcast.model.ids import service_name
+
+    wanted = service_name(name)
+    deployments = await control.deployments(wanted)
+    lines = []
+    try:
+        await control.service(wanted)
+    except NotFound as removed:
+        lines.append(removed.message)
+    if deployments:
+        lines.append(deployments_table(deployments))
+    return "\n".join(lines) or f"{name} has no deployments; next: fleetcast deploy {name}@SHA", deployments
+
+
+def _deployment_text(found: DeploymentDetail) -> str:
+    copies = [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]
+    when = ago(time.time() - found.deployment.created_at_ms / 1000)
+    return f"{describe(found.deployment)}\ntriggered {when}\n{table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
+
+
+def _region_text(found: RegionDetail) -> str:
+    region = found.region
+    silent = f" ({found.silent} silent)" if found.silent else ""
+    drained = "; drained: nothing waits for it" if region.drained else ""
+    started = ago(found.started_age_s)
+    lines = [
+        f"region {region.name}: {region.machines} machines{silent}, last report {_age(region.last_report_age_s)}, "
+        f"started {started}{drained}"
+    ]
+    if found.copies:
+        rows = [[short(c.digest), size(c.bytes_copied), size(c.bytes_total), c.error] for c in found.copies]
+        lines += ["", table(["LACKS", "HAS", "OF", "ERROR"], rows)]
+    if found.deployments:
+        header = ["DEPLOYMENT", "SERVICE", "COMMIT", "STATE", "HAVE IT", "ACTIVE", "FAILED", "OF"]
+        rows = [
+            [
+                part.deployment.id,
+                part.deployment.service,
+                short(part.deployment.commit_sha),
+                part.deployment.state,
+                *map(str, (part.fetched, part.active, part.failed, part.expected)),
+            ]
+            for part in found.deployments
+        ]
+        lines += ["", table(header, rows)]
+    else:
+        lines += ["no deployment is under way here"]
+    return "\n".join(lines)
+
+
+def _fleet_text(fleet: FleetStatus) -> str:
+    count = len(fleet.machines)
+    regions = table(
+        ["REGION", "MACHINES", "LAST REPORT"],
+        [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
+    )
+    lines = [
+        f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
+        regions,
+    ]
+    if fleet.deployments:
+        now_s = time.time()
+        told = [[ago(now_s - item.created_at_ms / 1000), describe(item)] for item in fleet.deployments]
+        lines += ["", table(["WHEN", "NEWEST DEPLOYMENT OF EACH SERVICE"], told)]
+    return "\n".join(lines)
+
+
+def _age(age_s: float | None) -> str:
+    return "never" if age_s is None else ago(age_s)

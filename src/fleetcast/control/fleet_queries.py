@@ -1,0 +1,94 @@
+"""Read models: one machine, one region, one word, as people are shown them."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.control.parts import Parts
+from fleetcast.http.holding import hold
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import Digest, MachineId, RegionName
+from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S
+from fleetcast.model.messages.fleet import MachineDetail, RegionDeployment, RegionDetail, RegionStatus
+from fleetcast.model.replication import CopyProgress
+from fleetcast.model.report import MachineAnswer
+from fleetcast.rollouts import inventory, labels, questions
+from fleetcast.rollouts.deployments import unfinished_deployments
+from fleetcast.rollouts.progress import by_region
+from fleetcast.schema.tables import copies, machines, regions
+from fleetcast.stores.database import read_clock_ms
+
+
+async def machine_detail(parts: Parts, machine: MachineId, wait_s: float) -> MachineDetail:
+    """With ``wait_s`` its region is asked, and given so long. Raises :class:`NotFound`."""
+    async with parts.database.reading() as reading:
+        known = await inventory.known_machine(reading, machine)
+    answer, waited_s = None, 0.0
+    if wait_s > 0:
+        async with parts.database.transaction() as tx:
+            asked_at_ms = await questions.ask(tx, machine, known.machine.region)
+        if asked_at_ms is not None:
+            answer, waited_s = await _answer(parts, machine, asked_at_ms, wait_s), wait_s
+    async with parts.database.reading() as reading:
+        known = await inventory.known_machine(reading, machine)
+        region = (await reading.execute(select(regions).where(regions.c.name == known.machine.region))).one()
+        now = await read_clock_ms(reading)
+        return MachineDetail(
+            machine=known.machine,
+            given=await labels.given_to(reading, machine),
+            joined_at_ms=known.joined_at_ms,
+            last_seen_at_ms=known.last_seen_at_ms,
+            retired_at_ms=known.retired_at_ms,
+            region_drained=region.drained,
+            region_report_age_s=None if region.last_report_at is None else max(0, now - region.last_report_at) / 1000,
+            waited_s=waited_s,
+            answer=answer,
+            now_ms=now,
+        )
+
+
+async def _answer(parts: Parts, machine: MachineId, asked_at_ms: int, wait_s: float) -> MachineAnswer | None:
+    async def look() -> MachineAnswer | None:
+        async with parts.database.reading() as reading:
+            return await questions.answer_since(reading, machine, asked_at_ms)
+
+    return await hold(parts.news, look, wait_s=wait_s, poll_s=DEPLOYMENT_LOOK_INTERVAL_S)
+
+
+async def region_detail(parts: Parts, name: RegionName) -> RegionDetail:
+    """Raises :class:`NotFound`."""
+    async with parts.database.reading() as reading:
+        known = {region.name: region for region in await inventory.known_regions(reading)}
+        region = known.get(name)
+        if region is None:
+            raise NotFound("unknown_region", f"there is no region {name!r}: fleetcast status lists them")
+        hello_at = (await reading.execute(select(regions.c.hello_at).where(regions.c.name == name))).scalar_one()
+        here = select(func.count()).select_from(machines).where(machines.c.region == name, machines.c.retired_at.is_(None))
+        count = (await reading.execute(here)).scalar_one()
+        return RegionDetail(
+            region=RegionStatus(name, region.drained, region.last_report_age_s, count),
+            started_age_s=max(0, await read_clock_ms(reading) - hello_at) / 1000,
+            silent=await inventory.count_silent(reading, name),
+            copies=await _copies(reading, name),
+            deployments=await _deployments(reading, name),
+        )
+
+
+async def _copies(reading: AsyncConnection, region: RegionName) -> tuple[CopyProgress, ...]:
+    rows = await reading.execute(select(copies).where(copies.c.region == region).order_by(copies.c.digest))
+    return tuple(CopyProgress(Digest(row.digest), row.bytes_copied, row.bytes_total, row.error) for row in rows)
+
+
+async def _deployments(reading: AsyncConnection, region: RegionName) -> tuple[RegionDeployment, ...]:
+    found = []
+    for deployment, selector in await unfinished_deployments(reading):
+        for part in await by_region(reading, deployment.id, selector):
+            if part.facts.region == region:
+                facts = part.facts
+                found.append(
+                    RegionDeployment(
+                        deployment, facts.expected, part.reporting, part.fetched, facts.active, facts.failed, part.bytes
+                    )
+                )
+    return tuple(found)
