@@ -85,6 +85,8 @@ class Region:
         generate_key(self.worker_key, self.worker_public)
         self.url = ""
         self.goals: dict[str, Goal] = {}
+        self.given: dict[str, dict[str, str]] = {}
+        self.machines: dict[str, Machine] = {}
         self.envelopes: dict[Digest, str] = {}
         self.reports: dict[tuple[str, str], ServiceReport] = {}
         self.alarms: tuple[str, ...] = ()
@@ -159,6 +161,11 @@ class Region:
         self.set_goals(**{**self.goals, goal.service: goal})
         return goal
 
+    def give(self, machine: str, **labels: str) -> None:
+        """Give a machine these labels."""
+        self.given[machine] = labels
+        self.set_goals(**self.goals)
+
     def set_goals(self, **goals: Goal) -> None:
         self.goals = goals
         self._version += 1
@@ -202,6 +209,7 @@ class Region:
             case ["reports"]:
                 report = decode(body, MachineReport)
                 self.reports.update({(report.machine.id, service.service): service for service in report.services})
+                self.machines[report.machine.id] = report.machine
                 self.alarms = report.alarms
                 self.heard += 1
                 return MachineReportAccepted()
@@ -228,8 +236,8 @@ class Region:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), request.wait_s)
         selected = tuple(goal for goal in self.goals.values() if goal.selects(request.machine))
-        key = tickets.public_hex(self._ticket_key)
-        return GoalsReply(str(self._version), selected, key, self.report_interval_s, self.progress_interval_s)
+        key, given = tickets.public_hex(self._ticket_key), self.given.get(request.machine.id)
+        return GoalsReply(str(self._version), selected, key, self.report_interval_s, self.progress_interval_s, given)
 
     def _announce(self, digest: Digest, request: AnnounceRequest) -> AnnounceReply:
         peers = self._tracker.announce(digest, request, time.monotonic(), self._rng)

@@ -146,6 +146,24 @@ def test_a_goal_for_other_machines_is_none_of_ours() -> None:
     assert reconcile(seen(elsewhere, ServiceState(active=running(A)), disk(A)), 0) == Decision()
 
 
+def test_a_removed_service_is_forgotten_then_stopped_then_cleared_away() -> None:
+    tombstone = replace(goal(B, A), removed=True)
+    busy = ServiceState(active=running(A), activation=begun(B, 1), previous=C)
+    assert reconcile(seen(tombstone, busy, disk(A, B, C), fetching=C), 0) == Decision(forget=True)
+    assert reconcile(seen(tombstone, ServiceState(), disk(A, B, C)), 0) == Decision(stop=True), (
+        "no permit: it is not coming back"
+    )
+    last = reconcile(seen(tombstone, ServiceState(), disk(A, B, C), started=False), 0)
+    assert last.collect.releases == {A.digest, B.digest, C.digest}
+    assert reconcile(seen(tombstone, ServiceState(), disk(), started=False), 0) == Decision()
+
+
+def test_an_expired_tombstone_ends_what_it_has_begun_and_begins_nothing() -> None:
+    tombstone = replace(goal(B, A), removed=True)
+    assert reconcile(seen(tombstone, ServiceState(active=running(A)), disk(A)), 1000) == Decision()
+    assert reconcile(seen(tombstone, ServiceState(), disk(A)), 1000) == Decision(stop=True)
+
+
 def test_a_process_that_died_is_started_again_ever_later() -> None:
     state = ServiceState(active=running(A))
     for deaths in range(12):
@@ -190,6 +208,7 @@ EVENTS = st.lists(
         st.tuples(st.just("fetched"), st.booleans()),
         st.tuples(st.just("health"), st.booleans()),
         st.tuples(st.just("withdrawn"), st.none()),
+        st.tuples(st.just("removed"), st.none()),
     ),
     max_size=30,
 )
@@ -203,13 +222,18 @@ class Model:
         self.state = ServiceState()
         self.disk = Disk()
         self.fetching: ReleaseRef | None = None
+        self.started = False
         self.number = 0
         self.tried: list[tuple[str, str]] = []
 
     def decide(self) -> Decision:
         process = ProcessStatus.IDLE if self.state.active is None else ProcessStatus.UP
-        observed = Observed(MACHINE, self.goal, self.state, self.disk, self.fetching, process, False, 0, 0)
+        observed = Observed(MACHINE, self.goal, self.state, self.disk, self.fetching, process, self.started, 0, 0)
         decision = reconcile(observed, 0)
+        if decision.forget:
+            self.state = ServiceState()
+        if decision.stop:
+            self.started = False
         self.fetching = decision.fetch.release if decision.fetch else None
         gone = decision.collect
         self.disk = Disk(self.disk.releases - gone.releases, frozenset(), self.disk.roots - gone.roots)
@@ -223,6 +247,9 @@ class Model:
             self.state = learned(self.state, self.goal)
         elif kind == "withdrawn":
             self.goal = None
+        elif kind == "removed" and self.goal is not None:
+            self.number += 1
+            self.goal = replace(self.goal, removed=True, generation=Generation(0, self.number))
         elif kind == "fetched" and self.fetching is not None:
             got = self.fetching
             self.disk = Disk(self.disk.releases | {got.digest}, frozenset(), self.disk.roots | {got.root})
@@ -239,6 +266,7 @@ class Model:
             assert key not in self.tried, "tried again for the same deployment"
             self.tried.append(key)
         activation = Activation("id", order.release, order.deployment, order.generation, order.fallback)
+        self.started = True
         if healthy:
             self.state = passed(replace(self.state, activation=activation), Active(order.release, "id", True, "boot", 0))
         else:
@@ -248,7 +276,9 @@ class Model:
         decision = self.decide()
         if decision.activate is not None:
             assert self.disk.has(decision.activate.release), "activates only what is whole on disk"
-        if self.goal is not None:
+        if self.goal is not None and self.goal.removed:
+            assert (decision.activate, decision.fetch, decision.restart) == (None, None, None)
+        elif self.goal is not None:
             here = {item.digest for item in kept(self.goal, self.state)}
             assert not decision.collect.releases & here
         for needed in (self.state.active, self.state.activation):
@@ -270,4 +300,17 @@ def test_whatever_happens_only_whole_releases_run_and_the_last_goal_is_reached(e
         model.step(("health", True))
     assert model.state.active is not None
     assert (model.state.active.release, model.state.active.passed) == (A, True)
+    assert model.decide() == Decision()
+
+
+@settings(max_examples=200, deadline=None)
+@given(EVENTS)
+def test_whatever_happened_before_a_removed_service_is_gone_in_the_end(events: list[tuple[object, ...]]) -> None:
+    model = Model()
+    for event in [*events, ("goal", A, A, IN), ("removed", None)]:
+        model.step(event)
+        model.check()
+    for _ in range(3):
+        model.check()
+    assert (model.state, model.started, model.disk.releases) == (ServiceState(), False, frozenset())
     assert model.decide() == Decision()

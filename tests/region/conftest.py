@@ -23,7 +23,7 @@ from fleetcast.http import messages, serving
 from fleetcast.http.application import application
 from fleetcast.http.session import Session
 from fleetcast.http.tokens import TokenSet
-from fleetcast.model.artifact import ArtifactRecord, Root, artifact_record_key, goal_key
+from fleetcast.model.artifact import ArtifactRecord, Root, artifact_record_key, goal_key, labels_key
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import NotFound
 from fleetcast.model.generation import Generation
@@ -38,10 +38,10 @@ from fleetcast.model.ids import (
     RegionName,
     ServiceName,
 )
-from fleetcast.model.machine import Machine, Selector
+from fleetcast.model.machine import GivenLabels, Machine, Selector
 from fleetcast.model.messages.agents import GoalsReply, GoalsRequest
-from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport, ReportAccepted, SourceGrants
-from fleetcast.model.report import Phase, ServiceReport
+from fleetcast.model.messages.regions import KvPage, MachineAnswered, RegionHello, RegionReport, ReportAccepted, SourceGrants
+from fleetcast.model.report import MachineAnswer, Phase, ServiceReport
 from fleetcast.region.config import RegionConfig
 from fleetcast.region.process import serve
 from fleetcast.stores.data_port import DataPort
@@ -137,7 +137,7 @@ def make_report() -> Callable[..., ServiceReport]:
 
 @dataclass
 class Control:
-    """Control as a region sees it: its four routes on a real socket, a real store of keys, a real main store of blobs."""
+    """Control as a region sees it: its routes on a real socket, a real store of keys, a real main store of blobs."""
 
     kv: KeyValueStore
     directory: Path
@@ -146,6 +146,9 @@ class Control:
     token: str
     hellos: list[RegionHello] = field(default_factory=list)
     reports: list[RegionReport] = field(default_factory=list)
+    wanted: tuple[MachineId, ...] = ()
+    """Asked about in the answer to the next report."""
+    answers: list[MachineAnswer] = field(default_factory=list)
     port: int = 0
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Task[None] | None = None
@@ -176,6 +179,9 @@ class Control:
     async def put_record(self, record: ArtifactRecord) -> None:
         await self.kv.put(artifact_record_key(record.release.root), messages.encode(record))
 
+    async def put_labels(self, machine: MachineId, **labels: str) -> None:
+        await self.kv.put(labels_key(machine), messages.encode(GivenLabels(machine, labels)))
+
     def _routes(self) -> list:  # type: ignore[type-arg]  # Litestar's own alias is not exported
         @post("/v1/regions/{region:str}/hello", status_code=200)
         async def hello(region: FromPath[str], data: JSONBody[RegionHello]) -> ReportAccepted:
@@ -185,6 +191,12 @@ class Control:
         @post("/v1/regions/{region:str}/report", status_code=200)
         async def report(region: FromPath[str], data: JSONBody[RegionReport]) -> ReportAccepted:
             self.reports.append(data)
+            wanted, self.wanted = self.wanted, ()
+            return ReportAccepted(wanted)
+
+        @post("/v1/regions/{region:str}/answers", status_code=200)
+        async def answer(region: FromPath[str], data: JSONBody[MachineAnswered]) -> ReportAccepted:
+            self.answers.append(data.answer)
             return ReportAccepted()
 
         @get("/v1/kv")
@@ -198,7 +210,7 @@ class Control:
             manifest = await self.main.read_grant(f"{digest}/manifest", lifetime_s=60)
             return SourceGrants(Digest(digest), manifest, await self.main.read_grant(f"{digest}/content", lifetime_s=60))
 
-        return [hello, report, page, source]
+        return [hello, report, answer, page, source]
 
     async def kv_page(self, prefix: str, after: int, wait_s: float = 0.0) -> KvPage:
         """The same for tests without a socket."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
@@ -59,11 +59,11 @@ def label(machine: str, *changes: str, json: bool = False, connection: Connectio
 
     wanted = machine_id(machine)
     given, taken = _parsed(changes)
-    detail = connection.ask(lambda control: _relabel(control, wanted, given, taken))
+    detail, gone = connection.ask(lambda control: _relabel(control, wanted, given, taken))
     if json:
         print_json(detail)
         return
-    print(f"machine {machine}: {_labels(detail) or 'no labels'}")
+    print(f"machine {machine}: {_labels(detail, gone) or 'no labels'}")
     if changes:
         print(f"to see when it has taken them up: fleetcast machine show {machine}")
 
@@ -125,14 +125,14 @@ def _phase(report: ServiceReport) -> str:
     return report.phase
 
 
-def _labels(detail: MachineDetail) -> str:
-    """Every label with where it is from."""
+def _labels(detail: MachineDetail, gone: Set[str] = frozenset()) -> str:
+    """Every label with where it is from. ``gone``: keys of those that were just taken away."""
     told = detail.machine.labels
     texts = []
     for key in sorted(told.keys() | detail.given.keys()):
         given = detail.given.get(key)
         if given is None:
-            texts.append(f"{key}={told[key]}")
+            texts.append(f"{key}={told[key]}{' (taken away, not taken up yet)' if key in gone else ''}")
         else:
             texts.append(f"{key}={given} (given{'' if told.get(key) == given else ', not taken up yet'})")
     return " ".join(texts)
@@ -162,8 +162,10 @@ def _parsed(changes: Sequence[str]) -> tuple[dict[str, str], set[str]]:
     return given, taken
 
 
-async def _relabel(control: ControlClient, machine: str, given: dict[str, str], taken: set[str]) -> MachineDetail:
-    """Give and take, on what is given at that moment."""
+async def _relabel(
+    control: ControlClient, machine: str, given: dict[str, str], taken: set[str]
+) -> tuple[MachineDetail, Set[str]]:
+    """Give and take, on what is given at that moment. The machine afterwards, and the keys that it is given no more."""
     from fleetcast.model.errors import Conflict
     from fleetcast.model.ids import MachineId
     from fleetcast.model.messages.fleet import LabelsRequest
@@ -171,12 +173,13 @@ async def _relabel(control: ControlClient, machine: str, given: dict[str, str], 
     for tried in range(1, LABEL_TRIES + 1):
         detail = await control.machine(MachineId(machine))
         if not given and not taken:
-            return detail
+            return detail, frozenset()
         for key in sorted(taken - detail.given.keys()):
             print(f"{machine} was not given a label {key}", file=sys.stderr)
         wanted = {key: value for key, value in detail.given.items() if key not in taken} | given
         try:
-            return await control.label(detail.machine.id, LabelsRequest(wanted, instead_of=detail.given))
+            after = await control.label(detail.machine.id, LabelsRequest(wanted, instead_of=detail.given))
+            return after, detail.given.keys() - wanted.keys()
         except Conflict:
             if tried == LABEL_TRIES:
                 raise
