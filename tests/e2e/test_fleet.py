@@ -155,7 +155,7 @@ def test_a_service_goes_and_comes_back(fleet: Fleet, until: Callable[..., None])
     assert fleet.servers() == 1
 
     gone = fleet.typed("web", "service", "remove", "web")
-    assert (gone.returncode, "1 machines stop it" in gone.stdout) == (0, True), gone.stderr
+    assert (gone.returncode, "1 machine stops it" in gone.stdout) == (0, True), gone.stderr
     until(lambda: fleet.servers() == 0, "the process ends")
     until(lambda: "GONE" in fleet("machine", "show", "local-1").stdout, "the machine says so")
     assert not (base / "current").is_symlink()

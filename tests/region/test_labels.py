@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from fleetcast.http import messages
+from fleetcast.model.artifact import labels_key
 from fleetcast.model.errors import Refused
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import RegionName
-from fleetcast.model.machine import Machine, Selector
+from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.machine import GivenLabels, Machine, Selector
 from fleetcast.model.messages.agents import GoalsReply, GoalsRequest, MachineReport, MachineReportAccepted
 from fleetcast.region.goals import HeldGoal, alive
+from fleetcast.region.label_mirror import LabelMirror
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.polls import GoalPolls
+from fleetcast.region.view import RegionView
+from fleetcast.stores.sqlite_kv import SqliteKv
 
 MakeGoal = Callable[..., Goal]
 MakeMachine = Callable[..., Machine]
@@ -122,3 +128,22 @@ def test_tombstones_that_have_expired_are_handed_out_no_more(make_goal: MakeGoal
     ]
     held = [HeldGoal(f"goals/production/{goal.service}", goal, messages.encode(goal)) for goal in goals]
     assert [each.goal.service for each in alive(held, 5)] == ["web", "api"]
+
+
+async def test_they_follow_control_and_what_vanishes_there_takes_none_away(control: Any, tmp_path: Path) -> None:
+    store = await SqliteKv.open(tmp_path / "regional.db")
+    mirror, view = LabelMirror(control, store, 1.0, Random(1)), RegionView(store)
+    one, of_another_region = MachineId("m1"), MachineId("us-1")
+    await control.put_labels(one, role="web")
+    await control.put_labels(of_another_region, role="db")
+    await control.kv.put("labels/m2", messages.encode(GivenLabels(one, {"role": "nobody's"})))
+    await control.kv.put("labels/m3", b"of tomorrow")
+    await mirror.poll()
+    await view.load()
+    assert view.labels == {one: {"role": "web"}, of_another_region: {"role": "db"}}
+    await control.put_labels(one)
+    await control.kv.delete(labels_key(of_another_region))
+    await mirror.poll()
+    await view.load()
+    assert view.labels == {one: {}, of_another_region: {"role": "db"}}
+    await store.close()

@@ -12,10 +12,10 @@ import pytest
 
 from fleetcast.artifacts.signing import envelope_digest
 from fleetcast.http import messages
-from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, labels_key
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, ReleaseRef
-from fleetcast.model.ids import ArtifactName, Digest, MachineId, ServiceName
+from fleetcast.model.ids import ArtifactName, Digest, ServiceName
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.mirror import Mirror
 from fleetcast.region.view import RegionView
@@ -183,15 +183,3 @@ async def test_more_than_one_answer_holds_arrives_in_one_poll(control: Any, stor
         await control.put_record(record_of(f"{big}{index}"))
     await mirror.poll()
     assert sum(len(records) for records in (await seen(store)).artifacts().values()) == 11
-
-
-async def test_labels_follow_and_what_vanishes_takes_none_away(control: Any, store: SqliteKv, mirror: Mirror) -> None:
-    one, other = MachineId("m1"), MachineId("m2")
-    await control.put_labels(one, role="web")
-    await control.put_labels(other, role="db")
-    await mirror.poll()
-    assert (await seen(store)).labels == {one: {"role": "web"}, other: {"role": "db"}}
-    await control.put_labels(one)
-    await control.kv.delete(labels_key(other))
-    await mirror.poll()
-    assert (await seen(store)).labels == {one: {}, other: {"role": "db"}}

@@ -30,6 +30,13 @@ async def give(company: Company, instead_of: dict[str, str] | None = None, **giv
         await labels.give(tx, EU1, given, instead_of)
 
 
+async def restored(company: Company, kv: SqliteKv) -> None:
+    """As at the start of a control process."""
+    publisher = Publisher(company.database, kv)
+    await publisher.restore()
+    await publisher.publish()
+
+
 async def published(kv: SqliteKv) -> dict[str, dict[str, str]]:
     entries = (await kv.range("labels/")).entries
     return {entry.key: dict(messages.decode(entry.value, GivenLabels).labels) for entry in entries}
@@ -95,10 +102,10 @@ async def test_a_lost_kv_is_written_again_and_what_sql_does_not_know_is_taken_aw
     await give(company, role="web")
     other = await SqliteKv.open(tmp_path / "new.db")
     await other.put("labels/us-1", messages.encode(GivenLabels(MachineId("us-1"), {"role": "db"})))
-    await Publisher(company.database, other).restore()
+    await restored(company, other)
     assert await published(other) == {"labels/eu-1": {"role": "web"}, "labels/us-1": {}}
     revision = (await other.range("")).revision
-    await Publisher(company.database, other).restore()
+    await restored(company, other)
     assert (await other.range("")).revision == revision
     await other.close()
 

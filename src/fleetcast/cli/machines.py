@@ -75,7 +75,8 @@ def machine_text(detail: MachineDetail) -> str:
     joined, seen = _ago(detail, detail.joined_at_ms), _ago(detail, detail.last_seen_at_ms)
     lines = []
     if answer is None and detail.waited_s:
-        lines.append(f"{machine.region} has not answered for {detail.waited_s:g} s; below is what control knows")
+        report = "never reported" if detail.region_report_age_s is None else f"reported {ago(detail.region_report_age_s)}"
+        lines.append(f"{machine.region} has not answered for {detail.waited_s:g} s ({report}); below is what control knows")
     lines.append(f"machine {machine.id} in {machine.region}{where}; joined {joined}, seen {seen}")
     if detail.retired_at_ms is not None:
         lines.append(f"retired {_ago(detail, detail.retired_at_ms)}: nothing waits for it")

@@ -165,8 +165,8 @@ def remove(name: str, *, yes: bool = False, json: bool = False, connection: Conn
     if json:
         print_json(gone)
     elif gone.machines:
-        away = f"one that is away does so when it is back within {span(gone.tombstone_s)}"
-        print(f"service {name} is removed: {gone.machines} machines stop it; {away}")
+        machines = "1 machine stops it" if gone.machines == 1 else f"{gone.machines} machines stop it"
+        print(f"service {name} is removed: {machines}; one that is away does so when it is back within {span(gone.tombstone_s)}")
     else:
         print(f"service {name} is removed: it ran nowhere")
 

@@ -164,6 +164,8 @@ ALARM_LIFETIME_S: Final = 600
 GIVEN_LABELS_MAX: Final = 16
 """Labels that people give to one machine."""
 LABEL_VALUE_BYTES_MAX: Final = 128
+LABELS_PUBLISHED_AT_ONCE_MAX: Final = 100
+"""Machines whose labels one turn of the controller brings into the KV."""
 MACHINE_WAIT_S_MAX: Final = 60
 """Longest that a question about a machine waits for its region."""
 MACHINE_QUESTIONS_MAX: Final = 100

@@ -51,16 +51,16 @@ class MachineBook:
         self._silence_s_max = silence_s_max
         self._known: dict[MachineId, _Known] = {}
         self._down: dict[tuple[str, str], set[MachineId]] = {}
-        self._given: Mapping[MachineId, Mapping[str, str]] = {}
+        self._given: dict[MachineId, Mapping[str, str]] = {}
 
-    def relabel(self, given: Mapping[MachineId, Mapping[str, str]]) -> None:
-        """Labels given by people, of all machines. Under these keys, and those given before, a machine may differ from itself:
-        its report may be older than its claim, or the other way round."""
-        before, self._given = self._given, given
-        for machine, labels in given.items():
+    def relabel(self, changed: Mapping[MachineId, Mapping[str, str]]) -> None:
+        """These machines, of whatever region, have other given labels now. Under their keys, and those given before, a machine
+        may differ from itself: its report may be older than its claim, or the other way round."""
+        for machine, labels in changed.items():
             known = self._known.get(machine)
             if known is not None:
-                known.given.update(labels, before.get(machine, ()))
+                known.given.update(labels, self._given.get(machine, ()))
+            self._given[machine] = labels
 
     @property
     def count(self) -> int:

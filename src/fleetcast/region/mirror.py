@@ -1,8 +1,7 @@
-"""The loop that brings artifact records, goals and given labels from the global key-value store into the regional one.
+"""The loop that brings artifact records and goals from the global key-value store into the regional one.
 
 It polls control; with control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
-vanishes at control takes a goal or a label away here: a goal gives way only to a higher generation (law 3), or runs out, and
-labels to other labels.
+vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out.
 """
 
 from __future__ import annotations
@@ -16,16 +15,15 @@ import structlog
 
 from fleetcast.artifacts.signing import envelope_digest
 from fleetcast.http import messages
-from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key, labels_key
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
 from fleetcast.model.errors import Conflict, FleetcastError, Incompatible, Invalid
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import KV_HISTORY_REVISIONS, MIRROR_SNAPSHOT_INTERVAL_S
-from fleetcast.model.machine import GivenLabels
 from fleetcast.model.messages.regions import KvEntry, KvPage
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.generations import Verdict, judge
-from fleetcast.region.view import ARTIFACTS, GOALS, LABELS
+from fleetcast.region.view import ARTIFACTS, GOALS
 from fleetcast.stores.kv import Entry, KeyValueStore
 
 log = structlog.get_logger(__name__)
@@ -42,6 +40,15 @@ class GlobalStore(Protocol):
         ...
 
 
+async def changed_since(control: GlobalStore, prefix: str, after: int) -> list[KvPage]:
+    """All there is after a revision; one answer need not hold all of it. Raises :class:`Unavailable`."""
+    # A store that went back in time answers with a snapshot: what it holds now is what counts, generations permitting.
+    pages = [await control.kv_page(prefix, after)]
+    while not pages[-1].snapshot and (pages[-1].entries or pages[-1].deleted):
+        pages.append(await control.kv_page(prefix, pages[-1].revision))
+    return pages
+
+
 class Mirror:
     """Writes the regional store; several may do so at once, every goal is written by compare-and-swap."""
 
@@ -51,7 +58,7 @@ class Mirror:
         self._alarms = alarms
         self._interval_s = interval_s
         self._rng = rng
-        self._cursors = {ARTIFACTS: 0, GOALS: 0, LABELS: 0}
+        self._cursors = {ARTIFACTS: 0, GOALS: 0}
         self._snapshot_due = 0.0
         self._reachable = True
 
@@ -80,35 +87,23 @@ class Mirror:
         if now >= self._snapshot_due:
             self._cursors = dict.fromkeys(self._cursors, 0)
         # Goals are asked for first and written last: whatever artifact a goal names was recorded before the goal.
-        goals = await self._pages(GOALS)
-        artifacts = await self._pages(ARTIFACTS)
-        labels = await self._pages(LABELS)
+        goals = await changed_since(self._control, GOALS, self._cursors[GOALS])
+        artifacts = await changed_since(self._control, ARTIFACTS, self._cursors[ARTIFACTS])
         for page in artifacts:
             await self._take_artifacts(page)
         for page in goals:
             await self._take_goals(page)
-        for page in labels:
-            await self._take_labels(page)
-        for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts), (LABELS, labels)):
+        for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts)):
             self._cursors[prefix] = pages[-1].revision
         if now >= self._snapshot_due:
             self._snapshot_due = now + MIRROR_SNAPSHOT_INTERVAL_S
             await self._forget_history()
 
-    async def _pages(self, prefix: str) -> list[KvPage]:
-        """All there is after the cursor; one answer need not hold all of it."""
-        after = self._cursors[prefix]
-        # A store that went back in time answers with a snapshot: what it holds now is what counts, generations permitting.
-        pages = [await self._control.kv_page(prefix, after)]
-        while not pages[-1].snapshot and (pages[-1].entries or pages[-1].deleted):
-            pages.append(await self._control.kv_page(prefix, pages[-1].revision))
-        return pages
-
     async def _take_artifacts(self, page: KvPage) -> None:
         for entry in page.entries:
             record = self._read(entry, ArtifactRecord)
             if record is not None and entry.key == artifact_record_key(envelope_digest(record.envelope)):
-                await self._write(entry.key, entry.value.encode())
+                await self._write_artifact(entry.key, entry.value.encode())
             elif record is not None:
                 self._alarm(f"{entry.key} holds another artifact's root: it was refused")
         gone = set(page.deleted)
@@ -120,14 +115,7 @@ class Mirror:
         for key in gone - wanted:
             await self._store.delete(key)
 
-    async def _take_labels(self, page: KvPage) -> None:
-        """Of every machine of the company: one that moves here finds its labels."""
-        for entry in page.entries:
-            given = self._read(entry, GivenLabels)
-            if given is not None and entry.key == labels_key(given.machine):
-                await self._write(entry.key, entry.value.encode())
-
-    async def _write(self, key: str, value: bytes) -> None:
+    async def _write_artifact(self, key: str, value: bytes) -> None:
         held = await self._store.get(key)
         if held is None or held.value != value:
             await self._store.put(key, value)

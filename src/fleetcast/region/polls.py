@@ -53,7 +53,7 @@ class GoalPolls:
         self._ticket_key = ticket_key
         self._report_interval_s = report_interval_s
         self._goals: tuple[HeldGoal, ...] = ()
-        self._given: Mapping[MachineId, Mapping[str, str]] = {}
+        self._given: dict[MachineId, Mapping[str, str]] = {}
         self._answers: dict[Place, Answer] = {}
         self._held: dict[MachineId, _Held] = {}
         self._places: dict[Place, dict[MachineId, _Held]] = {}
@@ -74,12 +74,13 @@ class GoalPolls:
                 if each.etag != etag:
                     each.wake()
 
-    def relabel(self, given: Mapping[MachineId, Mapping[str, str]]) -> None:
-        """These are all given labels now: answer the polls of machines for which that is news."""
-        before, self._given = self._given, given
-        for machine, held in self._held.items():
-            if before.get(machine) != given.get(machine):
-                held.wake()
+    def relabel(self, changed: Mapping[MachineId, Mapping[str, str]]) -> None:
+        """These machines have other given labels now: answer their polls."""
+        for machine, labels in changed.items():
+            if self._given.get(machine) != labels:
+                self._given[machine] = labels
+                if machine in self._held:
+                    self._held[machine].wake()
 
     async def admit(self, machine: MachineId) -> None:
         """Let an agent poll, unless another agent's poll is held under the same id.

@@ -29,6 +29,7 @@ from fleetcast.region.config import RegionConfig
 from fleetcast.region.copying import Copying
 from fleetcast.region.goals import alive
 from fleetcast.region.hot import HotRoutes
+from fleetcast.region.label_mirror import LabelMirror
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.mirror import Mirror
 from fleetcast.region.permit_note import PermitNote
@@ -82,15 +83,11 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         def publish() -> None:
             polls.publish(alive(view.goals, round(time.time() * 1000)))
 
-        def relabel() -> None:
-            given = view.labels
-            polls.relabel(given)
-            machines.relabel(given)
-
         publish()
-        relabel()
         view.on_goals.append(publish)
-        view.on_labels.append(relabel)
+        for relabel in (polls.relabel, machines.relabel):
+            relabel(view.labels)
+            view.on_labels.append(relabel)
         permit_note = PermitNote(opened.store, config.permit_lifetime_s)
         settled_at = time.monotonic() + await permit_note.remaining_s(round(time.time() * 1000))
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, settled_at))
@@ -148,11 +145,13 @@ def _loops(
     started_at = time.monotonic()
     swarms = Swarms(view, opened.bucket, copying.is_complete, opened.ticket_key, opened.worker_keys, started_at, Random())
     hello = RegionHello(config.region, opened.data_url, opened.data_key.hex())
+    label_mirror = LabelMirror(opened.control, opened.store, config.kv_poll_interval_s, Random())
     mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random())
     reporting = Reporting(opened.control, hello, view, machines, copying, alarms, config.report_interval_s)
     loops = {
         "view": view.follow(),
         "mirror": mirror.run(),
+        "labels": label_mirror.run(),
         "copying": copying.run(),
         "reporting": reporting.run(),
         "swarms": _expire_swarms(swarms),

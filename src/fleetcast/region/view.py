@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -26,6 +26,9 @@ from fleetcast.stores.kv import Change, KeyValueStore
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+Given: TypeAlias = Mapping[MachineId, Mapping[str, str]]
+"""Labels that people gave, by machine."""
 
 ARTIFACTS: Final = "artifacts/"
 """Prefix of all keys of :func:`~fleetcast.model.artifact.artifact_record_key`."""
@@ -57,7 +60,8 @@ class RegionView:
         self._labels: dict[MachineId, Mapping[str, str]] = {}
         self.on_records: list[Callable[[], None]] = []
         self.on_goals: list[Callable[[], None]] = []
-        self.on_labels: list[Callable[[], None]] = []
+        self.on_labels: list[Callable[[Given], None]] = []
+        """Called with the machines whose labels changed."""
 
     @property
     def goals(self) -> tuple[HeldGoal, ...]:
@@ -65,9 +69,9 @@ class RegionView:
         return tuple(self._goals.values())
 
     @property
-    def labels(self) -> Mapping[MachineId, Mapping[str, str]]:
-        """Those given by people, of every machine that ever was given some, as of now."""
-        return dict(self._labels)
+    def labels(self) -> Given:
+        """Those given by people, of every machine that ever was given some."""
+        return self._labels
 
     def goal(self, environment: str, service: ServiceName) -> Goal | None:
         """The goal of a service, if there is one."""
@@ -95,7 +99,7 @@ class RegionView:
         self._labels.clear()
         self._take(Change(entry.key, entry.value, entry.mod_revision) for entry in snapshot.entries)
         self._revision = snapshot.revision
-        self._tell({ARTIFACTS, GOALS, LABELS})
+        self._tell({ARTIFACTS, GOALS}, self._labels)
 
     async def follow(self) -> None:
         """Keep up with the store until cancelled."""
@@ -110,7 +114,10 @@ class RegionView:
             else:
                 self._take(seen.changes)
                 self._revision = seen.revision
-                self._tell({change.key.partition("/")[0] + "/" for change in seen.changes})
+                self._tell(
+                    {f"{change.key.partition('/')[0]}/" for change in seen.changes},
+                    {machine: self._labels[machine] for machine in _machines(seen.changes) if machine in self._labels},
+                )
 
     def _take(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -131,10 +138,16 @@ class RegionView:
                 if given is not None:  # what vanishes takes no label away: to take all away is said in so many words
                     self._labels[given.machine] = given.labels
 
-    def _tell(self, prefixes: set[str]) -> None:
-        for prefix, listeners in ((GOALS, self.on_goals), (ARTIFACTS, self.on_records), (LABELS, self.on_labels)):
+    def _tell(self, prefixes: set[str], relabelled: Given) -> None:
+        for prefix, listeners in ((GOALS, self.on_goals), (ARTIFACTS, self.on_records)):
             for listener in listeners if prefix in prefixes else ():
                 listener()
+        for taker in self.on_labels if relabelled else ():
+            taker(relabelled)
+
+
+def _machines(changes: Iterable[Change]) -> set[MachineId]:
+    return {MachineId(change.key.removeprefix(LABELS)) for change in changes if change.key.startswith(LABELS)}
 
 
 def _decoded(change: Change, into: type[T]) -> T | None:

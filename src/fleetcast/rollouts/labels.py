@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.artifact import labels_key
 from fleetcast.model.errors import Conflict, Invalid
 from fleetcast.model.ids import MachineId
-from fleetcast.model.limits import REPORTED_MACHINE_BYTES
+from fleetcast.model.limits import LABELS_PUBLISHED_AT_ONCE_MAX, REPORTED_MACHINE_BYTES
 from fleetcast.model.machine import GivenLabels, Machine, given_labels
 from fleetcast.rollouts.inventory import known_machine
 from fleetcast.schema.tables import machine_labels
@@ -58,26 +58,32 @@ async def give(
 
 
 async def publish(database: Database, kv: KeyValueStore) -> None:
-    """Bring what was given since into the KV. Safe to run in several processes at once."""
+    """Bring what was given since into the KV, some at a time: deployments are not kept waiting. Safe to run in several
+    processes at once."""
     async with database.reading() as reading:
         fresh = select(machine_labels.c.machine).where(machine_labels.c.published.is_(False))
-        machines = (await reading.execute(fresh)).scalars().all()
+        machines = (await reading.execute(fresh.limit(LABELS_PUBLISHED_AT_ONCE_MAX))).scalars().all()
     for machine in machines:
         with contextlib.suppress(Conflict):  # another process writes it: what is not published then is so at the next turn
             await _publish_one(database, kv, MachineId(machine))
 
 
 async def restore(database: Database, kv: KeyValueStore) -> None:
-    """Publish again what the KV has lost or holds otherwise, and take away what SQL knows nothing of (a restored backup)."""
-    held = {entry.key: entry.value for entry in (await kv.range(labels_key(MachineId("")))).entries}
+    """Mark what the KV has lost or holds otherwise to be published, what SQL does not know as empty (a restored backup)."""
+    prefix = labels_key(MachineId(""))
+    held = {MachineId(entry.key.removeprefix(prefix)): entry.value for entry in (await kv.range(prefix)).entries}
     async with database.reading() as reading:
         rows = (await reading.execute(select(machine_labels.c.machine, machine_labels.c.labels))).all()
-    wanted = {labels_key(MachineId(row.machine)): _value(MachineId(row.machine), row.labels) for row in rows}
-    lost = [MachineId(row.machine) for row in rows if held.get(key := labels_key(row.machine)) != wanted[key]]
-    unknown = [MachineId(key.removeprefix(labels_key(MachineId("")))) for key in held.keys() - wanted.keys()]
-    for machine in (*lost, *unknown):
-        with contextlib.suppress(Conflict):
-            await _publish_one(database, kv, machine)
+    known = {MachineId(row.machine): row.labels for row in rows}
+    differing = [machine for machine, labels in known.items() if held.get(machine) != _value(machine, labels)]
+    unknown = [machine for machine, value in held.items() if machine not in known and value != _value(machine, {})]
+    if differing or unknown:
+        async with database.transaction() as tx:
+            now = await read_clock_ms(tx)
+            for machine in (*differing, *unknown):
+                row = {"machine": machine, "labels": {}, "updated_at": now, "published": False}
+                await upsert(tx, machine_labels, [row], update=["published"])
+        log.info("labels_restored", differing=len(differing), unknown=len(unknown))
 
 
 async def _publish_one(database: Database, kv: KeyValueStore, machine: MachineId) -> None:
@@ -85,17 +91,14 @@ async def _publish_one(database: Database, kv: KeyValueStore, machine: MachineId
     key = labels_key(machine)
     entry = await kv.get(key)
     async with database.reading() as reading:
-        row = (await reading.execute(select(machine_labels).where(machine_labels.c.machine == machine))).one_or_none()
-    # Never deleted: that labels are taken away is said in so many words, what is missing was only lost.
-    value = _value(machine, {} if row is None else row.labels)
+        row = (await reading.execute(select(machine_labels).where(machine_labels.c.machine == machine))).one()
+    # Empty ones too: that labels are taken away is said in so many words, what is missing in the KV was only lost.
+    value = _value(machine, row.labels)
     if entry is None or entry.value != value:
         await kv.put(key, value, expected=0 if entry is None else entry.mod_revision)
-    if row is not None:
-        unchanged = machine_labels.c.machine == machine, machine_labels.c.updated_at == row.updated_at
-        async with database.transaction() as tx:
-            await tx.execute(
-                update(machine_labels).where(*unchanged, machine_labels.c.labels == row.labels).values(published=True)
-            )
+    unchanged = machine_labels.c.updated_at == row.updated_at, machine_labels.c.labels == row.labels
+    async with database.transaction() as tx:
+        await tx.execute(update(machine_labels).where(machine_labels.c.machine == machine, *unchanged).values(published=True))
 
 
 def _value(machine: MachineId, labels: Mapping[str, str]) -> bytes:
