@@ -133,7 +133,7 @@ def test_status_of_whatever_has_a_name(fleet: Fleet) -> None:
     fleet("service", "add", "local", fleet.repository)
     both = fleet("status", "local")
     assert (both.returncode, "write service:local or region:local" in both.stderr) == (2, True), both.stderr
-    assert fleet("service", "remove", "local", "--yes").stdout == "service local is removed: it ran nowhere\n"
+    assert fleet("service", "remove", "local", "--yes").stdout == "service local is removed: it runs nowhere\n"
 
 
 @pytest.mark.parametrize("changes", [["role"], ["=x"], ["role=a", "role-"], ["a b=c"], ["role=" + "x" * 500]])

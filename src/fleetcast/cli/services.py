@@ -166,9 +166,10 @@ def remove(name: str, *, yes: bool = False, json: bool = False, connection: Conn
         print_json(gone)
     elif gone.machines:
         machines = "1 machine stops it" if gone.machines == 1 else f"{gone.machines} machines stop it"
-        print(f"service {name} is removed: {machines}; one that is away does so when it is back within {span(gone.tombstone_s)}")
+        away = f"one that is away does so when it is back within {span(gone.tombstone_s)}"
+        print(f"service {name} is removed: {machines}; {away}")
     else:
-        print(f"service {name} is removed: it ran nowhere")
+        print(f"service {name} is removed: it runs nowhere")
 
 
 def _confirm(name: str) -> None:

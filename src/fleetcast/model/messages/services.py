@@ -33,7 +33,7 @@ class ServiceRemoved:
     name: ServiceName
     removed_at_ms: int
     machines: int
-    """That are told to stop it; 0: it never was deployed."""
+    """That are told to stop it; 0: it was not deployed since it was added."""
     tombstone_s: int
     """For so long a machine that is away now still learns of it when it is back."""
     protocol: int = PROTOCOL
