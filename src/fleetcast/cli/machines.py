@@ -7,7 +7,8 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import ago, print_json, seconds, short, size, table
+from fleetcast.cli.output import ago, print_json, seconds, short, size
+from fleetcast.cli.terminal import stdout_table
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -95,7 +96,7 @@ def _running(answer: MachineAnswer, region: str) -> list[str]:
     lines = [f"it reported {ago(answer.heard_age_ms / 1000)}"]
     if answer.services:
         header = ["SERVICE", "RUNS", "GOAL", "PHASE", "SINCE", "HAS", "OF", "WAITS FOR"]
-        lines += ["", table(header, [_service_row(report) for report in answer.services])]
+        lines += ["", stdout_table(header, [_service_row(report) for report in answer.services])]
     else:
         lines.append("no service has a goal for it")
     lines += [f"error: {report.service}: {report.error}" for report in answer.services if report.error]

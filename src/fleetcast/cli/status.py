@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import describe
-from fleetcast.cli.output import ago, print_json, seconds, short, size, table
+from fleetcast.cli.output import ago, print_json, seconds, short, size
+from fleetcast.cli.terminal import stdout_table
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -64,7 +65,7 @@ def deployments_table(deployments: Sequence[Deployment], now_ms: float | None = 
         "ID",
     ]
     now_ms = time.time() * 1000 if now_ms is None else now_ms
-    return table(header, [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments])
+    return stdout_table(header, [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments])
 
 
 def _row(item: Deployment) -> list[str]:
@@ -148,7 +149,7 @@ async def _service(control: ControlClient, name: str) -> tuple[str, object]:
 def _deployment_text(found: DeploymentDetail) -> str:
     copies = [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]
     when = ago(time.time() - found.deployment.created_at_ms / 1000)
-    return f"{describe(found.deployment)}\ntriggered {when}\n{table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
+    return f"{describe(found.deployment)}\ntriggered {when}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
 
 
 def _region_text(found: RegionDetail) -> str:
@@ -162,7 +163,7 @@ def _region_text(found: RegionDetail) -> str:
     ]
     if found.copies:
         rows = [[short(c.digest), size(c.bytes_copied), size(c.bytes_total), c.error] for c in found.copies]
-        lines += ["", table(["LACKS", "HAS", "OF", "ERROR"], rows)]
+        lines += ["", stdout_table(["LACKS", "HAS", "OF", "ERROR"], rows)]
     if found.deployments:
         header = ["DEPLOYMENT", "SERVICE", "COMMIT", "STATE", "HAVE IT", "ACTIVE", "FAILED", "OF"]
         rows = [
@@ -175,7 +176,7 @@ def _region_text(found: RegionDetail) -> str:
             ]
             for part in found.deployments
         ]
-        lines += ["", table(header, rows)]
+        lines += ["", stdout_table(header, rows)]
     else:
         lines += ["no deployment is under way here"]
     return "\n".join(lines)
@@ -183,7 +184,7 @@ def _region_text(found: RegionDetail) -> str:
 
 def _fleet_text(fleet: FleetStatus) -> str:
     count = len(fleet.machines)
-    regions = table(
+    regions = stdout_table(
         ["REGION", "MACHINES", "LAST REPORT"],
         [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
     )
@@ -194,7 +195,7 @@ def _fleet_text(fleet: FleetStatus) -> str:
     if fleet.deployments:
         now_s = time.time()
         told = [[ago(now_s - item.created_at_ms / 1000), describe(item)] for item in fleet.deployments]
-        lines += ["", table(["WHEN", "NEWEST DEPLOYMENT OF EACH SERVICE"], told)]
+        lines += ["", stdout_table(["WHEN", "NEWEST DEPLOYMENT OF EACH SERVICE"], told)]
     return "\n".join(lines)
 
 

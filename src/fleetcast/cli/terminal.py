@@ -17,7 +17,12 @@ def coloured(stream: TextIO) -> bool:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output, with colours where they are wanted."""
-    print(table(header, rows, colour=coloured(sys.stdout)))
+    print(stdout_table(header, rows))
+
+
+def stdout_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as part of a text for standard output, with colours where they are wanted."""
+    return table(header, rows, colour=coloured(sys.stdout))
 
 
 def verdict(word: str) -> str:
