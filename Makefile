@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test check format lock clean
+.PHONY: help setup demo recording test check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,12 +34,16 @@ check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/generate/__main__.py
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet tests/house
 
 format: $(STAMP)  ## rewrite the sources in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## write the pages of docs/ that are made from the code
+	$(BIN)/python docs/generate
 
 lock: $(STAMP)  ## choose versions again: requirements.lock (to run), requirements-dev.lock (to work on it)
 	$(BIN)/pip install --quiet uv

@@ -31,7 +31,7 @@ SETTINGS_VARIABLE: Final = "FLEETCAST_SETTINGS"
 DEFAULT_FILE: Final = Path("fleetcast-data/settings.toml")
 PORT_MAX: Final = 65_535
 _VARIABLES: Final = tuple(f"FLEETCAST_{section.upper()}_" for section in SECTIONS)
-_NOT_SETTINGS: Final = frozenset({"FLEETCAST_CONTROL_URL"})
+NOT_SETTINGS: Final = frozenset({"FLEETCAST_CONTROL_URL"})
 """Read by the command line (cli/connection.py)."""
 
 Table = dict[str, Any]
@@ -104,7 +104,7 @@ def _is_tables(value: object) -> bool:
 
 def _from_environ(environ: Mapping[str, str]) -> Iterator[Override]:
     for variable, text in sorted(environ.items()):
-        if variable.startswith(_VARIABLES) and variable not in _NOT_SETTINGS:
+        if variable.startswith(_VARIABLES) and variable not in NOT_SETTINGS:
             section, key = variable.removeprefix("FLEETCAST_").lower().split("_", 1)
             yield _known_override(section, key, text, f"environment variable {variable}")
         elif variable.startswith("FLEETCAST_"):

@@ -1,0 +1,47 @@
+"""``limits.md``: every bound of ``model/limits.py``, by the part of the system it is for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+
+from sources import documented, one_line, table
+
+from fleetcast.model import limits
+
+HEAD = """# Limits
+
+Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are
+[settings](settings.md) and have their default from here; the others are in the program.
+
+"""
+UNITS = (("GB", 1000**3), ("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
+
+
+def page() -> str:
+    source = inspect.getsource(limits)
+    said = dict(documented(ast.parse(source).body))
+    sections: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in source.splitlines():
+        if found := re.match(r"# (.+)", line):
+            heading = found[1].rstrip(".")
+        elif (found := re.match(r"([A-Z][A-Z0-9_]*): Final", line)) and found[1] not in ("KIB", "MIB", "GIB"):
+            name = found[1]
+            sections.setdefault(heading, []).append([f"`{name}`", _shown(name, getattr(limits, name)), one_line(said[name])])
+    return HEAD + "\n".join(f"## {title}\n\n{table(['bound', 'value', 'what of'], rows)}" for title, rows in sections.items())
+
+
+def _shown(name: str, value: float) -> str:
+    if "BYTES" in name:
+        per_second = "/s" if name.endswith("_PER_S") else ""
+        for unit, size in UNITS:
+            if value >= size and value % size == 0:
+                return f"{value // size:g} {unit}{per_second}"
+        return f"{value:,} bytes{per_second}"
+    if re.search(r"_MS(_|$)", name):
+        return f"{value:g} ms"
+    if re.search(r"_S(_|$)", name) and "_PER_" not in name:
+        return f"{value:g} s" if value < 3600 or value % 3600 else f"{value / 3600:g} h"
+    return f"{value:,}"
