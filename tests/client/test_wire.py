@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from fleetcast.client.control import ControlClient
 from fleetcast.http import raw, serving
+from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, RegionName, ServiceName, Token
 from fleetcast.model.messages.builds import ClaimedBuild, CommitRequest, FinishedUpload
@@ -90,7 +91,7 @@ Call = Callable[[ControlClient], Awaitable[Any]]
 CALLS: list[tuple[str, Call, Any]] = [
     ("PUT /v1/services/web", lambda c: c.put_service(ServiceSpec(WEB, "/srv/web.git")), SPEC),
     ("GET /v1/services/web", lambda c: c.service(WEB), SPEC),
-    ("GET /v1/services", lambda c: c.services(), [SPEC]),
+    ("GET /v1/services?after=x&limit=50", lambda c: c.service_page(after="x"), {"items": [SPEC], "next": None}),
     ("POST /v1/deployments", lambda c: c.deploy(DeployRequest(WEB, CommitSha("a" * 40))), DEPLOYMENT),
     ("POST /v1/rollbacks", lambda c: c.rollback(RollbackRequest(WEB)), DEPLOYMENT),
     ("POST /v1/deployments/d1/abort", lambda c: c.abort(DeploymentId("d1")), DEPLOYMENT),
@@ -99,12 +100,23 @@ CALLS: list[tuple[str, Call, Any]] = [
         lambda c: c.deployment(DeploymentId("d1"), wait_s=5.0, seen="v1"),
         {"deployment": DEPLOYMENT, "build": None, "replicas": [], "version": "v2"},
     ),
-    ("GET /v1/deployments?service=web&limit=20", lambda c: c.deployments(WEB), [DEPLOYMENT]),
+    (
+        "GET /v1/deployments?service=web&state=FAILED&after=&limit=20",
+        lambda c: c.deployment_page(service=WEB, state=DeploymentState.FAILED, limit=20),
+        {"items": [DEPLOYMENT], "next": None},
+    ),
     (
         "GET /v1/status",
         lambda c: c.status(),
-        {"version": "1", "services": [], "regions": [], "machines": [], "deployments": []},
+        {"version": "1", "services": [], "regions": [], "deployments": []},
     ),
+    ("GET /v1/regions?after=&limit=50", lambda c: c.region_page(), {"items": [], "next": None}),
+    (
+        "GET /v1/machines?region=eu&after=m7&limit=5",
+        lambda c: c.machine_page(region=RegionName("eu"), after="m7", limit=5),
+        {"items": [], "next": None},
+    ),
+    ("GET /v1/events?service=web&after=7&limit=50", lambda c: c.event_page(service=WEB, after="7"), {"items": [], "next": "7"}),
     (
         "GET /v1/builds/7/log?offset=12",
         lambda c: c.build_log(BUILD, 12),

@@ -69,7 +69,7 @@ async def test_a_service_is_stored_changed_and_listed(control: Any) -> None:
         changed = ServiceSpec(WEB, "/srv/other.git", trunk="")
         await admin.put_service(changed)
         assert await admin.service(WEB) == changed
-        assert await admin.services() == (changed,)
+        assert (await admin.service_page()).items == (changed,)
         assert (await admin.status()).services == (changed,)
 
 
@@ -99,7 +99,7 @@ async def test_what_makes_no_sense_is_not_stored(control: Any) -> None:
             with pytest.raises(Invalid) as caught:
                 await admin.put_service(spec)
             assert caught.value.code == code, spec
-        assert await admin.services() == ()
+        assert (await admin.service_page()).items == ()
 
 
 async def test_a_service_stays_in_its_environment(control: Any) -> None:
@@ -118,7 +118,8 @@ async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(control:
         missing = [
             admin.deployment(DeploymentId("d0")),
             admin.abort(DeploymentId("d0")),
-            admin.deployments(WEB),
+            admin.deployment_page(service=WEB),
+            admin.machine_page(region=RegionName("eu")),
             admin.rollback(RollbackRequest(WEB)),
             admin.build_log(BuildId(9)),
             admin.artifact(f"web/{A}"),
@@ -135,7 +136,14 @@ async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(control:
             admin.artifact(f"web/{A}.two"),
             admin.artifact(f"web/{A}.{'9' * 5000}"),
             admin.build_log(BuildId(2**64)),
-            admin.deployments(WEB, limit=0),
+            admin.deployment_page(limit=0),
+            admin.deployment_page(limit=501),
+            admin.deployment_page(after="no cursor"),
+            admin.service_page(after="WyJ4Il0"),
+            admin.event_page(after="-1"),
+            admin.event_page(after="9" * 30),
+            admin.deploy(DeployRequest(WEB, A), key="a b"),
+            admin.deploy(DeployRequest(WEB, A), key="k" * 256),
             worker.claim("", wait_s=0),
             region.source_grants("short"),
             region.hello(RegionHello(RegionName("eu"), "http://127.0.0.1:1", "not hex")),

@@ -106,7 +106,7 @@ async def test_a_deployment_goes_all_the_way(control: Any) -> None:
         assert [it.id for it in status.deployments] == [shown.id]
         assert [(it.name, it.machines, it.drained) for it in status.regions] == [("eu-west", 2, False)]
         assert status.regions[0].last_report_age_s is not None
-        assert [machine.id for machine in status.machines] == ["m1", "m2"]
+        assert [machine.id async for machine in company.admin.machines()] == ["m1", "m2"]
 
 
 async def test_a_region_reads_goals_as_changes_and_after_loss_as_a_snapshot(control: Any) -> None:
@@ -166,9 +166,9 @@ async def test_a_rollback_goes_back_to_what_succeeded_and_fetches_no_build(contr
         assert back.deployment.release == first.deployment.release
         assert (back.deployment.build_s, back.deployment.replicate_s, back.build) == (0, 0, None)
         assert (await company.admin.deployment(second.deployment.id)).deployment.rolled_back_by == back.deployment.id
-        newest_first = [it.id for it in await company.admin.deployments(WEB)]
+        newest_first = [it.id async for it in company.admin.deployments(service=WEB)]
         assert newest_first == [back.deployment.id, second.deployment.id, first.deployment.id]
-        assert [it.id for it in await company.admin.deployments(WEB, limit=1)] == [back.deployment.id]
+        assert [it.id for it in (await company.admin.deployment_page(service=WEB, limit=1)).items] == [back.deployment.id]
 
 
 async def test_a_question_about_a_deployment_is_held_until_there_is_news(control: Any) -> None:

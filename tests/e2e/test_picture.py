@@ -110,7 +110,7 @@ def desk(
     try:
         run.wait_for("^ready")
         desk = Desk(directory, repository, recording)
-        until(lambda: len(desk.status()["machines"]) == 4, "every machine reports")
+        until(lambda: sum(region["machines"] for region in desk.status()["regions"]) == 4, "every machine reports")
         assert desk.type("service", "add", "web", str(repository)).code == 0
         yield desk
     finally:

@@ -143,7 +143,7 @@ async def test_a_route_is_for_its_role(running: Any, token: str, error: type[Fle
         ("POST", "/lease", b'{"protocol": 9}', 426, "incompatible_protocol", "protocol 9"),
         ("GET", "/numbers/seven", None, 404, "no_such_route", ""),
         ("GET", "/numbers/7?wait_s=soon", None, 400, "invalid_message", "wait_s"),
-        ("POST", "/lease", b" " * (MESSAGE_BYTES_MAX + 1), 413, "http_413", ""),
+        ("POST", "/lease", b" " * (MESSAGE_BYTES_MAX + 1), 413, "message_too_large", "/lease"),
         ("GET", "/defect", None, 500, "internal_error", ""),
     ],
 )

@@ -16,7 +16,7 @@ from fleetcast.model.errors import Conflict, Stale, Unavailable
 from fleetcast.model.generation import Generation
 from fleetcast.model.ids import ServiceName
 from fleetcast.rollouts.controller import RolloutController
-from fleetcast.rollouts.deployments import deployment_rows, end, list_deployments, move, newest_of_each
+from fleetcast.rollouts.deployments import Wanted, deployment_rows, end, list_deployments, move, newest_of_each, place_of
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.planner import renewed
 from fleetcast.schema.tables import deployments
@@ -213,7 +213,11 @@ async def test_a_restarted_control_goes_on_from_the_files(company: Company, tmp_
 async def test_lists_are_newest_first_and_one_for_each_service(company: Company) -> None:
     made = [await company.deploy(letter) for letter in "abc"]
     async with company.database.reading() as reading:
-        assert [one.id for one in await list_deployments(reading, ServiceName("web"), at_most=2)] == [made[2], made[1]]
+        newest = await list_deployments(reading, Wanted(service=ServiceName("web")), None, at_most=2)
+        assert [one.id for one in newest] == [made[2], made[1]]
+        rest = await list_deployments(reading, Wanted(environment="production"), place_of(newest[-1]), at_most=2)
+        assert [one.id for one in rest] == [made[0]]
+        assert await list_deployments(reading, Wanted(state=State.SUCCEEDED), None, at_most=2) == ()
         assert [one.id for one in await newest_of_each(reading)] == [made[2]]
 
 

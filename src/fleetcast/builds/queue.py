@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.builds.lease_rules import Lease, QueueLimits, Verdict, given_up, judge
 from fleetcast.model.build import Build, BuildOrder, BuildStatus, Recipe
 from fleetcast.model.errors import NotFound, Refused, Stale
+from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
 from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
 from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -79,9 +81,11 @@ class BuildQueue:
                 trunk=order.trunk,
                 recipe=order.recipe,
             )
-            .returning(jobs.c.id)
+            .returning(jobs)
         )
-        build = BuildId(added.scalar_one())
+        row = added.one()
+        await _record(tx, row, EventKind.BUILD_QUEUED, order.name)
+        build = BuildId(row.id)
         log.info("build_queued", build=build, name=order.name)
         return build
 
@@ -111,8 +115,9 @@ class BuildQueue:
         )
         async with self._database.transaction() as tx:
             row = (await tx.execute(claimed)).one_or_none()
-        if row is None:
-            return None
+            if row is None:
+                return None
+            await _record(tx, row, EventKind.BUILD_CLAIMED, f"attempt {row.attempt} by {worker}")
         log.info("build_claimed", build=row.id, name=row.name, worker=worker, attempt=row.attempt)
         return Claim(build_of(row), token, row.repository, row.trunk, row.recipe)
 
@@ -130,7 +135,9 @@ class BuildQueue:
             Stale: another attempt holds the build, or it has ended otherwise.
         """
         done = _held(build, token).values(status=BuildStatus.SUCCEEDED, blob=blob, finished_at=now_ms(), reason="")
-        if (await tx.execute(done.returning(jobs.c.id))).one_or_none() is not None:
+        ended = (await tx.execute(done.returning(jobs))).one_or_none()
+        if ended is not None:
+            await _record(tx, ended, EventKind.BUILD_ENDED)
             log.info("build_succeeded", build=build)
             return
         row = (await tx.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
@@ -149,7 +156,7 @@ class BuildQueue:
                 return BuildStatus.FAILED
             row = await held_job(tx, build, token)
             verdict = given_up(row.attempt, self._limits, reason) if hand_back else Verdict(BuildStatus.FAILED, reason)
-            await tx.execute(_carried_out(_held(build, token), verdict))
+            await _carry_out(tx, _held(build, token), verdict)
         self._tell(build, verdict)
         return verdict.status
 
@@ -172,7 +179,7 @@ class BuildQueue:
                         jobs.c.attempt == row.attempt,
                         jobs.c.last_heartbeat.is_not_distinct_from(row.last_heartbeat),
                     )
-                    if (await tx.execute(_carried_out(as_read, verdict).returning(jobs.c.id))).one_or_none() is not None:
+                    if await _carry_out(tx, as_read, verdict):
                         changed.append((BuildId(row.id), verdict))
         for build, verdict in changed:
             self._tell(build, verdict)
@@ -222,12 +229,21 @@ def _locked(build: BuildId) -> AnyRows:
     return select(jobs).where(jobs.c.id == build).with_for_update()
 
 
-def _carried_out(which: Update, verdict: Verdict) -> Update:
-    if verdict.status is BuildStatus.QUEUED:
-        return which.values(
-            status=BuildStatus.QUEUED, reason=verdict.reason, token=None, worker="", queued_at=now_ms(), claimed_at=None
-        )
-    return which.values(status=BuildStatus.FAILED, reason=verdict.reason, finished_at=now_ms())
+async def _carry_out(tx: AsyncConnection, which: Update, verdict: Verdict) -> bool:
+    """Whether ``which`` still found the job."""
+    requeued = verdict.status is BuildStatus.QUEUED
+    waiting = {"token": None, "worker": "", "queued_at": now_ms(), "claimed_at": None}
+    changed = which.values(
+        status=verdict.status, reason=verdict.reason, **(waiting if requeued else {"finished_at": now_ms()})
+    ).returning(jobs)
+    row = (await tx.execute(changed)).one_or_none()
+    if row is not None:
+        await _record(tx, row, EventKind.BUILD_REQUEUED if requeued else EventKind.BUILD_ENDED, verdict.reason)
+    return row is not None
+
+
+async def _record(tx: AsyncConnection, job: AnyRow, kind: EventKind, text: str = "") -> None:
+    await record_event(tx, kind, job.id, service=job.service, state=job.status, text=text)
 
 
 def _lease(row: AnyRow) -> Lease:

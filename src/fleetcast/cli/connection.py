@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -111,3 +111,8 @@ async def patiently(question: Callable[[], Awaitable[T]]) -> T:
 
 
 NO_CONNECTION = Connection()
+
+
+async def everything(items: AsyncIterator[T]) -> tuple[T, ...]:
+    """All of a list that comes in pages."""
+    return tuple([item async for item in items])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
@@ -13,6 +13,9 @@ from fleetcast.model.deployment import DeploymentState
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
+
+SHOWN: Final = 20
+"""Newest deployments of a service."""
 
 
 def deploy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
 from fleetcast.cli.output import print_json
 from fleetcast.cli.terminal import print_table
 
@@ -40,7 +40,7 @@ def list_machines(*, json: bool = False, connection: Connection = NO_CONNECTION)
     json
         Print them as JSON.
     """
-    machines = connection.ask(lambda control: control.status()).machines
+    machines = connection.ask(lambda control: everything(control.machines()))
     if json:
         print_json(machines)
         return

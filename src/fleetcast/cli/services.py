@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
 from fleetcast.cli.output import print_json
 from fleetcast.cli.terminal import print_table
 
@@ -91,7 +91,7 @@ def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION)
     json
         Print them as JSON.
     """
-    services = connection.ask(lambda control: control.services())
+    services = connection.ask(lambda control: everything(control.services()))
     if json:
         print_json(services)
     elif not services:
@@ -115,6 +115,7 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     json
         Print both as JSON.
     """
+    from fleetcast.cli.deployments import SHOWN
     from fleetcast.cli.status import deployments_table
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
@@ -123,7 +124,7 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     wanted = service_name(name)
 
     async def look(control: ControlClient) -> tuple[ServiceSpec, tuple[Deployment, ...]]:
-        return await control.service(wanted), await control.deployments(wanted)
+        return await control.service(wanted), (await control.deployment_page(service=wanted, limit=SHOWN)).items
 
     spec, deployments = connection.ask(look)
     if json:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.deployments import describe
+from fleetcast.cli.deployments import SHOWN, describe
 from fleetcast.cli.output import ago, print_json, seconds, short, size
 from fleetcast.cli.terminal import stdout_table
 
@@ -135,7 +135,7 @@ async def _service(control: ControlClient, name: str) -> tuple[str, object]:
     from fleetcast.model.ids import service_name
 
     wanted = service_name(name)
-    deployments = await control.deployments(wanted)
+    deployments = (await control.deployment_page(service=wanted, limit=SHOWN)).items
     lines = []
     try:
         await control.service(wanted)
@@ -183,7 +183,7 @@ def _region_text(found: RegionDetail) -> str:
 
 
 def _fleet_text(fleet: FleetStatus) -> str:
-    count = len(fleet.machines)
+    count = sum(region.machines for region in fleet.regions)
     regions = stdout_table(
         ["REGION", "MACHINES", "LAST REPORT"],
         [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
+
+from fleetcast.client.following import resumed
+from fleetcast.http import messages
 from fleetcast.http.session import Session
 from fleetcast.model.build import Build
 from fleetcast.model.ids import ArtifactName, BuildId, ServiceName
@@ -54,6 +59,20 @@ class Artifacts:
     async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
         """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``."""
         return await self._session.ask("GET", f"/v1/builds/{build}/log", params={"offset": offset}, reply=BuildLog)
+
+    async def follow_build_log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[BuildLog, None]:
+        """The log as it grows, from byte ``offset`` to its end; the last one is ``finished``. Carriage returns are line feeds.
+
+        Resumed where it broke; close it (``contextlib.aclosing``) to leave earlier. Raises :class:`NotFound`, and
+        :class:`Unavailable` when control is away for too long.
+        """
+        path = f"/v1/builds/{build}/log"
+        async with contextlib.aclosing(resumed(self._session, path, {"offset": offset})) as told:
+            async for event in told:
+                ended = event.event == messages.END
+                next_offset = int(event.id)
+                yield BuildLog(offset, "" if ended else event.data, next_offset, finished=ended)
+                offset = next_offset
 
     async def artifacts(self, service: str = "", *, after: str = "", limit: int = PAGE_ITEMS) -> ArtifactPage:
         """Artifacts, newest first; of one service where it is named. Raises :class:`NotFound` for an unknown one."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from fleetcast.client.following import resumed, trigger_once
+from fleetcast.client.pages import every
+from fleetcast.http import messages
 from fleetcast.http.session import Session
-from fleetcast.model.deployment import Deployment
+from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.ids import DeploymentId, ServiceName
-from fleetcast.model.limits import HTTP_TIMEOUT_S
-from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
-from fleetcast.model.messages.services import ServiceRemoved, ServiceSpec
+from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
+from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage, DeployRequest, RollbackRequest
+from fleetcast.model.messages.services import ServicePage, ServiceRemoved, ServiceSpec
 
 
 class Deployments:
@@ -24,21 +30,33 @@ class Deployments:
         """Raises :class:`NotFound`."""
         return await self._session.ask("GET", f"/v1/services/{name}", reply=ServiceSpec)
 
-    async def services(self) -> tuple[ServiceSpec, ...]:
+    async def service_page(self, *, after: str = "", limit: int = PAGE_ITEMS) -> ServicePage:
+        """Services by name; go on from ``next``."""
+        return await self._session.ask("GET", "/v1/services", params={"after": after, "limit": limit}, reply=ServicePage)
+
+    def services(self) -> AsyncIterator[ServiceSpec]:
         """All services, by name."""
-        return await self._session.ask("GET", "/v1/services", reply=tuple[ServiceSpec, ...])
+        return every(lambda after: self.service_page(after=after, limit=PAGE_ITEMS_MAX))
 
     async def remove_service(self, name: ServiceName) -> ServiceRemoved:
         """Stop a service on every machine and forget it. Raises :class:`NotFound`, :class:`Refused` while it is deployed."""
         return await self._session.ask("DELETE", f"/v1/services/{name}", reply=ServiceRemoved)
 
-    async def deploy(self, request: DeployRequest) -> Deployment:
-        """Trigger a deployment; the answer is its first state, long before its end."""
-        return await self._session.ask("POST", "/v1/deployments", request, reply=Deployment)
+    async def deploy(self, request: DeployRequest, *, key: str | None = None) -> Deployment:
+        """Trigger a deployment; the answer is its first state, long before its end.
 
-    async def rollback(self, request: RollbackRequest) -> Deployment:
-        """Trigger a rollback. Raises :class:`Refused` when there is nothing to go back to."""
-        return await self._session.ask("POST", "/v1/rollbacks", request, reply=Deployment)
+        Sent again when its answer was lost, and triggered once all the same. With a ``key`` of the caller's (1 to 255 visible
+        ASCII characters) the whole call may be repeated for a day; raises :class:`KeyReused` when it named another request.
+        """
+        return await trigger_once(
+            lambda headers: self._session.ask("POST", "/v1/deployments", request, headers=headers, reply=Deployment), key
+        )
+
+    async def rollback(self, request: RollbackRequest, *, key: str | None = None) -> Deployment:
+        """Trigger a rollback; ``key`` as for :meth:`deploy`. Raises :class:`Refused` when there is nothing to go back to."""
+        return await trigger_once(
+            lambda headers: self._session.ask("POST", "/v1/rollbacks", request, headers=headers, reply=Deployment), key
+        )
 
     async def abort(self, deployment: DeploymentId) -> Deployment:
         """End an unfinished deployment ABORTED. Raises :class:`NotFound`, :class:`Refused` when it has ended."""
@@ -54,8 +72,39 @@ class Deployments:
             timeout_s=HTTP_TIMEOUT_S + wait_s,
         )
 
-    async def deployments(self, service: ServiceName, *, limit: int = 20) -> tuple[Deployment, ...]:
-        """The newest deployments of a service, newest first; of a removed one too. Raises :class:`NotFound`."""
+    async def follow_deployment(self, deployment: DeploymentId, *, seen: str = "") -> AsyncGenerator[DeploymentDetail, None]:
+        """Each version of a deployment, the newest that is not ``seen`` at once, until it has ended.
+
+        Resumed where it broke; close it (``contextlib.aclosing``) to leave earlier. Raises :class:`NotFound`, and
+        :class:`Unavailable` when control is away for too long.
+        """
+        async with contextlib.aclosing(resumed(self._session, f"/v1/deployments/{deployment}", {"seen": seen})) as told:
+            async for event in told:
+                if event.event != messages.END:
+                    yield messages.decode(event.data, DeploymentDetail)
+
+    async def deployment_page(
+        self,
+        *,
+        service: ServiceName | None = None,
+        state: DeploymentState | None = None,
+        environment: str | None = None,
+        after: str = "",
+        limit: int = PAGE_ITEMS,
+    ) -> DeploymentPage:
+        """Deployments, newest first; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
+        filters = {"service": service, "state": state, "environment": environment}
+        params = {name: value for name, value in filters.items() if value is not None}
         return await self._session.ask(
-            "GET", "/v1/deployments", params={"service": service, "limit": limit}, reply=tuple[Deployment, ...]
+            "GET", "/v1/deployments", params={**params, "after": after, "limit": limit}, reply=DeploymentPage
+        )
+
+    def deployments(
+        self, *, service: ServiceName | None = None, state: DeploymentState | None = None, environment: str | None = None
+    ) -> AsyncIterator[Deployment]:
+        """All deployments, newest first. Raises :class:`NotFound` for an unknown service."""
+        return every(
+            lambda after: self.deployment_page(
+                service=service, state=state, environment=environment, after=after, limit=PAGE_ITEMS_MAX
+            )
         )

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from fleetcast.http.session import Session
+from collections.abc import AsyncIterator
+
+from fleetcast.client.pages import every
+from fleetcast.http.session import Params, Session
 from fleetcast.model.ids import MachineId, RegionName
-from fleetcast.model.limits import HTTP_TIMEOUT_S
-from fleetcast.model.messages.fleet import FleetStatus, LabelsRequest, MachineDetail, RegionDetail, WordMeaning
+from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.fleet import (
+    FleetStatus,
+    LabelsRequest,
+    MachineDetail,
+    MachinePage,
+    RegionDetail,
+    RegionPage,
+    RegionStatus,
+    WordMeaning,
+)
 
 
 class Fleet:
@@ -15,8 +28,26 @@ class Fleet:
         self._session = session
 
     async def status(self) -> FleetStatus:
-        """Services, regions, machines and the newest deployment of each service."""
+        """Services, regions with their count of machines, and the newest deployment of each service."""
         return await self._session.ask("GET", "/v1/status", reply=FleetStatus)
+
+    async def region_page(self, *, after: str = "", limit: int = PAGE_ITEMS) -> RegionPage:
+        """Regions by name; go on from ``next``."""
+        return await self._session.ask("GET", "/v1/regions", params={"after": after, "limit": limit}, reply=RegionPage)
+
+    def regions(self) -> AsyncIterator[RegionStatus]:
+        """All regions, by name."""
+        return every(lambda after: self.region_page(after=after, limit=PAGE_ITEMS_MAX))
+
+    async def machine_page(self, *, region: RegionName | None = None, after: str = "", limit: int = PAGE_ITEMS) -> MachinePage:
+        """Machines that are not retired, by id; go on from ``next``. Raises :class:`NotFound` for an unknown region."""
+        where = {} if region is None else {"region": region}
+        params: Params = {**where, "after": after, "limit": limit}
+        return await self._session.ask("GET", "/v1/machines", params=params, reply=MachinePage)
+
+    def machines(self, *, region: RegionName | None = None) -> AsyncIterator[Machine]:
+        """All machines that are not retired, or those of one region, by id."""
+        return every(lambda after: self.machine_page(region=region, after=after, limit=PAGE_ITEMS_MAX))
 
     async def names(self, word: str) -> WordMeaning:
         """What has this name, and where nothing has, what has a similar one."""

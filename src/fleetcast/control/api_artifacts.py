@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from litestar import get, post
+from typing import Any
+
+from litestar import Request, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from fleetcast.control import artifact_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
+from fleetcast.control.streams import LogSource, log_offset
 from fleetcast.http.holding import held_s, hold
+from fleetcast.http.parameters import IdempotencyKey, LastEventId
+from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.build import Build
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import ArtifactName, artifact_name, build_id, commit_sha, service_name
-from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
+from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
 from fleetcast.model.messages.artifacts import (
     ArtifactDetail,
     ArtifactPage,
@@ -23,14 +28,15 @@ from fleetcast.model.messages.artifacts import (
     CommitPage,
 )
 from fleetcast.model.messages.regions import SourceGrants
+from fleetcast.schema.idempotency import request_key
 
 
 @post("/v1/builds", status_code=201, guards=PEOPLE)
-async def build(data: JSONBody[BuildRequest], parts: PartsHere) -> Build:
+async def build(data: JSONBody[BuildRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Build:
     """The build that makes, or made, the commit's artifact: a new one only where there is none to share."""
     service_name(data.service)
     commit_sha(data.commit_sha)
-    return await parts.queue.get(await parts.triggers.build(data))
+    return await parts.queue.get(await parts.triggers.build(data, request_key("build", idempotency_key, data)))
 
 
 @get("/v1/builds", guards=PEOPLE)
@@ -67,8 +73,19 @@ async def build_detail(
 
 
 @get("/v1/builds/{build:int}/log", guards=PEOPLE)
-async def build_log(build: FromPath[int], parts: PartsHere, offset: FromQuery[int] = 0) -> BuildLog:
-    return await parts.logs.read(build_id(build), min(max(0, offset), BUILD_LOG_BYTES_MAX))
+async def build_log(
+    request: Request[Any, Any, Any],
+    build: FromPath[int],
+    parts: PartsHere,
+    offset: FromQuery[int] = 0,
+    last_event_id: LastEventId = None,
+) -> BuildLog | EventStream:
+    """From a byte on. As a stream (``Accept: text/event-stream``) to its end; ``Last-Event-ID`` goes before ``offset``."""
+    wanted = build_id(build)
+    if wants_stream(request):
+        source = LogSource(parts, wanted, log_offset(last_event_id, offset))
+        return parts.streams.of(source, parts.logged.of(wanted))
+    return await parts.logs.read(wanted, log_offset(None, offset))
 
 
 @get("/v1/artifacts", guards=PEOPLE)

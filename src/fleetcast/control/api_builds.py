@@ -10,11 +10,11 @@ from litestar.params import FromPath, JSONBody
 from fleetcast.builds.queue import Claim
 from fleetcast.control.audiences import WORKERS
 from fleetcast.control.config import ControlConfig
-from fleetcast.control.parts import PartsHere
+from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.http.holding import caller_gone, held_s, hold
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid
-from fleetcast.model.ids import build_id
+from fleetcast.model.ids import BuildId, build_id
 from fleetcast.model.limits import CLAIM_WAIT_S_MAX, WORKER_NAME_CHARS_MAX
 from fleetcast.model.messages.builds import (
     BuildAccepted,
@@ -65,6 +65,7 @@ async def heartbeat(build: FromPath[int], data: JSONBody[Heartbeat], parts: Part
 @post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS)
 async def append_log(build: FromPath[int], data: JSONBody[LogAppend], parts: PartsHere) -> BuildAccepted:
     await parts.logs.append(build_id(build), data.token, data.offset, data.text)
+    parts.logged.ring(build_id(build))
     return BuildAccepted(build_id(build), BuildStatus.RUNNING)
 
 
@@ -83,20 +84,21 @@ async def part_grants(
 @post("/v1/builds/{build:int}/commit", status_code=200, guards=WORKERS)
 async def commit(build: FromPath[int], data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
     status = await parts.uploads.commit(build_id(build), data.token, data)
-    _wake(parts)
+    _wake(parts, build_id(build))
     return BuildAccepted(build_id(build), status)
 
 
 @post("/v1/builds/{build:int}/fail", status_code=200, guards=WORKERS)
 async def fail(build: FromPath[int], data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
     status = await parts.queue.fail(build_id(build), data.token, data.reason, hand_back=data.hand_back)
-    _wake(parts)
+    _wake(parts, build_id(build))
     return BuildAccepted(build_id(build), status)
 
 
-def _wake(parts: PartsHere) -> None:
+def _wake(parts: Parts, build: BuildId) -> None:
     parts.controller.wake()
     parts.news.ring()
+    parts.logged.ring(build)
 
 
 def _claimed(claimed: Claim, config: ControlConfig) -> ClaimedBuild:

@@ -9,9 +9,18 @@ from fleetcast.control import fleet_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.http.holding import held_s
+from fleetcast.http.parameters import After, Limit
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import MACHINE_WAIT_S_MAX
-from fleetcast.model.messages.fleet import FleetStatus, LabelsRequest, MachineDetail, RegionDetail, WordMeaning
+from fleetcast.model.limits import MACHINE_WAIT_S_MAX, PAGE_ITEMS
+from fleetcast.model.messages.fleet import (
+    FleetStatus,
+    LabelsRequest,
+    MachineDetail,
+    MachinePage,
+    RegionDetail,
+    RegionPage,
+    WordMeaning,
+)
 from fleetcast.rollouts import inventory, labels
 from fleetcast.rollouts.names import meaning
 
@@ -19,6 +28,20 @@ from fleetcast.rollouts.names import meaning
 @get("/v1/status", guards=PEOPLE)
 async def status(parts: PartsHere) -> FleetStatus:
     return await queries.fleet_status(parts)
+
+
+@get("/v1/regions", guards=PEOPLE)
+async def regions(parts: PartsHere, after: After = "", limit: Limit = PAGE_ITEMS) -> RegionPage:
+    """By name."""
+    return await queries.region_page(parts, after, limit)
+
+
+@get("/v1/machines", guards=PEOPLE)
+async def machines(
+    parts: PartsHere, region: FromQuery[str | None] = None, after: After = "", limit: Limit = PAGE_ITEMS
+) -> MachinePage:
+    """Those that are not retired, by id."""
+    return await queries.machine_page(parts, None if region is None else region_name(region), after, limit)
 
 
 @post("/v1/regions/{region:str}/drain", status_code=200, guards=PEOPLE)
@@ -39,6 +62,7 @@ async def retire(machine: FromPath[str], parts: PartsHere) -> FleetStatus:
     async with parts.database.transaction() as tx:
         await inventory.retire(tx, machine_id(machine))
     parts.controller.wake()
+    parts.news.ring()
     return await queries.fleet_status(parts)
 
 
@@ -74,7 +98,8 @@ async def _drained(parts: Parts, region: str, *, drained: bool) -> FleetStatus:
     async with parts.database.transaction() as tx:
         await inventory.drain(tx, region_name(region), drained=drained)
     parts.controller.wake()
+    parts.news.ring()
     return await queries.fleet_status(parts)
 
 
-HANDLERS = (status, drain, undrain, retire, region_detail, machine_detail, label, names)
+HANDLERS = (status, regions, machines, drain, undrain, retire, region_detail, machine_detail, label, names)

@@ -39,6 +39,7 @@ async def hello(region: FromPath[str], data: JSONBody[RegionHello], parts: Parts
     await record_hello(parts.database, data)
     await parts.buckets.refresh()
     parts.controller.wake()
+    parts.news.ring()
     return ReportAccepted()
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from litestar import delete, get, put
 from litestar.params import FromPath, JSONBody
 
-from fleetcast.control import registration
+from fleetcast.control import queries, registration
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
+from fleetcast.http.parameters import After, Limit
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import service_name
-from fleetcast.model.messages.services import ServiceRemoved, ServiceSpec
+from fleetcast.model.limits import PAGE_ITEMS
+from fleetcast.model.messages.services import ServicePage, ServiceRemoved, ServiceSpec
 from fleetcast.rollouts.removal import remove_service
-from fleetcast.rollouts.services import get_service, list_services
+from fleetcast.rollouts.services import get_service
 
 
 @put("/v1/services/{name:str}", status_code=200, guards=PEOPLE)
@@ -20,7 +22,9 @@ async def put_service(name: FromPath[str], data: JSONBody[ServiceSpec], parts: P
     """Create or change a service. What was triggered before keeps what it was triggered with."""
     if data.name != name:
         raise Invalid("wrong_service", f"this describes {data.name!r} and was sent to {name!r}")
-    return await registration.register(parts.database, data)
+    stored = await registration.register(parts.database, data)
+    parts.news.ring()
+    return stored
 
 
 @delete("/v1/services/{name:str}", status_code=200, guards=PEOPLE)
@@ -29,6 +33,7 @@ async def remove(name: FromPath[str], parts: PartsHere) -> ServiceRemoved:
     async with parts.database.transaction() as tx:
         gone = await remove_service(tx, service_name(name), goal_lifetime_s=parts.config.goal_lifetime_s)
     parts.controller.wake()
+    parts.news.ring()
     return gone
 
 
@@ -39,9 +44,9 @@ async def service(name: FromPath[str], parts: PartsHere) -> ServiceSpec:
 
 
 @get("/v1/services", guards=PEOPLE)
-async def services(parts: PartsHere) -> tuple[ServiceSpec, ...]:
-    async with parts.database.reading() as reading:
-        return await list_services(reading)
+async def services(parts: PartsHere, after: After = "", limit: Limit = PAGE_ITEMS) -> ServicePage:
+    """By name."""
+    return await queries.service_page(parts, after, limit)
 
 
 HANDLERS = (put_service, remove, service, services)

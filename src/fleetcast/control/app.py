@@ -6,7 +6,16 @@ from typing import Final
 
 from litestar import Litestar
 
-from fleetcast.control import api_artifacts, api_builds, api_deployments, api_diagnosis, api_fleet, api_regions, api_services
+from fleetcast.control import (
+    api_artifacts,
+    api_builds,
+    api_deployments,
+    api_diagnosis,
+    api_events,
+    api_fleet,
+    api_regions,
+    api_services,
+)
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
 
@@ -14,6 +23,7 @@ HANDLERS: Final = (
     *api_services.HANDLERS,
     *api_deployments.HANDLERS,
     *api_fleet.HANDLERS,
+    *api_events.HANDLERS,
     *api_artifacts.HANDLERS,
     *api_builds.HANDLERS,
     *api_diagnosis.HANDLERS,

@@ -13,7 +13,9 @@ from fleetcast.builds.queue import BuildQueue
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
-from fleetcast.http.holding import Bell
+from fleetcast.http.holding import Bell, Bells
+from fleetcast.http.sse import Streams
+from fleetcast.model.ids import BuildId
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.triggers import Triggers
 from fleetcast.stores.blobs import BlobStore
@@ -38,7 +40,10 @@ class Parts:
     queued: Bell
     """Rings when a build can be claimed."""
     news: Bell
-    """Rings when something that deployments show may have changed."""
+    """Rings when something that deployments or events show may have changed."""
+    logged: Bells[BuildId]
+    """Rings when a build's log grew, or the build ended."""
+    streams: Streams
 
 
 PartsHere: TypeAlias = NamedDependency[SkipValidation[Parts]]

@@ -22,16 +22,25 @@ from fleetcast.control import kv_pages
 from fleetcast.control.app import control_app
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
+from fleetcast.control.events import forget_events
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.http import serving
-from fleetcast.http.holding import Bell
+from fleetcast.http.holding import Bell, Bells
+from fleetcast.http.sse import Streams
 from fleetcast.http.tokens import load_or_create_secret
-from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX, CONTROL_STOP_S_MAX, KV_COMPACT_INTERVAL_S
+from fleetcast.model.limits import (
+    BUILD_FINISH_S_MAX,
+    BUILD_SOURCE_S_MAX,
+    CONTROL_STOP_S_MAX,
+    HISTORY_INTERVAL_S,
+    KV_COMPACT_INTERVAL_S,
+)
 from fleetcast.replication.status import ReplicationStatus
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.triggers import Triggers
 from fleetcast.schema import migrate
+from fleetcast.schema.idempotency import forget_keys
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.database import Database
@@ -125,6 +134,8 @@ def _assemble(
         controller=controller,
         queued=queued,
         news=news,
+        logged=Bells(),
+        streams=Streams(),
     )
 
 
@@ -141,6 +152,11 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
     async def compact() -> None:
         await kv_pages.compact(parts.kv, config.kv_history_revisions)
 
+    async def forget() -> None:
+        async with parts.database.transaction() as tx:
+            await forget_events(tx)
+            await forget_keys(tx)
+
     return {
         "reaper": regularly("reaper", parts.queue.reap, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
@@ -148,6 +164,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "rollouts": parts.controller.run(stop),
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
+        "history": regularly("history", forget, HISTORY_INTERVAL_S, stop),
     }
 
 
@@ -168,3 +185,4 @@ async def _close_bells(parts: Parts, stop: asyncio.Event) -> None:
     await stop.wait()
     parts.queued.close()
     parts.news.close()
+    parts.logged.close()

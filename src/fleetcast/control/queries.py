@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast import __version__
 from fleetcast.control.artifact_queries import unknown_artifact
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.http import messages
-from fleetcast.model.deployment import Deployment
-from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
+from fleetcast.http.cursors import page, place
+from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName
 from fleetcast.model.messages.artifacts import ArtifactDetail
-from fleetcast.model.messages.deployments import DeploymentDetail
-from fleetcast.model.messages.fleet import FleetStatus, RegionStatus
+from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage
+from fleetcast.model.messages.fleet import FleetStatus, MachinePage, RegionPage, RegionStatus
+from fleetcast.model.messages.services import ServicePage
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
-from fleetcast.rollouts.deployments import get_deployment, list_deployments, newest_of_each
-from fleetcast.rollouts.inventory import known_machines, known_regions
+from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
+from fleetcast.rollouts.inventory import count_machines, known_machines, known_regions, unknown_region
 from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.schema.tables import artifacts, releases
 
@@ -28,20 +29,39 @@ from fleetcast.schema.tables import artifacts, releases
 async def fleet_status(parts: Parts) -> FleetStatus:
     """Everything at a glance; the newest deployment of each service."""
     async with parts.database.reading() as reading:
-        services = await list_services(reading)
-        machines = await known_machines(reading)
-        regions = await known_regions(reading)
-        newest = await newest_of_each(reading)
-    count = Counter(machine.region for machine in machines)
-    return FleetStatus(
-        version=__version__,
-        services=services,
-        regions=tuple(
-            RegionStatus(region.name, region.drained, region.last_report_age_s, count[region.name]) for region in regions
-        ),
-        machines=machines,
-        deployments=newest,
-    )
+        return FleetStatus(
+            version=__version__,
+            services=await list_services(reading),
+            regions=await _regions(reading),
+            deployments=await newest_of_each(reading),
+        )
+
+
+async def region_page(parts: Parts, after: str, limit: int) -> RegionPage:
+    """By name."""
+    behind = place(after, str)
+    async with parts.database.reading() as reading:
+        regions = await _regions(reading)
+    found = [region for region in regions if behind is None or region.name > behind]
+    return RegionPage(*page(found, limit, lambda region: region.name))
+
+
+async def machine_page(parts: Parts, region: RegionName | None, after: str, limit: int) -> MachinePage:
+    """By id. Raises :class:`NotFound` for an unknown region."""
+    behind = place(after, str)
+    async with parts.database.reading() as reading:
+        if region is not None and all(known.name != region for known in await known_regions(reading)):
+            raise unknown_region(region)
+        found = await known_machines(reading, region, behind, at_most=limit + 1)
+    return MachinePage(*page(found, limit, lambda machine: machine.id))
+
+
+async def service_page(parts: Parts, after: str, limit: int) -> ServicePage:
+    """By name."""
+    behind = place(after, str)
+    async with parts.database.reading() as reading:
+        found = await list_services(reading, behind, at_most=limit + 1)
+    return ServicePage(*page(found, limit, lambda service: service.name))
 
 
 async def deployment_detail(parts: Parts, deployment: DeploymentId) -> DeploymentDetail:
@@ -55,11 +75,14 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
     return DeploymentDetail(shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s)
 
 
-async def deployments(parts: Parts, service: ServiceName, limit: int) -> tuple[Deployment, ...]:
-    """The newest ``limit``, newest first; of a removed service too. Raises :class:`NotFound` for an unknown one."""
+async def deployment_page(parts: Parts, wanted: Wanted, after: str, limit: int) -> DeploymentPage:
+    """Newest first. Raises :class:`NotFound` for a service that never was; of a removed one there are some still."""
+    behind = place(after, tuple[int, int, str])
     async with parts.database.reading() as reading:
-        await known_service(reading, service)
-        return await list_deployments(reading, service, at_most=limit)
+        if wanted.service is not None:
+            await known_service(reading, wanted.service)
+        found = await list_deployments(reading, wanted, behind, at_most=limit + 1)
+    return DeploymentPage(*page(found, limit, place_of))
 
 
 async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
@@ -75,6 +98,14 @@ async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
         replicas=await _replicas(parts, Digest(row.digest)),
         deployable=bool(row.deployable),
         build=BuildId(row.build_id),
+    )
+
+
+async def _regions(reading: AsyncConnection) -> tuple[RegionStatus, ...]:
+    count = await count_machines(reading)
+    return tuple(
+        RegionStatus(region.name, region.drained, region.last_report_age_s, count.get(region.name, 0))
+        for region in await known_regions(reading)
     )
 
 

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ControllerRouterHandler
 
 from fleetcast.http import messages
-from fleetcast.http.problems import PROBLEM_JSON, Problem, problem_of, problem_of_status
+from fleetcast.http.problems import PROBLEM_JSON, Problem, headers_of, problem_of, problem_of_status
 from fleetcast.http.tokens import TokenSet
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
@@ -70,8 +70,9 @@ def _constant(value: object) -> Provide:
     return Provide(lambda: value, sync_to_thread=False)
 
 
-def _answer(problem: Problem) -> Response[bytes]:
-    return Response(messages.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON)
+def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    told = {**headers_of(problem), **(headers or {})}
+    return Response(messages.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=told)
 
 
 def _on_error(_request: AnyRequest, error: FleetcastError) -> Response[bytes]:
@@ -94,9 +95,11 @@ def _on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         problem = problem_of_status(400, error.detail, code="invalid_message")
     elif error.status_code == 500:
         problem = problem_of_exception(error)
+    elif error.status_code == 413:
+        problem = problem_of_status(413, f"{path} takes no message of that size: send less", code="message_too_large")
     else:
         problem = problem_of_status(error.status_code, error.detail)
-    return _answer(problem)
+    return _answer(problem, error.headers)
 
 
 def _on_defect(_request: AnyRequest, error: Exception) -> Response[bytes]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from litestar.types import Receive
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class Bell:
@@ -47,6 +49,35 @@ class Bell:
         finally:
             task.cancel()
             closing.cancel()
+
+
+class Bells(Generic[K]):
+    """A bell for each of many things, there for as long as somebody holds on to it."""
+
+    def __init__(self) -> None:
+        self._bells: WeakValueDictionary[K, Bell] = WeakValueDictionary()
+        self._closed = False
+
+    def of(self, key: K) -> Bell:
+        """The one of ``key``, the same for everybody who asks meanwhile."""
+        bell = self._bells.get(key)
+        if bell is None:
+            self._bells[key] = bell = Bell()
+            if self._closed:
+                bell.close()
+        return bell
+
+    def ring(self, key: K) -> None:
+        """What ``key`` names changed: everybody who waits for it, look."""
+        bell = self._bells.get(key)
+        if bell is not None:
+            bell.ring()
+
+    def close(self) -> None:
+        """The process stops: close them all, those asked for later too."""
+        self._closed = True
+        for bell in list(self._bells.values()):
+            bell.close()
 
 
 async def hold(

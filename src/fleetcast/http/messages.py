@@ -13,6 +13,9 @@ from fleetcast.model.errors import Invalid
 T = TypeVar("T")
 
 JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+END: Final = "end"
+"""Name of the server-sent event behind which there is nothing to resume."""
 
 
 def encode(value: object) -> bytes:

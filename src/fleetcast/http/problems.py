@@ -12,6 +12,7 @@ import msgspec
 
 from fleetcast.model import errors
 from fleetcast.model.errors import FleetcastError
+from fleetcast.model.limits import HTTP_RETRY_AFTER_S
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -20,10 +21,12 @@ _KINDS: Final[dict[str, type[FleetcastError]]] = {
     for kind in (
         errors.FleetcastError,
         errors.Invalid,
+        errors.TooLarge,
         errors.Unauthorized,
         errors.Forbidden,
         errors.NotFound,
         errors.Refused,
+        errors.KeyReused,
         errors.Stale,
         errors.Conflict,
         errors.Compacted,
@@ -39,6 +42,7 @@ _KIND_OF_STATUS: Final[dict[int, type[FleetcastError]]] = {
     404: errors.NotFound,
     409: errors.Refused,
     410: errors.Compacted,
+    413: errors.TooLarge,
     426: errors.Incompatible,
     429: errors.Unavailable,
     502: errors.Unavailable,
@@ -67,6 +71,16 @@ def problem_of(error: FleetcastError) -> Problem:
 def problem_of_status(status: int, detail: str, *, code: str | None = None) -> Problem:
     """A problem for an HTTP status that did not start as an error of ours (no such route, body too large)."""
     return _problem(kind_of_status(status), status, code or f"http_{status}", detail)
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """What HTTP wants beside a status: how to authenticate (RFC 6750), when to come again."""
+    if problem.status == 401:
+        reason = ', error="invalid_token"' if problem.code == "unknown_token" else ""
+        return {"WWW-Authenticate": f'Bearer realm="fleetcast"{reason}'}
+    if problem.status == 503:
+        return {"Retry-After": str(HTTP_RETRY_AFTER_S)}
+    return {}
 
 
 def kind_of_status(status: int) -> type[FleetcastError]:

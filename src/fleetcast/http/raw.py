@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from litestar.types import Receive, Scope, Send
 
 from fleetcast.http import messages
 from fleetcast.http.application import problem_of_exception
-from fleetcast.http.problems import PROBLEM_JSON
-from fleetcast.model.errors import Invalid, Unavailable
+from fleetcast.http.problems import PROBLEM_JSON, headers_of
+from fleetcast.model.errors import TooLarge, Unavailable
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 
 
@@ -23,7 +25,7 @@ async def read_body(receive: Receive) -> bytes:
     """The whole body of a request.
 
     Raises:
-        Invalid: it is larger than ``MESSAGE_BYTES_MAX``.
+        TooLarge: it is larger than ``MESSAGE_BYTES_MAX``.
         Unavailable: the caller left in the middle of it.
     """
     body = bytearray()
@@ -33,23 +35,24 @@ async def read_body(receive: Receive) -> bytes:
             raise Unavailable("caller_gone", "the caller left while it sent its request")
         body += event["body"]
         if len(body) > MESSAGE_BYTES_MAX:
-            raise Invalid("message_too_large", f"a message has at most {MESSAGE_BYTES_MAX} bytes")
+            raise TooLarge("message_too_large", f"a message has at most {MESSAGE_BYTES_MAX} bytes")
         if not event["more_body"]:
             return bytes(body)
 
 
 async def answer(send: Send, value: object) -> None:
     """Send ``value`` with status 200."""
-    await _send(send, 200, messages.JSON, messages.encode(value))
+    await _send(send, 200, {"Content-Type": messages.JSON}, messages.encode(value))
 
 
 async def answer_error(send: Send, error: Exception) -> None:
     """Send the problem details of whatever a route raised."""
     problem = problem_of_exception(error)
-    await _send(send, problem.status, PROBLEM_JSON, messages.encode(problem))
+    await _send(send, problem.status, {"Content-Type": PROBLEM_JSON, **headers_of(problem)}, messages.encode(problem))
 
 
-async def _send(send: Send, status: int, media_type: str, body: bytes) -> None:
-    headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _send(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    told = {**headers, "Content-Length": str(len(body))}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, TypeAlias, TypeVar
 
 import httpx2
+from httpx2 import ServerSentEvent
 
 from fleetcast import __version__
 from fleetcast.http import messages
 from fleetcast.http.problems import raise_problem
-from fleetcast.model.errors import Unavailable
+from fleetcast.model.errors import Incompatible, Unavailable
 from fleetcast.model.limits import (
     ANSWER_BYTES_MAX,
     HTTP_CONNECT_S_MAX,
     HTTP_CONNECTIONS_MAX,
     HTTP_KEEP_ALIVE_S,
     HTTP_TIMEOUT_S,
+    STREAM_EVENT_BYTES_MAX,
+    STREAM_SILENCE_S_MAX,
 )
 
 T = TypeVar("T")
+Params: TypeAlias = Mapping[str, str | int | float]
+
+UNREACHABLE: Final = "unreachable"
+"""Code of an :class:`Unavailable` after which the call was surely not carried out: there was nobody to send it to."""
 
 
 class Session:
@@ -54,7 +62,8 @@ class Session:
         body: object | None = None,
         *,
         reply: type[T],
-        params: Mapping[str, str | int | float] | None = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = HTTP_TIMEOUT_S,
     ) -> T | None:
         """Send ``body`` as JSON and read a ``reply``; ``None`` when the server has nothing to say (204).
@@ -62,14 +71,14 @@ class Session:
         ``timeout_s`` bounds the whole call; a long poll adds what it asks the server to wait.
         """
         content = None if body is None else messages.encode(body)
-        headers = {} if body is None else {"content-type": messages.JSON}
+        sent = {**(headers or {}), **({} if body is None else {"content-type": messages.JSON})}
         try:
             async with asyncio.timeout(timeout_s):
-                status, answer = await self._exchange(method, path, content, headers, params)
+                status, answer = await self._exchange(method, path, content, sent, params)
         except TimeoutError:
             raise self._unavailable("timeout", f"did not answer within {timeout_s:g} s") from None
         except (httpx2.RequestError, OSError) as error:
-            raise self._unavailable("unreachable", f"cannot be reached ({str(error) or type(error).__name__})") from error
+            raise self._broken(error) from error
         if status == 204:
             return None
         if not 200 <= status < 300:
@@ -83,14 +92,43 @@ class Session:
         body: object | None = None,
         *,
         reply: type[T],
-        params: Mapping[str, str | int | float] | None = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = HTTP_TIMEOUT_S,
     ) -> T:
         """As :meth:`call`, where the server always has an answer."""
-        answer = await self.call(method, path, body, reply=reply, params=params, timeout_s=timeout_s)
+        answer = await self.call(method, path, body, reply=reply, params=params, headers=headers, timeout_s=timeout_s)
         if answer is None:
             raise self._unavailable("empty_answer", f"gave an empty answer to {method} {path}")
         return answer
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, *, params: Params, last_event_id: str = ""
+    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+        """The server-sent events of a route, until the server ends them. Once inside, the server has agreed to tell them.
+
+        Raises:
+            Incompatible: the server is too old to have streams.
+            Unavailable: the connection broke, or nothing came for ``STREAM_SILENCE_S_MAX``.
+        """
+        asked = self._client.sse(
+            path,
+            params=params,
+            headers={"last-event-id": last_event_id} if last_event_id else {},
+            timeout=httpx2.Timeout(None, connect=HTTP_CONNECT_S_MAX, read=STREAM_SILENCE_S_MAX),
+            max_event_size=STREAM_EVENT_BYTES_MAX,
+        )
+        try:
+            async with asked as events:
+                answer = events.response
+                if answer.status_code != 200:
+                    raise_problem(answer.status_code, await answer.aread())
+                if not answer.headers.get("content-type", "").startswith(messages.EVENT_STREAM):
+                    raise Incompatible("no_stream", f"{self.base_url} knows no stream of {path}: upgrade the older one")
+                yield aiter(events)
+        except (httpx2.RequestError, OSError) as error:
+            raise self._broken(error) from error
 
     async def aclose(self) -> None:
         """Close all connections. Nothing may be called afterwards."""
@@ -102,7 +140,7 @@ class Session:
         path: str,
         content: bytes | None,
         headers: Mapping[str, str],
-        params: Mapping[str, str | int | float] | None,
+        params: Params | None,
     ) -> tuple[int, bytes]:
         async with self._client.stream(method, path, content=content, headers=headers, params=params) as response:
             answer = bytearray()
@@ -111,6 +149,12 @@ class Session:
                 if len(answer) > ANSWER_BYTES_MAX:
                     raise self._unavailable("answer_too_large", f"answered with more than {ANSWER_BYTES_MAX} bytes")
             return response.status_code, bytes(answer)
+
+    def _broken(self, error: Exception) -> Unavailable:
+        why = str(error) or type(error).__name__
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return self._unavailable(UNREACHABLE, f"cannot be reached ({why})")
+        return self._unavailable("answer_lost", f"broke off before it had answered ({why})")
 
     def _unavailable(self, code: str, what: str) -> Unavailable:
         return Unavailable(code, f"{self.base_url} {what}: check that it runs, then try again")

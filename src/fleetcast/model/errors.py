@@ -29,6 +29,12 @@ class Invalid(FleetcastError):
     exit_code = 2
 
 
+class TooLarge(Invalid):
+    """More bytes than one message may have: send less."""
+
+    status = 413
+
+
 class Unauthorized(FleetcastError):
     """No token, or not one we know: get the right one."""
 
@@ -55,6 +61,12 @@ class Refused(FleetcastError):
 
     status = 409
     exit_code = 4
+
+
+class KeyReused(Refused):
+    """An idempotency key that came with another request before: send this one with a key of its own."""
+
+    status = 422
 
 
 class Stale(Refused):

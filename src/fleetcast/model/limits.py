@@ -290,6 +290,8 @@ HTTP_KEEP_ALIVE_S: Final = 30
 """How long a client keeps an idle connection. A server keeps it twice as long, so that the client closes first."""
 HTTP_STOP_S_MAX: Final = 3
 """How long a stopping server lets requests finish."""
+HTTP_RETRY_AFTER_S: Final = 1
+"""What a caller is told who was answered 503."""
 MESSAGE_BYTES_MAX: Final = 4 * MIB
 """Of one request."""
 REPORTED_MACHINE_BYTES: Final = 1 * KIB
@@ -300,10 +302,38 @@ DEPLOYMENT_WAIT_S_MAX: Final = 60
 """Longest that a question about a deployment is held for news."""
 DEPLOYMENT_LOOK_INTERVAL_S: Final = 1
 """How often a held one looks for news from other control processes."""
-DEPLOYMENTS_LISTED_MAX: Final = 200
 PAGE_ITEMS: Final = 50
-"""Of a list, where the asker does not say how many."""
-PAGE_ITEMS_MAX: Final = 200
+"""In one page of a list when the caller names no number."""
+PAGE_ITEMS_MAX: Final = 500
+CURSOR_CHARS_MAX: Final = 1024
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
+IDEMPOTENCY_KEY_LIFETIME_S: Final = 24 * 3600
+"""How long the same key is answered with what the first request made."""
+TRIGGER_S_MAX: Final = 60
+"""How long a client goes on sending one trigger, always under the same key, when answers are lost."""
+RETRY_S_MIN: Final = 0.25
+RETRY_S_MAX: Final = 4
+"""Between a client's attempts at one trigger, or at resuming a stream; doubles, with jitter."""
+EVENT_TEXT_CHARS_MAX: Final = 1000
+EVENTS_KEPT_S: Final = 30 * 24 * 3600
+EVENTS_KEPT_MAX: Final = 200_000
+HISTORY_INTERVAL_S: Final = 60
+"""How often control forgets old events and idempotency keys."""
+STREAMS_MAX: Final = 128
+"""Streams of server-sent events that one process keeps open."""
+STREAM_KEEP_ALIVE_S: Final = 15
+STREAM_LOOK_INTERVAL_S: Final = 1
+"""How often a stream looks for news from other control processes."""
+STREAM_LOOK_S_MIN: Final = 0.2
+"""Between two looks of one stream, however often it is woken."""
+STREAM_SEND_S_MAX: Final = 30
+"""A reader that takes nothing for so long is left."""
+STREAM_SILENCE_S_MAX: Final = 3 * STREAM_KEEP_ALIVE_S
+"""A reader takes a stream for dead after this."""
+STREAM_AWAY_S_MAX: Final = 60
+"""How long a reader tries to resume a stream before it gives up."""
+STREAM_EVENT_BYTES_MAX: Final = 64 * MIB
+"""Of one event; the largest is a page of a build's log that is nothing but line ends."""
 COMMIT_PREFIX_CHARS_MIN: Final = 4
 """Hex digits that name a commit; with fewer, too many begin alike."""
 CONTROL_STOP_S_MAX: Final = 2
@@ -321,6 +351,7 @@ assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
 assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
 assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
+assert len("data: \n") * (BUILD_LOG_READ_BYTES_MAX + MESSAGE_BYTES_MAX) < STREAM_EVENT_BYTES_MAX
 assert SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S < SWARM_UNPAID_S_MAX
 # A neighbour is doubted before it is dropped.
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX

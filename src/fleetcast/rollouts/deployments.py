@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import (
@@ -17,6 +18,7 @@ from fleetcast.model.deployment import (
     Progress,
 )
 from fleetcast.model.errors import NotFound, Stale
+from fleetcast.model.event import EventKind
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, ServiceName
@@ -24,6 +26,7 @@ from fleetcast.model.limits import DEPLOYMENTS_LISTED_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import artifacts, deployments, services
 from fleetcast.stores.database import now_ms
 
@@ -53,11 +56,36 @@ async def get_deployment(reading: AsyncConnection, deployment: DeploymentId) -> 
     return await _shown(reading, row)
 
 
-async def list_deployments(reading: AsyncConnection, service: ServiceName, *, at_most: int) -> tuple[Deployment, ...]:
-    """Those of a service, newest first."""
-    rows = deployment_rows().where(deployments.c.service == service)
-    rows = rows.order_by(deployments.c.created_at.desc(), deployments.c.sequence.desc()).limit(at_most)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deployments to list; ``None``: whichever."""
+
+    service: ServiceName | None = None
+    state: DeploymentState | None = None
+    environment: str | None = None
+
+
+async def list_deployments(
+    reading: AsyncConnection, wanted: Wanted, after: tuple[int, int, str] | None, *, at_most: int
+) -> tuple[Deployment, ...]:
+    """Newest first, those behind the one that :func:`place_of` put at ``after``."""
+    place = (deployments.c.created_at, deployments.c.sequence, deployments.c.id)
+    rows = deployment_rows().order_by(*(column.desc() for column in place)).limit(at_most)
+    for column, value in (
+        (deployments.c.service, wanted.service),
+        (deployments.c.state, wanted.state),
+        (deployments.c.environment, wanted.environment),
+    ):
+        if value is not None:
+            rows = rows.where(column == value)
+    if after is not None:
+        rows = rows.where(tuple_(*place) < after)
     return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+
+
+def place_of(deployment: Deployment) -> tuple[int, int, str]:
+    """Where it stands in a list, forever: a page goes on behind its last one, whatever came or went."""
+    return deployment.created_at_ms, deployment.sequence, deployment.id
 
 
 async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
@@ -139,6 +167,9 @@ async def move(tx: AsyncConnection, row: AnyRow, state: DeploymentState, **value
     moved = await tx.execute(update(deployments).where(*unchanged).values(state=state, **values))
     if moved.rowcount != 1:
         raise Stale("stale_deployment", f"deployment {row.id} was moved on by somebody else: leave it to them")
+    if state is not before:
+        kind = EventKind.DEPLOYMENT_ENDED if state.ended else EventKind.DEPLOYMENT_CHANGED
+        await record_event(tx, kind, row.id, service=row.service, state=state, text=values.get("reason", ""))
 
 
 def unknown(deployment: DeploymentId) -> NotFound:

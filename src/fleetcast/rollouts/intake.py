@@ -13,12 +13,14 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound
+from fleetcast.model.event import EventKind
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import Database, read_clock_ms
@@ -34,8 +36,11 @@ async def record_hello(database: Database, hello: RegionHello) -> None:
     """Know the region, and where its bucket is, from now on. A drained one stays drained."""
     async with database.transaction() as tx:
         now = await read_clock_ms(tx)
+        known = (await tx.execute(select(regions.c.name).where(regions.c.name == hello.region))).one_or_none()
         row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": now}
         await upsert(tx, regions, [row], update=["data_url", "data_key", "hello_at"])
+        if known is None:
+            await record_event(tx, EventKind.REGION_JOINED, hello.region)
     log.info("region_hello", region=hello.region, data_url=hello.data_url)
 
 
@@ -94,6 +99,7 @@ async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Ma
     await upsert(tx, machines, changed, update=["region", "zone", "rack", "labels", "last_seen_at", "retired_at"])
     joined = sum(row["id"] not in before for row in changed)
     if joined:
+        await record_event(tx, EventKind.MACHINES_JOINED, report.region, text=f"{joined} machine{'s' if joined > 1 else ''}")
         log.info("machines_joined", region=report.region, count=joined)
 
 

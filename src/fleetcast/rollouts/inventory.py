@@ -10,10 +10,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound, Refused
+from fleetcast.model.event import EventKind
 from fleetcast.model.ids import MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import machines, regions
 from fleetcast.stores.database import now_ms, read_clock_ms
 
@@ -59,10 +61,22 @@ async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
     )
 
 
-async def known_machines(reading: AsyncConnection) -> tuple[Machine, ...]:
-    """All that are not retired, by id."""
-    rows = await reading.execute(select(machines).where(machines.c.retired_at.is_(None)).order_by(machines.c.id))
-    return tuple(_machine(row) for row in rows)
+async def known_machines(
+    reading: AsyncConnection, region: RegionName | None = None, after: str | None = None, *, at_most: int | None = None
+) -> tuple[Machine, ...]:
+    """Those that are not retired, by id: of a region or of all, behind the id ``after``."""
+    rows = select(machines).where(machines.c.retired_at.is_(None)).order_by(machines.c.id).limit(at_most)
+    if region is not None:
+        rows = rows.where(machines.c.region == region)
+    if after is not None:
+        rows = rows.where(machines.c.id > after)
+    return tuple(_machine(row) for row in await reading.execute(rows))
+
+
+async def count_machines(reading: AsyncConnection) -> Mapping[RegionName, int]:
+    """How many of each region are not retired; regions without any are left out."""
+    counted = select(machines.c.region, func.count().label("known")).where(machines.c.retired_at.is_(None))
+    return {RegionName(row.region): row.known for row in await reading.execute(counted.group_by(machines.c.region))}
 
 
 async def known_machine(reading: AsyncConnection, machine: MachineId) -> KnownMachine:
@@ -93,8 +107,13 @@ async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> No
     Raises:
         NotFound: no region of that name ever said hello.
     """
-    if (await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))).rowcount != 1:
-        raise NotFound("unknown_region", f"there is no region {region!r}: fleetcast status lists them")
+    row = (await tx.execute(select(regions.c.drained).where(regions.c.name == region).with_for_update())).one_or_none()
+    if row is None:
+        raise unknown_region(region)
+    if row.drained == drained:
+        return
+    await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))
+    await record_event(tx, EventKind.REGION_DRAINED if drained else EventKind.REGION_UNDRAINED, region)
     log.info("region_drained" if drained else "region_undrained", region=region)
 
 
@@ -112,8 +131,10 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
     if row.last_seen_at > now - MACHINE_SILENCE_S_MAX * 1000:
         advice = f"stop its agent, and retire it {MACHINE_SILENCE_S_MAX} s later"
         raise Refused("machine_reports", f"machine {machine} reported less than {MACHINE_SILENCE_S_MAX} s ago: {advice}")
-    await tx.execute(update(machines).where(machines.c.id == machine, machines.c.retired_at.is_(None)).values(retired_at=now))
-    log.info("machine_retired", machine=machine)
+    present = update(machines).where(machines.c.id == machine, machines.c.retired_at.is_(None))
+    if (await tx.execute(present.values(retired_at=now))).rowcount == 1:
+        await record_event(tx, EventKind.MACHINE_RETIRED, machine)
+        log.info("machine_retired", machine=machine)
 
 
 async def expected(reading: AsyncConnection, selector: Selector) -> Mapping[RegionName, int]:
@@ -149,6 +170,10 @@ async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> 
 
 def _unknown(machine: MachineId) -> NotFound:
     return NotFound("unknown_machine", f"there is no machine {machine!r}: fleetcast machine list shows those there are")
+
+
+def unknown_region(region: RegionName) -> NotFound:
+    return NotFound("unknown_region", f"there is no region {region!r}: fleetcast status lists them")
 
 
 def _machine(row: AnyRow) -> Machine:

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import Refused
+from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.limits import TOMBSTONE_S
 from fleetcast.model.messages.services import ServiceRemoved
@@ -15,6 +16,7 @@ from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import removed
 from fleetcast.rollouts.services import get_service
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import deployments, services
 from fleetcast.stores.database import read_clock_ms
 
@@ -40,6 +42,7 @@ async def remove_service(tx: AsyncConnection, name: ServiceName, *, goal_lifetim
         machines = sum((await expected(tx, standing.goal.selector)).values())
         tombstone = removed(standing.goal, standing.generation.next(), now + int(goal_lifetime_s * 1000))
         await write_goal(tx, tombstone, standing.goal_sequence, over=standing.generation)
+    await record_event(tx, EventKind.SERVICE_REMOVED, name, service=name)
     log.info("service_removed", service=name, environment=spec.environment, machines=machines)
     return ServiceRemoved(name, now, machines, TOMBSTONE_S)
 

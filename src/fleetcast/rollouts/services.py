@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound
+from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.spans import span
 from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import services
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import read_clock_ms
@@ -19,6 +24,7 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
     """Create or change a service, or bring back one that was removed. What was triggered before keeps what it was triggered
     with."""
     now = await read_clock_ms(tx)
+    before = (await tx.execute(select(services).where(services.c.name == spec.name))).one_or_none()
     changeable = {
         "repository": spec.repository,
         "trunk": spec.trunk,
@@ -30,6 +36,10 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "removed_at": None,
     }
     await upsert(tx, services, [{"name": spec.name, "created_at": now, **changeable}], update=list(changeable))
+    new = before is None or before.removed_at is not None
+    if new or _spec(before) != replace(spec, protocol=PROTOCOL):
+        made = "created" if new else "changed"
+        await record_event(tx, EventKind.SERVICE_PUT, spec.name, service=spec.name, text=made)
 
 
 async def get_service(reading: AsyncConnection, name: ServiceName) -> ServiceSpec:
@@ -51,10 +61,14 @@ async def known_service(reading: AsyncConnection, name: ServiceName) -> AnyRow:
     return row
 
 
-async def list_services(reading: AsyncConnection) -> tuple[ServiceSpec, ...]:
-    """All services but those that were removed, by name."""
-    rows = await reading.execute(select(services).where(services.c.removed_at.is_(None)).order_by(services.c.name))
-    return tuple(_spec(row) for row in rows)
+async def list_services(
+    reading: AsyncConnection, after: str | None = None, *, at_most: int | None = None
+) -> tuple[ServiceSpec, ...]:
+    """Services but those that were removed, by name; all of them, or those behind the name ``after``."""
+    rows = select(services).where(services.c.removed_at.is_(None)).order_by(services.c.name).limit(at_most)
+    if after is not None:
+        rows = rows.where(services.c.name > after)
+    return tuple(_spec(row) for row in await reading.execute(rows))
 
 
 def _spec(row: AnyRow) -> ServiceSpec:

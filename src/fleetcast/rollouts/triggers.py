@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.build import BuildOrder
 from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentState
 from fleetcast.model.errors import NotFound, Refused
-from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, commit_sha
+from fleetcast.model.event import EventKind
+from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, ServiceName, commit_sha
 from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
@@ -25,6 +26,8 @@ from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
 from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import record_event
+from fleetcast.schema.idempotency import RequestKey, once
 from fleetcast.schema.tables import artifacts, deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -52,43 +55,35 @@ class Triggers:
         self._builds = builds
         self._goal_lifetime_s = goal_lifetime_s
 
-    async def deploy(self, request: DeployRequest) -> Deployment:
+    async def deploy(self, request: DeployRequest, key: RequestKey | None = None) -> Deployment:
         """Bring a commit to the service's machines, building it first where no artifact of it exists.
+
+        With a ``key`` that came before, nothing is triggered: the answer is that deployment, as it is now.
 
         Raises:
             NotFound: no such service.
             Refused: the service selects no machine; or the commit's artifact was built without checking that it is on
                 the trunk, or its build is under way on other terms.
+            KeyReused: the key came with another request.
         """
         sha = commit_sha(request.commit_sha)
         async with self._database.transaction() as tx:
-            spec = await get_service(tx, request.service)
-            await _must_select_a_machine(tx, spec)
-            found = await self._artifact_or_build(tx, spec, sha, request)
-            if isinstance(found, int):
-                deployment = await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=found)
-            else:
-                deployment = await _insert(
-                    tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms()
-                )
-            shown = await get_deployment(tx, deployment)
-        if isinstance(found, int):
+            deployment = await once(tx, key, lambda: self._deploy(tx, request, sha))
+            shown = await get_deployment(tx, DeploymentId(deployment))
+        if shown.state is DeploymentState.BUILDING:
             self._builds.on_queued()
         return shown
 
-    async def build(self, request: BuildRequest) -> BuildId:
+    async def build(self, request: BuildRequest, key: RequestKey | None = None) -> BuildId:
         """Have a commit built without deploying it; returns the build that makes, or made, its artifact.
 
-        Raises as :meth:`deploy`, but that the service may select no machine.
+        ``key``: as for :meth:`deploy`. Raises as that one, but that the service may select no machine.
         """
         sha = commit_sha(request.commit_sha)
         async with self._database.transaction() as tx:
-            spec = await get_service(tx, request.service)
-            found = await self._artifact_or_build(tx, spec, sha, request)
-        if not isinstance(found, int):
-            return BuildId(found.build_id)
+            build = await once(tx, key, lambda: self._build(tx, request, sha))
         self._builds.on_queued()
-        return found
+        return BuildId(int(build))
 
     async def _artifact_or_build(
         self, tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, request: DeployRequest | BuildRequest
@@ -107,29 +102,20 @@ class Triggers:
             )
         return artifact
 
-    async def rollback(self, request: RollbackRequest) -> Deployment:
+    async def rollback(self, request: RollbackRequest, key: RequestKey | None = None) -> Deployment:
         """Go back to an earlier release; by default the one of :func:`~fleetcast.rollouts.going_back.back_to`.
+
+        ``key``: as for :meth:`deploy`.
 
         Raises:
             NotFound: no such service.
             Refused: nothing was deployed yet, there is nothing to go back to, or the service selects no machine.
+            KeyReused: the key came with another request.
         """
         to = None if request.to is None else commit_sha(request.to)
         async with self._database.transaction() as tx:
-            spec = await get_service(tx, request.service)
-            await _must_select_a_machine(tx, spec)
-            target = await _release_to_go_back_to(tx, spec, to)
-            deployment = await _insert(
-                tx,
-                spec,
-                CommitSha(target.commit_sha),
-                kind=DeploymentKind.ROLLBACK,
-                state=DeploymentState.REPLICATING,
-                artifact_id=target.artifact_id,
-                back_to_sequence=target.sequence,
-                built_at=now_ms(),
-            )
-            return await get_deployment(tx, deployment)
+            deployment = await once(tx, key, lambda: self._rollback(tx, request.service, to))
+            return await get_deployment(tx, DeploymentId(deployment))
 
     async def abort(self, deployment: DeploymentId) -> Deployment:
         """End a deployment ABORTED where it stands: machines keep what they run, nobody else switches over.
@@ -151,6 +137,33 @@ class Triggers:
                 goal = halted(standing.goal, standing.generation.next(), now + int(self._goal_lifetime_s * 1000))
                 await write_goal(tx, goal, standing.goal_sequence, over=standing.generation)
             return await get_deployment(tx, deployment)
+
+    async def _deploy(self, tx: AsyncConnection, request: DeployRequest, sha: CommitSha) -> DeploymentId:
+        spec = await get_service(tx, request.service)
+        await _must_select_a_machine(tx, spec)
+        found = await self._artifact_or_build(tx, spec, sha, request)
+        if isinstance(found, int):
+            return await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=found)
+        return await _insert(tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms())
+
+    async def _build(self, tx: AsyncConnection, request: BuildRequest, sha: CommitSha) -> str:
+        found = await self._artifact_or_build(tx, await get_service(tx, request.service), sha, request)
+        return str(found if isinstance(found, int) else found.build_id)
+
+    async def _rollback(self, tx: AsyncConnection, service: ServiceName, to: CommitSha | None) -> DeploymentId:
+        spec = await get_service(tx, service)
+        await _must_select_a_machine(tx, spec)
+        target = await _release_to_go_back_to(tx, spec, to)
+        return await _insert(
+            tx,
+            spec,
+            CommitSha(target.commit_sha),
+            kind=DeploymentKind.ROLLBACK,
+            state=DeploymentState.REPLICATING,
+            artifact_id=target.artifact_id,
+            back_to_sequence=target.sequence,
+            built_at=now_ms(),
+        )
 
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:
@@ -185,6 +198,14 @@ async def _insert(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, **valu
             created_at=now_ms(),
             **values,
         )
+    )
+    await record_event(
+        tx,
+        EventKind.DEPLOYMENT_TRIGGERED,
+        deployment,
+        service=spec.name,
+        state=values["state"],
+        text=f"{values['kind']} of {sha}",
     )
     log.info(
         "deployment_triggered", deployment=deployment, service=spec.name, commit=sha, kind=values["kind"], sequence=sequence

@@ -198,6 +198,8 @@ machines: Final = Table(
     Column("last_seen_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
     Index("ix_machines_region", "region"),
+    # The order in which people page through them.
+    Index("ix_machines_region_id", "region", "id"),
 )
 
 goals: Final = Table(
@@ -261,6 +263,9 @@ deployments: Final = Table(
     _one_of("state", DeploymentState),
     UniqueConstraint("service", "environment", "sequence"),
     Index("ix_deployments_state", "state"),
+    # The order in which people page through them, newest first.
+    Index("ix_deployments_created_at_sequence_id", "created_at", "sequence", "id"),
+    Index("ix_deployments_service_created_at_sequence_id", "service", "created_at", "sequence", "id"),
 )
 
 rollups: Final = Table(
@@ -305,7 +310,7 @@ idempotency_keys: Final = Table(
 events: Final = Table(
     "events",
     metadata,
-    # Written in the transaction that makes it happen. The order of ids is the order of commits on SQLite only.
+    # Written in the transaction that makes it happen; schema/events.py keeps the order of ids that of commits.
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("kind", String(32), nullable=False),

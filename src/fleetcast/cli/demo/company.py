@@ -197,7 +197,9 @@ class Company:
 
     async def _is_complete(self) -> bool:
         fleet = await self.control.status()
-        return len(fleet.machines) >= self.size.machines and len(fleet.regions) >= self.size.regions
+        return (
+            sum(region.machines for region in fleet.regions) >= self.size.machines and len(fleet.regions) >= self.size.regions
+        )
 
     async def _close(self) -> None:
         if self._supervisor is not None:

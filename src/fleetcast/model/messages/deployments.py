@@ -14,7 +14,7 @@ from fleetcast.model.replication import Replica
 
 @dataclass(frozen=True, slots=True)
 class DeployRequest:
-    """``POST /v1/deployments``."""
+    """``POST /v1/deployments``. With a header ``Idempotency-Key`` it may be sent again: it triggers once."""
 
     service: ServiceName
     commit_sha: CommitSha
@@ -25,7 +25,10 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True)
 class RollbackRequest:
-    """``POST /v1/rollbacks``. Without ``to``: the newest earlier release whose deployment SUCCEEDED and was not rolled back."""
+    """``POST /v1/rollbacks``, safe to repeat as a deployment is.
+
+    Without ``to``: the newest earlier release whose deployment SUCCEEDED and was not rolled back.
+    """
 
     service: ServiceName
     to: CommitSha | None = None
@@ -47,4 +50,14 @@ class DeploymentDetail:
     """In the queue, while the build is QUEUED."""
     age_s: float = 0.0
     """Since the trigger, until the end, when this was answered."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPage:
+    """``GET /v1/deployments?service=&state=&environment=&after=&limit=``: newest first."""
+
+    items: tuple[Deployment, ...]
+    next: str | None
+    """``after`` of the next page; ``None``: this is the last."""
     protocol: int = PROTOCOL

@@ -17,6 +17,8 @@ from fleetcast.model.report import MachineAnswer
 
 @dataclass(frozen=True, slots=True)
 class RegionStatus:
+    """``machines`` counts those that are not retired."""
+
     name: RegionName
     drained: bool
     last_report_age_s: float | None
@@ -26,14 +28,23 @@ class RegionStatus:
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """``GET /v1/status``."""
+    """``GET /v1/status``. Machines are counted by region here; ``GET /v1/machines`` lists them."""
 
     version: str
     services: tuple[ServiceSpec, ...]
     regions: tuple[RegionStatus, ...]
-    machines: tuple[Machine, ...]
     deployments: tuple[Deployment, ...]
     """The newest of each service."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPage:
+    """``GET /v1/regions?after=&limit=``: by name."""
+
+    items: tuple[RegionStatus, ...]
+    next: str | None
+    """``after`` of the next page; ``None``: this is the last."""
     protocol: int = PROTOCOL
 
 
@@ -44,6 +55,16 @@ class LabelsRequest:
     labels: Mapping[str, str]
     instead_of: Mapping[str, str] | None = None
     """What the caller saw and changed: refused if somebody else has given others meanwhile. ``None``: whatever there is."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class MachinePage:
+    """``GET /v1/machines?region=&after=&limit=``: those that are not retired, by id."""
+
+    items: tuple[Machine, ...]
+    next: str | None
+    """``after`` of the next page; ``None``: this is the last."""
     protocol: int = PROTOCOL
 
 

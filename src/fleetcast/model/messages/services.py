@@ -27,6 +27,16 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicePage:
+    """``GET /v1/services?after=&limit=``: by name."""
+
+    items: tuple[ServiceSpec, ...]
+    next: str | None
+    """``after`` of the next page; ``None``: this is the last."""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRemoved:
     """``DELETE /v1/services/{name}``."""
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _events()
     _pictures()
     _machines()
+    _pages()
     op.add_column("services", sa.Column("removed_at", sa.BigInteger()))
 
 
@@ -75,3 +76,10 @@ def _machines() -> None:
         sa.PrimaryKeyConstraint("machine", name=op.f("pk_machine_questions")),
     )
     op.create_index("ix_machine_questions_region", "machine_questions", ["region"])
+
+
+def _pages() -> None:
+    op.create_index("ix_machines_region_id", "machines", ["region", "id"])
+    newest = ["created_at", "sequence", "id"]
+    op.create_index("ix_deployments_created_at_sequence_id", "deployments", newest)
+    op.create_index("ix_deployments_service_created_at_sequence_id", "deployments", ["service", *newest])

@@ -1,0 +1,49 @@
+"""What happened, for people and programs that watch: one line each, in one order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """Stable names. A later version may know more of them."""
+
+    DEPLOYMENT_TRIGGERED = "deployment.triggered"
+    DEPLOYMENT_CHANGED = "deployment.changed"
+    """It entered another state."""
+    DEPLOYMENT_ENDED = "deployment.ended"
+    BUILD_QUEUED = "build.queued"
+    BUILD_CLAIMED = "build.claimed"
+    BUILD_REQUEUED = "build.requeued"
+    BUILD_ENDED = "build.ended"
+    SERVICE_PUT = "service.put"
+    """It was created or changed."""
+    SERVICE_REMOVED = "service.removed"
+    REGION_JOINED = "region.joined"
+    """Its first hello."""
+    REGION_DRAINED = "region.drained"
+    REGION_UNDRAINED = "region.undrained"
+    MACHINES_JOINED = "machines.joined"
+    """Of one region, counted: a large region joins in one event."""
+    MACHINE_RETIRED = "machine.retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Written in the transaction that made it happen."""
+
+    id: int
+    """Only grows, in the order of commits."""
+    at_ms: int
+    """The database's clock, UTC milliseconds."""
+    kind: str
+    """One of :class:`EventKind`, or what a newer version adds."""
+    service: str
+    """Empty: it is about no service."""
+    subject: str
+    """The id of the deployment, build or machine, the name of the service or region."""
+    state: str
+    """Of the deployment or build from now on; empty otherwise."""
+    text: str
+    """Why, or what else there is to say, for people."""
