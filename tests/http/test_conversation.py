@@ -65,6 +65,7 @@ LEASE = LeaseRequest(MachineId("m1"), Digest("cd" * 32), ((0, 4), (9, 12)), (1,)
 RAISED: dict[str, FleetcastError] = {
     "stale": Stale("stale_token", "build 7 was claimed again: stop this attempt"),
     "conflict": Conflict("lost_race", "somebody else was faster: read again"),
+    "busy": Unavailable("database_busy", "the database is busy: try again"),
     "missing": NotFound("no_such_build", "there is no build 9"),
 }
 
@@ -139,6 +140,8 @@ async def test_a_route_is_for_its_role(running: Any, token: str, error: type[Fle
         ("DELETE", "/lease", None, 405, "no_such_method", "DELETE"),
         ("POST", "/lease", b"{", 400, "invalid_message", ""),
         ("POST", "/lease", b"", 400, "invalid_message", ""),
+        ("POST", "/lease", b"\xff\xfe", 400, "invalid_message", ""),
+        ("POST", "/lease", b"[" * 100_000, 400, "invalid_message", ""),
         ("POST", "/lease", b'{"machine": 5}', 400, "invalid_message", "machine"),
         ("POST", "/lease", b'{"protocol": 9}', 426, "incompatible_protocol", "protocol 9"),
         ("GET", "/numbers/seven", None, 404, "no_such_route", ""),
@@ -158,6 +161,26 @@ async def test_every_refusal_is_problem_details(
     assert says in problem["detail"]
     assert problem["type"] == f"urn:fleetcast:problem:{code}"
     assert "secret" not in answer.text
+
+
+async def test_a_refusal_carries_the_headers_that_http_wants(running: Any) -> None:
+    bearer = 'Bearer realm="fleetcast"'
+    wanted = [
+        ("PUT", "/lease", {}, {"allow": "OPTIONS, POST"}),
+        ("POST", "/report", {}, {"www-authenticate": bearer}),
+        ("POST", "/report", {"authorization": "Bearer x"}, {"www-authenticate": f'{bearer}, error="invalid_token"'}),
+        ("GET", "/raise/busy", {}, {"retry-after": "1"}),
+    ]
+    async with running(APP) as (url, _), httpx2.AsyncClient(base_url=url) as client:
+        for method, path, sent, told in wanted:
+            answer = await client.request(method, path, headers=sent)
+            assert answer.headers["content-type"] == "application/problem+json"
+            found = {name: answer.headers.get(name) for name in told}
+            found = {
+                name: ", ".join(sorted((value or "").split(", "))) if name == "allow" else value
+                for name, value in found.items()
+            }
+            assert found == told, path
 
 
 async def test_a_newer_neighbour_may_add_fields_and_one_version(running: Any) -> None:

@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 from fleetcast.http import messages
 from fleetcast.http.problems import PROBLEM_JSON, Problem, headers_of, problem_of, problem_of_status
 from fleetcast.http.tokens import TokenSet
-from fleetcast.model.errors import FleetcastError
+from fleetcast.model.errors import FleetcastError, Invalid
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,10 @@ class MessageRequest(AnyRequest):
     """Checks the protocol version of every message before a handler sees it (law 13)."""
 
     async def json(self) -> Any:
-        body = await super().json()
+        try:
+            body = await super().json()
+        except RecursionError:
+            raise Invalid("invalid_message", "this is nested too deeply to be a message") from None
         if isinstance(body, dict):
             messages.check_protocol(body.get("protocol"))
         return body

@@ -33,7 +33,7 @@ def decode(data: bytes | str, into: type[T]) -> T:
     shape: Any = into
     try:
         value = _decoder(shape).decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid("invalid_message", f"this is no {_name(into)}: {error}") from None
     check_protocol(getattr(value, "protocol", None))
     return cast(T, value)
