@@ -60,6 +60,25 @@ async def test_no_route_is_open_to_strangers_or_agents(control: Any) -> None:
             assert (await http.request(method, path, headers=agent)).status_code == 403, path
 
 
+async def test_the_document_of_the_api_names_every_route_to_everybody(control: Any) -> None:
+    async with control() as installation, httpx2.AsyncClient(base_url=installation.addresses["api"]) as http:
+        answer = await http.get("/v1/openapi.json")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("application/vnd.oai.openapi+json")
+        document = answer.json()
+        assert document["openapi"].startswith("3.1")
+        named = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+        routes = {
+            (re.sub(r":\w+}", "}", next(iter(handler.paths))), str(method))
+            for handler in HANDLERS
+            for method in handler.http_methods
+        }
+        assert named == routes
+        for page in ("/v1", "/v1/nowhere", "/openapi", "/schema", "/docs"):
+            refused = await http.get(page)
+            assert (refused.status_code, refused.headers["content-type"]) == (404, "application/problem+json")
+
+
 async def test_a_service_is_stored_changed_and_listed(control: Any) -> None:
     async with control() as installation:
         admin = await installation.client(Role.ADMIN)

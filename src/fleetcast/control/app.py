@@ -18,6 +18,7 @@ from fleetcast.control import (
 )
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
+from fleetcast.http.openapi import document_route
 
 HANDLERS: Final = (
     *api_services.HANDLERS,
@@ -33,4 +34,5 @@ HANDLERS: Final = (
 
 def control_app(parts: Parts) -> Litestar:
     """The ASGI application that serves ``parts``."""
-    return application(HANDLERS, parts.config.tokens, {"parts": parts})
+    document = document_route("/v1/openapi.json", "Fleetcast", HANDLERS, ["parts"])
+    return application([*HANDLERS, document], parts.config.tokens, {"parts": parts})
