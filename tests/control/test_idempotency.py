@@ -169,12 +169,12 @@ async def test_a_restart_in_the_middle_neither_fails_nor_triggers_twice(control:
         assert await _triggered(await installation.client(Role.ADMIN)) == [made.id]
 
 
-async def test_where_nobody_is_that_is_said_at_once() -> None:
+async def test_where_nobody_is_that_is_said_soon() -> None:
     with serving.bind("127.0.0.1", 0) as sock:
         url = serving.url_of(sock)
     async with ControlClient(url, "token") as client:
         with pytest.raises(Unavailable) as caught:
-            await asyncio.wait_for(client.deploy(DeployRequest(WEB, A)), 5)
+            await asyncio.wait_for(client.deploy(DeployRequest(WEB, A)), SOON_S)
     assert caught.value.code == "unreachable"
 
 

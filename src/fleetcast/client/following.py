@@ -20,6 +20,7 @@ from fleetcast.model.limits import (
     STREAM_AWAY_S_MAX,
     TOKEN_BYTES,
     TRIGGER_S_MAX,
+    TRIGGER_UNREACHABLE_S_MAX,
 )
 
 T = TypeVar("T")
@@ -31,17 +32,17 @@ async def trigger_once(send: Callable[[Mapping[str, str]], Awaitable[T]], key: s
     ``key``: the caller's own; ``None``: one made at random.
 
     Raises:
-        Unavailable: nobody is there at all, or there was no answer within ``TRIGGER_S_MAX``.
+        Unavailable: nobody was there for ``TRIGGER_UNREACHABLE_S_MAX``, or there was no answer within ``TRIGGER_S_MAX``.
     """
     headers = {"idempotency-key": key or secrets.token_urlsafe(TOKEN_BYTES)}
-    clock = time.monotonic
-    deadline, failed = clock() + TRIGGER_S_MAX, 0
+    began, failed, sent = time.monotonic(), 0, False
     while True:
         try:
             return await send(headers)
         except Unavailable as error:
             failed += 1
-            if clock() > deadline or (failed == 1 and error.code == UNREACHABLE):
+            sent = sent or error.code != UNREACHABLE
+            if time.monotonic() - began > (TRIGGER_S_MAX if sent else TRIGGER_UNREACHABLE_S_MAX):
                 raise
         await _pause(failed)
 

@@ -311,6 +311,8 @@ IDEMPOTENCY_KEY_LIFETIME_S: Final = 24 * 3600
 """How long the same key is answered with what the first request made."""
 TRIGGER_S_MAX: Final = 60
 """How long a client goes on sending one trigger, always under the same key, when answers are lost."""
+TRIGGER_UNREACHABLE_S_MAX: Final = 5
+"""The same while nobody was there to send it to: control may be restarting, or the address may be wrong."""
 RETRY_S_MIN: Final = 0.25
 RETRY_S_MAX: Final = 4
 """Between a client's attempts at one trigger, or at resuming a stream; doubles, with jitter."""
