@@ -69,7 +69,7 @@ def test_from_a_commit_to_machines_and_back(installed: Installation, until: Call
     assert fleetcast("deploy", f"web@{first.sha}").returncode == 3, "no such service yet"
     assert fleetcast("service", "add", "web", repository).returncode == 0
     assert repository in fleetcast("service", "list").stdout
-    until(lambda: len(json.loads(fleetcast("status", "--json").stdout)["machines"]) == 2, "both machines report")
+    until(lambda: len(json.loads(fleetcast("machine", "list", "--json").stdout)) == 2, "both machines report")
 
     deployed = fleetcast("deploy", f"web@{first.sha}")
     assert deployed.returncode == 0, deployed.stderr

@@ -173,6 +173,22 @@ async def test_what_fails_at_once_is_a_problem_and_later_ends_the_stream(running
         assert streams.open == 0
 
 
+async def test_a_reader_who_takes_nothing_is_left(running: Any) -> None:
+    board, pace = Board(), Pace(look_interval_s=0.01, look_s_min=0, keep_alive_s=FAR_S, send_s_max=0.2)
+    streams = Streams(pace=pace)
+    async with running(_app(board, streams)) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(b"GET /board HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n")
+        assert b"200" in await reader.readline()
+        async with asyncio.timeout(SOON_S):
+            while streams.open:
+                board.write("x" * 1_000_000)
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        assert board.told > 1
+
+
 async def test_a_stream_that_breaks_off_is_unavailable() -> None:
     async def half(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

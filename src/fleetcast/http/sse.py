@@ -73,6 +73,7 @@ class Pace:
     look_interval_s: float = STREAM_LOOK_INTERVAL_S
     look_s_min: float = STREAM_LOOK_S_MIN
     keep_alive_s: float = STREAM_KEEP_ALIVE_S
+    send_s_max: float = STREAM_SEND_S_MAX
 
 
 class Streams:
@@ -121,7 +122,7 @@ class EventStream(Response[bytes]):
         with self._streams.one():
             async with contextlib.aclosing(_frames(self._source, self._bell, self._streams.pace)) as frames:
                 first = await anext(frames)
-                pump = asyncio.create_task(_pump(first, frames, send))
+                pump = asyncio.create_task(_pump(first, frames, send, self._streams.pace.send_s_max))
                 gone = asyncio.create_task(_gone(receive))
                 try:
                     await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -157,21 +158,23 @@ async def _frames(source: Source, bell: Bell, pace: Pace) -> AsyncGenerator[byte
             await asyncio.sleep(looked_at + pace.look_s_min - clock())
 
 
-async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send) -> None:
+async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send, send_s_max: float) -> None:
+    async def say(frame: bytes) -> None:
+        async with asyncio.timeout(send_s_max):
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    await _say(send, first)
     try:
+        await say(first)
         async for frame in frames:
-            await _say(send, frame)
+            await say(frame)
+    except TimeoutError:
+        log.warning("stream_reader_stuck", send_s_max=send_s_max)
+        return  # without an end: the server closes the connection
     except FleetcastError as error:
         # It is too late for a problem: the stream ends, and its reader is told what is wrong when it resumes.
         log.warning("stream_ended", error=error.message)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _say(send: Send, frame: bytes) -> None:
-    async with asyncio.timeout(STREAM_SEND_S_MAX):
-        await send({"type": "http.response.body", "body": frame, "more_body": True})
 
 
 async def _gone(receive: Receive) -> None:
