@@ -19,6 +19,7 @@ from fleetcast.http.tokens import Role, load_or_create
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import KeyReused, Refused, Unavailable
 from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.schema.idempotency import forget_keys
@@ -49,6 +50,18 @@ async def test_the_same_request_with_its_key_is_shown_what_it_made_as_it_is_now(
         other = await admin.deploy(DeployRequest(WEB, A), key="tuesday")
         unnamed = [await admin.deploy(DeployRequest(WEB, A)) for _ in range(2)]
         assert await _triggered(admin) == [unnamed[1].id, unnamed[0].id, other.id, first.id]
+
+
+async def test_a_build_is_ordered_once_under_its_key(control: Any) -> None:
+    async with control() as installation:
+        admin = await _admin(installation)
+        first = await admin.order_build(BuildRequest(WEB, A), key="monday")
+        worker = await installation.client(Role.WORKER)
+        claimed = await worker.claim("w1", wait_s=5)
+        await worker.fail(claimed.build, claimed.token, "make: exit 2")
+        again = await admin.order_build(BuildRequest(WEB, A), key="monday")
+        assert (again.id, again.status) == (first.id, "FAILED")
+        assert (await admin.order_build(BuildRequest(WEB, A))).id != first.id
 
 
 async def test_a_key_is_for_one_request(control: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 
-from fleetcast.client.following import resumed
+from fleetcast.client.following import resumed, trigger_once
 from fleetcast.http import messages
 from fleetcast.http.session import Session
 from fleetcast.model.build import Build
@@ -32,12 +32,15 @@ class Artifacts:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def order_build(self, request: BuildRequest) -> Build:
+    async def order_build(self, request: BuildRequest, *, key: str | None = None) -> Build:
         """Have a commit built; answered at once, with the build that makes or made its artifact.
 
-        Raises :class:`NotFound` for an unknown service, :class:`Refused` when there is an artifact or a build on other terms.
+        Sent again when its answer was lost, and triggered once all the same; ``key`` as for a deployment. Raises
+        :class:`NotFound` for an unknown service, :class:`Refused` when there is an artifact or a build on other terms.
         """
-        return await self._session.ask("POST", "/v1/builds", request, reply=Build)
+        return await trigger_once(
+            lambda headers: self._session.ask("POST", "/v1/builds", request, headers=headers, reply=Build), key
+        )
 
     async def build(self, build: BuildId, *, wait_s: float = 0.0, seen: str = "") -> BuildDetail:
         """One build; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""
