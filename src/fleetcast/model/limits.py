@@ -302,6 +302,8 @@ DEPLOYMENT_WAIT_S_MAX: Final = 60
 """Longest that a question about a deployment is held for news."""
 DEPLOYMENT_LOOK_INTERVAL_S: Final = 1
 """How often a held one looks for news from other control processes."""
+DEPLOYMENTS_LISTED_MAX: Final = 200
+"""Under way in one region, as a look at it shows them."""
 PAGE_ITEMS: Final = 50
 """In one page of a list when the caller names no number."""
 PAGE_ITEMS_MAX: Final = 500

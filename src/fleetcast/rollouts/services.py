@@ -36,9 +36,8 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "removed_at": None,
     }
     await upsert(tx, services, [{"name": spec.name, "created_at": now, **changeable}], update=list(changeable))
-    new = before is None or before.removed_at is not None
-    if new or _spec(before) != replace(spec, protocol=PROTOCOL):
-        made = "created" if new else "changed"
+    if before is None or before.removed_at is not None or _spec(before) != replace(spec, protocol=PROTOCOL):
+        made = "created" if before is None or before.removed_at is not None else "changed"
         await record_event(tx, EventKind.SERVICE_PUT, spec.name, service=spec.name, text=made)
 
 
