@@ -117,8 +117,10 @@ async def test_a_service_is_removed_and_added_again(control: Any) -> None:
         assert (await admin.remove_service(WEB)).machines == 0
         with pytest.raises(NotFound, match="was removed"):
             await admin.service(WEB)
-        assert await admin.services() == ()
-        assert [it.id for it in await admin.deployments(WEB)] == [deployment.id]
+        assert (await admin.service_page()).items == ()
+        gone = (await admin.event_page(after="", limit=500)).items[-1]
+        assert (gone.kind, gone.subject) == ("service.removed", "web")
+        assert [it.id for it in (await admin.deployment_page(service=WEB)).items] == [deployment.id]
         with pytest.raises(Refused, match="environment"):
             await admin.put_service(ServiceSpec(WEB, "/srv/web.git", environment="staging"))
         assert await admin.put_service(spec) == spec

@@ -101,7 +101,7 @@ def test_up_tells_its_events_as_json_lines(installed: Installation) -> None:
 def test_a_commit_is_built_once_and_a_deploy_takes_it(installed: Installation, until: Callable[..., None]) -> None:
     again = installed.fleetcast("build", "web@main", "--json")
     assert (again.returncode, json.loads(again.stdout)["id"]) == (0, 1)
-    until(lambda: len(json.loads(installed.fleetcast("status", "--json").stdout)["machines"]) == 1, "the machine reports")
+    until(lambda: len(json.loads(installed.fleetcast("machine", "list", "--json").stdout)) == 1, "the machine reports")
     deployed = installed.fleetcast("deploy", f"web@{installed.head()[:7]}", "--json")
     deployment = json.loads(deployed.stdout)
     assert (deployment["state"], deployment["build"], deployment["build_s"]) == ("SUCCEEDED", None, 0)

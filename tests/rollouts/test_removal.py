@@ -14,7 +14,7 @@ from fleetcast.model.ids import ServiceName
 from fleetcast.model.limits import TOMBSTONE_S
 from fleetcast.model.machine import Selector
 from fleetcast.model.messages.services import ServiceRemoved, ServiceSpec
-from fleetcast.rollouts.deployments import list_deployments, newest_of_each
+from fleetcast.rollouts.deployments import Wanted, list_deployments, newest_of_each
 from fleetcast.rollouts.publishing import Publisher
 from fleetcast.rollouts.removal import remove_service
 from fleetcast.rollouts.services import get_service, list_services, put_service
@@ -64,7 +64,7 @@ async def test_to_everybody_else_it_is_unknown_and_its_history_stays(company: Co
             await get_service(reading, WEB)
         assert await list_services(reading) == ()
         assert await newest_of_each(reading) == ()
-        assert [one.id for one in await list_deployments(reading, WEB, at_most=5)] == [deployment]
+        assert [one.id for one in await list_deployments(reading, Wanted(service=WEB), None, at_most=5)] == [deployment]
     assert removed.value.code == "service_removed"
     for attempt in (company.deploy("a"), company.rollback(), remove(company)):
         with pytest.raises(NotFound, match="brings it back"):
