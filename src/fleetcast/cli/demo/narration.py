@@ -35,6 +35,7 @@ class Narrator:
         self._stream = stream
         self._started = time.monotonic()
         self._picture: LivePicture | None = None
+        self._ended: set[str] = set()
 
     async def __aenter__(self) -> Narrator:
         if can_show(self._stream):
@@ -74,10 +75,12 @@ class Narrator:
         self.say(f"  intervals: {ours} (usually {usual})")
 
     def child(self, event: ChildEvent) -> None:
-        """Something happened to a process; that it was started is not worth a line."""
+        """Something happened to a process. That one of many without an address came up is worth a line only after it ended."""
         if event.what == "ready":
-            self.say(f"  {event.child} is up{f' at {event.detail}' if event.detail else ''}")
+            if event.detail or event.child in self._ended:
+                self.say(f"  {event.child} is up{f' at {event.detail}' if event.detail else ''}")
         elif event.what != "started":
+            self._ended.add(event.child)
             self.say(f"  {event.child} {event.detail}")
 
     async def follow(
