@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.builds.queue import BuildQueue, Claim, QueueLimits
+from fleetcast.builds.reaper import Reaper
 from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.errors import NotFound, Refused, Stale
 from fleetcast.model.ids import BuildId, Token
@@ -169,6 +170,28 @@ async def test_heartbeats_keep_a_build(queue: BuildQueue, enqueue: Enqueue, pass
         await queue.heartbeat(build, claim.token)
         assert await queue.reap() == ()
     assert (await queue.get(build)).status is BuildStatus.RUNNING
+
+
+async def test_a_worker_is_silent_only_for_as_long_as_it_could_be_heard(
+    queue: BuildQueue, enqueue: Enqueue, passed: Passed
+) -> None:
+    """Control starts, is stopped for a while, and goes on: none of that is the worker's silence."""
+    build = await enqueue()
+    await _claim(queue)
+    now = 1000.0
+    reaper = Reaper(queue, silence_s_max=600, interval_s=30, clock=lambda: now)
+    await passed(build, 700)
+    assert await reaper.turn() == (), "down until now"
+    for _ in range(10):
+        now += 31
+        assert await reaper.turn() == ()
+    now += 650
+    assert await reaper.turn() == (), "stopped until now"
+    for _ in range(19):
+        now += 31
+        assert await reaper.turn() == ()
+    now += 31
+    assert await reaper.turn() == (build,)
 
 
 async def test_the_reaper_ends_what_waited_too_long(queue: BuildQueue, enqueue: Enqueue, passed: Passed) -> None:

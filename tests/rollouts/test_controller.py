@@ -88,6 +88,37 @@ async def test_a_claimed_deployment_is_left_to_its_controller_until_the_claim_ex
     assert await company.state(a) is State.SUCCEEDED
 
 
+async def test_what_a_killed_controller_had_claimed_is_its_successors_at_once(company: Company) -> None:
+    def controller(place: str) -> RolloutController:
+        return RolloutController(company.database, company.kv, lease_s=1000, interval_s=0.02, place=place)
+
+    killed = controller("here")
+    a = await company.deploy("a")
+    await killed.step()
+    await company.make("a")
+    for elsewhere in ("there", ""):
+        another = controller(elsewhere)
+        await another.inherit()
+        await another.step()
+        assert await company.state(a) is State.BUILDING, "its owner may live"
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(controller("here").run(stop))
+
+    async def has_come_to(state: State) -> bool:
+        return await company.state(a) is state
+
+    await _until(lambda: has_come_to(State.DISTRIBUTING))
+    await company.everywhere(a)
+    await killed.step()  # it lives after all: none of it is its own any more
+    await _until(lambda: has_come_to(State.SUCCEEDED))
+    stop.set()
+    await running
+    goal = await company.goal()
+    assert goal is not None
+    assert goal.generation == Generation(0, 2), "written once to set it going, once to settle"
+
+
 async def test_a_controller_that_lost_its_claim_changes_nothing(company: Company) -> None:
     a = await company.deploy("a")
     await company.step()

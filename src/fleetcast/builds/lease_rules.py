@@ -43,8 +43,11 @@ class Verdict:
     reason: str
 
 
-def judge(lease: Lease, limits: QueueLimits, now_ms: int) -> Verdict | None:
-    """What the reaper does with a job; ``None``: leave it."""
+def judge(lease: Lease, limits: QueueLimits, now_ms: int, listened_ms: int | None = None) -> Verdict | None:
+    """What the reaper does with a job; ``None``: leave it.
+
+    ``listened_ms``: for how long heartbeats could have been heard; ``None``: always. A worker was silent for no longer.
+    """
     if lease.status is BuildStatus.QUEUED:
         if now_ms - lease.queued_at_ms > limits.queued_s_max * 1000:
             return Verdict(BuildStatus.FAILED, f"no worker took it within {limits.queued_s_max:g} s: are workers running?")
@@ -54,6 +57,8 @@ def judge(lease: Lease, limits: QueueLimits, now_ms: int) -> Verdict | None:
     if now_ms - lease.claimed_at_ms > limits.running_s_max * 1000:
         return Verdict(BuildStatus.FAILED, f"not finished within {limits.running_s_max:g} s")
     silence_ms = now_ms - lease.last_heartbeat_ms
+    if listened_ms is not None:
+        silence_ms = min(silence_ms, listened_ms)
     if silence_ms > limits.silence_s_max * 1000:
         return given_up(lease.attempt, limits, f"no heartbeat for {silence_ms // 1000} s")
     return None

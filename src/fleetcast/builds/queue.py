@@ -160,7 +160,7 @@ class BuildQueue:
         self._tell(build, verdict)
         return verdict.status
 
-    async def reap(self) -> tuple[BuildId, ...]:
+    async def reap(self, listened_ms: int | None = None) -> tuple[BuildId, ...]:
         """Judge every live job by :func:`~fleetcast.builds.lease_rules.judge`. Returns those that changed.
 
         Safe to run twice at once: a job that was claimed, or heard of, since it was read is left alone.
@@ -169,7 +169,7 @@ class BuildQueue:
         async with self._database.reading() as reading:
             now = await read_clock_ms(reading)
             rows = (await reading.execute(select(jobs).where(jobs.c.status.in_(_LIVE)))).all()
-        doomed = [(row, verdict) for row in rows if (verdict := judge(_lease(row), self._limits, now)) is not None]
+        doomed = [(row, verdict) for row in rows if (verdict := judge(_lease(row), self._limits, now, listened_ms)) is not None]
         if doomed:
             async with self._database.transaction() as tx:
                 for row, verdict in doomed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from socket import gethostname
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from fleetcast.artifacts.signing import load_public
 from fleetcast.builds.lease_rules import QueueLimits
 from fleetcast.builds.logs import BuildLogs
 from fleetcast.builds.queue import BuildQueue
+from fleetcast.builds.reaper import Reaper
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control import kv_pages
 from fleetcast.control.app import control_app
@@ -69,8 +71,8 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
         kv = await SqliteKv.open(config.kv_path)
         opened.push_async_callback(kv.close)
         main, data_url = await _main_store(opened, config)
-        parts = _assemble(config, database, replication_database, kv, main)
         addresses = {"api": serving.url_of(sock), "data": data_url}
+        parts = _assemble(config, database, replication_database, kv, main, place=f"{gethostname()} {addresses['api']}")
 
         def started() -> None:
             log.info("control_started", **addresses)
@@ -101,7 +103,13 @@ async def _main_store(opened: contextlib.AsyncExitStack, config: ControlConfig) 
 
 
 def _assemble(
-    config: ControlConfig, database: Database, replication_database: Database, kv: KeyValueStore, main: BlobStore
+    config: ControlConfig,
+    database: Database,
+    replication_database: Database,
+    kv: KeyValueStore,
+    main: BlobStore,
+    *,
+    place: str,
 ) -> Parts:
     queued, news = Bell(), Bell()
     limits = QueueLimits(
@@ -118,6 +126,7 @@ def _assemble(
         replicate_s_max=config.replicate_s_max,
         distribute_s_max=config.distribute_s_max,
         goal_lifetime_s=config.goal_lifetime_s,
+        place=place,
         on_step=news.ring,
     )
     return Parts(
@@ -157,8 +166,9 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_events(tx)
             await forget_keys(tx)
 
+    reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
-        "reaper": regularly("reaper", parts.queue.reap, config.reaper_interval_s, stop),
+        "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),

@@ -30,6 +30,8 @@ class ControlSettings:
     """How others reach the API; empty: from host and port."""
     data_port: int = 7402
     """Where the main store's bulk data is served from, on the same host."""
+    data_url: str = ""
+    """How workers and regions reach that port; empty: by its host and port."""
     directory: Path = Path("control")
     """Databases and the main blob store."""
     secrets: Path = Path("secrets")
@@ -102,6 +104,8 @@ class RegionSettings:
     """How this region's agents reach it; empty: from host and port."""
     data_port: int = 7412
     """Where its bucket's bulk data is served from, on the same host; 0 picks a free one."""
+    data_url: str = ""
+    """How control and agents reach that port; empty: by its host and port."""
     control_url: str = ""
     """Empty: the file's ``[control]``."""
     token_file: Path = Path("secrets/region.token")

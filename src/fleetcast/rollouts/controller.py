@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -44,6 +45,7 @@ from fleetcast.stores.kv import KeyValueStore
 log = structlog.get_logger(__name__)
 
 _STEPS_MAX: Final = len(DeploymentState)
+_PLACE_CHARS: Final = 16
 
 
 class RolloutController:
@@ -60,9 +62,15 @@ class RolloutController:
         goal_lifetime_s: float = GOAL_LIFETIME_S,
         interval_s: float = ROLLOUT_INTERVAL_S,
         lease_s: float = ROLLOUT_LEASE_S,
+        place: str = "",
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_step`` is called when deployments have gone on here and what that decided is published."""
+        """``on_step`` is called when deployments have gone on here and what that decided is published.
+
+        ``place`` names what only one control process at a time can have, and its successor has again, such as the address
+        it listens on; empty: nothing. What somebody claimed there before is taken over at the start, without a wait for the
+        claim to expire.
+        """
         self._database = database
         self._publisher = Publisher(database, kv)
         self._limits = GateLimits(replicate_s_max, distribute_s_max)
@@ -70,7 +78,8 @@ class RolloutController:
         self._interval_s = interval_s
         self._lease_ms = int(lease_s * 1000)
         self._on_step = on_step
-        self._token = Token(secrets.token_hex(TOKEN_BYTES))
+        self._place = f"{hashlib.sha256(place.encode()).hexdigest()[:_PLACE_CHARS]}." if place else ""
+        self._token = Token(self._place + secrets.token_hex(TOKEN_BYTES))
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -86,6 +95,7 @@ class RolloutController:
                 self._woken.clear()
                 try:
                     if not restored:
+                        await self.inherit()
                         await self._publisher.restore()
                         restored = True
                     await self.step()
@@ -96,6 +106,19 @@ class RolloutController:
             await self._release()
         finally:
             waker.cancel()
+
+    async def inherit(self) -> None:
+        """Take over what was claimed at our place: whoever did so is gone. Should it live after all, its next step is refused
+        (law 1), so that this can cost time and nothing else.
+        """
+        if not self._place:
+            return
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                update(deployments)
+                .where(deployments.c.state.in_(UNFINISHED), deployments.c.token.startswith(self._place))
+                .values(token=self._token, claim_expires_at=now_ms() + self._lease_ms)
+            )
 
     async def step(self) -> None:
         """Advance every unfinished deployment as far as it goes now, and publish what was decided.
