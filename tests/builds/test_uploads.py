@@ -200,6 +200,27 @@ async def test_a_signature_of_somebody_else_is_refused(
     await _refused(database, bench, claim)
 
 
+async def test_what_a_void_attempt_left_open_is_swept_away_and_nothing_else(
+    database: Database, bench: Bench, enqueue: Enqueue, port: DataPort
+) -> None:
+    await enqueue()
+    lost = await bench.claim()
+    await bench.uploaded(lost)
+    assert await bench.uploads.sweep() == 0, "it holds the build"
+    await bench.queue.fail(lost.build.id, lost.token, "worker stopping", hand_back=True)
+    assert await bench.uploads.sweep() == 2
+
+    claim = await bench.claim()
+    assert claim.build.attempt == 2
+    request = await bench.uploaded(claim)
+    foreign = await bench.main.begin("artifacts/other/content")
+    assert await bench.uploads.sweep() == 0
+    assert await bench.uploads.commit(claim.build.id, claim.token, request) is BuildStatus.SUCCEEDED
+    assert await bench.uploads.sweep() == 0
+    assert [each.id for each in await bench.main.uploads("")] == [foreign]
+    assert await bench.main.read("builds/1/2/content") == b"hello " * 1000
+
+
 @pytest.mark.parametrize("lie", [{"content_size": 5999}, {"digest": Digest("0" * 64)}])
 async def test_what_the_root_says_must_be_what_was_uploaded(
     database: Database, bench: Bench, enqueue: Enqueue, lie: dict[str, object]

@@ -178,6 +178,14 @@ async def test_an_aborted_upload_is_gone(store: BlobStore) -> None:
     assert await store.stat("a") is None
 
 
+async def test_open_uploads_are_found_by_prefix_until_they_are_completed_or_dropped(store: BlobStore) -> None:
+    ids = {key: (await upload(store, key, content(10)))[0] for key in ("a/1/x", "a/1/y", "a/10/x", "b")}
+    assert {(each.key, each.id) for each in await store.uploads("a/1/")} == {(key, ids[key]) for key in ("a/1/x", "a/1/y")}
+    await store.abort("a/1/x", ids["a/1/x"])
+    await store.complete("a/1/y", ids["a/1/y"], await store.parts("a/1/y", ids["a/1/y"]))
+    assert {each.key for each in await store.uploads("")} == {"a/10/x", "b"}
+
+
 async def test_an_upload_belongs_to_its_key(store: BlobStore) -> None:
     opened, receipts = await upload(store, "a", content(10))
     for call in (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run, wait_until
 
 from fleetcast.launch import sweeper
+from running import Run, wait_until
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,21 @@ class BuildUploads:
         log.info("artifact_recorded", build=build, artifact=root.artifact, digest=root.digest, content_bytes=root.content_size)
         return BuildStatus.SUCCEEDED
 
+    async def sweep(self) -> int:
+        """Drop what void attempts have left open: half an artifact each, that nobody will ever complete. How many it were.
+
+        Safe at any time and to run twice. Nothing of a void attempt is opened any more, so the builds are looked at second.
+        """
+        found = await self._main.uploads("builds/")
+        held = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == BuildStatus.RUNNING)
+        async with self._database.reading() as reading:
+            live = tuple(_prefix(row) for row in (await reading.execute(held)).all()) if found else ()
+        left = [upload for upload in found if not upload.key.startswith(live)]
+        for upload in left:
+            log.info("upload_dropped", key=upload.key)
+            await self._main.abort(upload.key, upload.id)
+        return len(left)
+
     async def _completed(self, job: AnyRow, root: Root, request: CommitRequest) -> tuple[str, str]:
         """Keys of content and manifest, complete in the main store and as large as the root says."""
         content = await self._complete(job, CONTENT, request.content, root.content_size)
@@ -180,7 +195,11 @@ class BuildUploads:
 
 
 def _key(job: AnyRow, blob: str) -> str:
-    return f"builds/{job.id}/{job.attempt}/{blob}"
+    return _prefix(job) + blob
+
+
+def _prefix(job: AnyRow) -> str:
+    return f"builds/{job.id}/{job.attempt}/"
 
 
 def _split(upload: str) -> tuple[str, str]:

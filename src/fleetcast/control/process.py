@@ -169,6 +169,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
         "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
+        "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),

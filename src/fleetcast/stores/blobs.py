@@ -22,6 +22,12 @@ class BlobStat:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    key: str
+    id: str
+
+
 _KEY_PART = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -115,6 +121,10 @@ class BlobStore(BlobReader, Protocol):
 
     async def abort(self, key: str, upload: str) -> None:
         """Drop an open upload; nothing happens when it is gone."""
+        ...
+
+    async def uploads(self, prefix: str) -> tuple[OpenUpload, ...]:
+        """Every upload of a key that starts with ``prefix`` that is neither completed nor dropped, in no order."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -13,7 +13,7 @@ from fleetcast.model.errors import Invalid
 from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_PARTS_MAX, BLOB_READ_BYTES_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors
-from fleetcast.stores.blobs import BlobStat, BlobStore, check_key, readable_length
+from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, readable_length
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.upload_files import UploadFiles
 
@@ -74,6 +74,9 @@ class DirectoryBlobs(BlobStore):
 
     async def abort(self, key: str, upload: str) -> None:
         await asyncio.to_thread(self._uploads.abort, key, upload)
+
+    async def uploads(self, prefix: str) -> tuple[OpenUpload, ...]:
+        return await asyncio.to_thread(self._uploads.open_ones, prefix)
 
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self._files.delete, key)

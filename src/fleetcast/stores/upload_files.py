@@ -26,7 +26,7 @@ from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.limits import BLOB_PARTS_MAX, BLOB_UPLOAD_IDLE_S_MAX
 from fleetcast.model.messages.grants import PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors, no_blob, sync_directory, write_all
-from fleetcast.stores.blobs import BlobStat, check_key
+from fleetcast.stores.blobs import BlobStat, OpenUpload, check_key
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _HEAD = re.compile(r"upload 1 (?P<part_bytes>[0-9]+) (?P<key>\S+)")
@@ -82,6 +82,15 @@ class UploadFiles:
                 received[number] = PartReceipt(number=number, size=int(match["size"]), etag=match["etag"])
         parts = tuple(received[number] for number in sorted(received))
         return UploadRecord(key=head["key"], part_bytes=int(head["part_bytes"]), parts=parts)
+
+    def open_ones(self, prefix: str) -> tuple[OpenUpload, ...]:
+        """Every open upload whose key starts with ``prefix``, in no order."""
+        found = []
+        with disk_errors(f"list {self._directory}"):
+            for path in self._directory.glob("*.parts"):
+                with suppress(NotFound):  # completed or dropped meanwhile
+                    found.append(OpenUpload(self.record(path.stem).key, path.stem))
+        return tuple(upload for upload in found if upload.key.startswith(prefix))
 
     def record_of(self, key: str, upload: str) -> UploadRecord:
         """As :meth:`record`; an upload of another key is :class:`NotFound` too."""
