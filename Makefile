@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test check format docs lock clean
+.PHONY: help setup demo recording test test-faults check format docs lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv from the locked packages
 
@@ -27,8 +27,11 @@ demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a thi
 recording: $(STAMP)  ## run the demo in a terminal in memory and write what it shows into the README
 	$(BIN)/python docs/recording.py
 
-test: $(STAMP)  ## every test, real processes included
-	$(BIN)/pytest --numprocesses 2
+test: $(STAMP)  ## every test, real processes included, but for those of test-faults
+	$(BIN)/pytest --numprocesses 2 --ignore tests/faults
+
+test-faults: $(STAMP)  ## processes killed and stopped in the middle of what they do
+	$(BIN)/pytest --numprocesses 2 tests/faults
 
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
+from typing import Protocol
 
 import pytest
 
 import victims
 from company import Company
+
+TEST_S_MAX = 300
 
 
 class Fault(StrEnum):
@@ -19,7 +22,18 @@ class Fault(StrEnum):
     STOPPED = "stopped"
 
 
-Strike = Callable[[Company, str, int], AbstractContextManager[None]]
+class Strike(Protocol):
+    def __call__(
+        self, company: Company, name: str, pid: int, still: Callable[[], bool], pause_s: float = 3.0
+    ) -> AbstractContextManager[None]: ...
+
+
+@pytest.fixture(autouse=True)
+def _watched(company: Company) -> Iterator[None]:
+    """Whatever happens, no machine is without its service; and nothing is held up for the next test."""
+    with company.watched():
+        yield
+        company.open_all()
 
 
 @pytest.fixture(params=Fault)
@@ -29,21 +43,24 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 
 
 @pytest.fixture
-def strike(fault: Fault, figure: Callable[[], AbstractContextManager[None]]) -> Strike:
-    """Around what is to happen while a process, stopped already, is away. Killed, it is away until the supervisor has started
-    another; stopped, until the block ends. The time from the end of the block to the end of the test is a figure.
+def strike(fault: Fault) -> Strike:
+    """Around what is to happen while a process is away that was stopped in the state ``still``. Killed, it is away until the
+    supervisor has started another; stopped, for ``pause_s``, at the end of which ``still`` holds too.
     """
 
     @contextmanager
-    def striking(company: Company, name: str, pid: int) -> Iterator[None]:
+    def striking(company: Company, name: str, pid: int, still: Callable[[], bool], pause_s: float = 3.0) -> Iterator[None]:
         assert victims.stopped(pid)
+        assert still()
         if fault is Fault.KILLED:
             victims.kill(pid)
             yield
             company.restarted(name, pid)
         else:
             yield
+            time.sleep(pause_s)
             assert victims.stopped(pid)
+            assert still()
             victims.resume(pid)
             assert company.pid(name) == pid
 
@@ -59,6 +76,11 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], Ab
         record_property("figure", f"{what}: {time.monotonic() - began_at:.1f} s")
 
     return measuring
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(TEST_S_MAX))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

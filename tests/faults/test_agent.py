@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -12,10 +11,8 @@ import victims
 from company import Company, found
 from running import wait_until
 
-Strike = Callable[[Company, str, int], AbstractContextManager[None]]
+Strike = Callable[..., AbstractContextManager[None]]
 Figure = Callable[[str], AbstractContextManager[None]]
-
-PAUSE_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +21,6 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     company = found(tmp_path_factory.mktemp("agent"), regions=("pair", "solo"), machines=3)
     yield company
     company.close()
-
-
-@pytest.fixture(autouse=True)
-def _opened(company: Company) -> Iterator[None]:
-    yield
-    company.open_all()
 
 
 def test_while_it_fetches(company: Company, strike: Strike, figure: Figure, fault: str) -> None:
@@ -46,10 +37,9 @@ def test_while_it_fetches(company: Company, strike: Strike, figure: Figure, faul
         return company.state(deploying.sha) == "DISTRIBUTING" and 0.25 <= fetched() <= 0.75
 
     pid = victims.stop_in(in_the_middle, lambda: company.pid("agent-solo-1"), "a part of the release is on disk")
-    with company.watched(), figure(f"{fault} with {fetched():.0%} of a release"):
-        with strike(company, "agent-solo-1", pid):
-            time.sleep(PAUSE_S)
-            assert company.state(deploying.sha) == "DISTRIBUTING"
+    with figure(f"{fault} with {fetched():.0%} of a release"):
+        with strike(company, "agent-solo-1", pid, in_the_middle):
+            pass
         origin.open()
         deployment = company.settle(deploying)
     assert deployment["progress"]["bytes"]["origin"] >= 2 * company.content_bytes, (
@@ -73,11 +63,9 @@ def test_while_it_switches(company: Company, strike: Strike, figure: Figure, fau
     pid = victims.stop_in(new_is_up_and_not_healthy_yet, lambda: company.pid("agent-pair-1"), "the new release is up")
     assert not victims.alive(old["pair-1"]["process"]["pid"])
     started = company.instance("pair-1")
-    with company.watched(), figure(f"{fault} while it switches"):
-        with strike(company, "agent-pair-1", pid):
-            time.sleep(PAUSE_S)
-            assert company.state(deploying.sha) == "DISTRIBUTING"
-            assert company.answer("pair-1") == deploying.sha, "what runs goes on running"
+    with figure(f"{fault} while it switches"):
+        with strike(company, "agent-pair-1", pid, new_is_up_and_not_healthy_yet):
+            pass
         company.open_all()
         company.settle(deploying)
     assert company.instance("pair-1") == started
@@ -100,11 +88,9 @@ def test_while_it_serves_others(company: Company, strike: Strike, figure: Figure
     pid = company.pid("agent-pair-1")
     victims.stop(pid)
     assert serving()
-    with company.watched(), figure(f"{fault} while it serves others"):
-        with strike(company, "agent-pair-1", pid):
+    with figure(f"{fault} while it serves others"):
+        with strike(company, "agent-pair-1", pid, lambda: company.share_fetched("pair-2", deploying.sha) < 1):
             victims.resume(taker)
-            time.sleep(PAUSE_S)
-            assert company.share_fetched("pair-2", deploying.sha) < 1
         company.open_all()
         deployment = company.settle(deploying)
     assert deployment["progress"]["bytes"]["peer"] > 0

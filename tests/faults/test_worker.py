@@ -22,12 +22,6 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     company.close()
 
 
-@pytest.fixture(autouse=True)
-def _opened(company: Company) -> Iterator[None]:
-    yield
-    company.open_all()
-
-
 def holder(company: Company, sha: str) -> str:
     """The worker that holds the commit's build."""
     job = company.job(sha)
@@ -72,7 +66,7 @@ def test_killed_while_the_command_runs(company: Company, figure: Figure) -> None
     deploying = company.deploy()
     worker, pid = while_it_runs_the_command(company, deploying.sha)
     orphans = commands(company, worker)
-    with company.watched(), figure("killed while RUNNING"):
+    with figure("killed while RUNNING"):
         victims.kill(pid)
         assert any(map(victims.alive, orphans)), "they outlive it, until its successor comes"
         company.restarted(worker, pid)
@@ -85,7 +79,7 @@ def test_killed_while_it_uploads(company: Company, figure: Figure) -> None:
     hold_up_the_upload(company)
     deploying = company.deploy()
     worker, pid = while_it_uploads(company, deploying.sha)
-    with company.watched(), figure("killed with half of the parts uploaded"):
+    with figure("killed with half of the parts uploaded"):
         victims.kill(pid)
         company.restarted(worker, pid)
         company.open_all()
@@ -101,7 +95,7 @@ def test_stopped_for_less_than_its_lease(company: Company, figure: Figure, momen
         hold_up_the_upload(company)
     deploying = company.deploy()
     worker, pid = (while_it_runs_the_command if moment == "command" else while_it_uploads)(company, deploying.sha)
-    with company.watched(), figure(f"stopped for {SILENCE_S_MAX / 3:g} s during the {moment}"):
+    with figure(f"stopped for {SILENCE_S_MAX / 3:g} s during the {moment}"):
         time.sleep(SILENCE_S_MAX / 3)
         assert company.running(deploying.sha)
         assert victims.stopped(pid)
@@ -121,7 +115,7 @@ def test_stopped_past_its_lease(company: Company, figure: Figure, moment: str) -
     deploying = company.deploy()
     worker, pid = (while_it_runs_the_command if moment == "command" else while_it_uploads)(company, deploying.sha)
     void = len(company.log_lines(worker, "attempt_void"))
-    with company.watched(), figure(f"stopped past its lease during the {moment}"):
+    with figure(f"stopped past its lease during the {moment}"):
         company.shut("build")
         wait_until(lambda: company.running(deploying.sha, attempt=2), "another attempt holds the build")
         other = holder(company, deploying.sha)

@@ -114,9 +114,9 @@ class Company:
         git(self.repository, "commit", "--quiet", f"--message={seed}")
         return git(self.repository, "rev-parse", "HEAD")
 
-    def fleetcast(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def fleetcast(self, *arguments: str, timeout_s: float = 90.0) -> subprocess.CompletedProcess[str]:
         argv = [*PROGRAM, *arguments, "--settings", str(self.directory / "settings.toml")]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def deploy(self, sha: str | None = None) -> Deploying:
         sha = sha or self.commit()
