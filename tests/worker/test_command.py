@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from fleetcast.model.errors import Refused
+from fleetcast.model.ids import BuildId, Token
 from fleetcast.worker.command import run_group
 from fleetcast.worker.leftovers import PLACE_VARIABLE
-from fleetcast.worker.workspace import Workspace
+from fleetcast.worker.workspace import Held, Workspace
 
 
 class Running:
@@ -94,7 +95,7 @@ async def test_somebody_who_left_the_group_does_not_hold_it_up(tmp_path: Path) -
 async def test_a_worker_ends_what_its_killed_predecessor_left(tmp_path: Path) -> None:
     killed = Workspace(tmp_path / "workspace")
     killed.open()
-    directory = killed.attempt("7-1")
+    directory = killed.attempt("7-1", Held(BuildId(7), Token("t")))
     (directory / "tree" / "sealed").mkdir(parents=True)
     (directory / "tree" / "sealed").chmod(0o555)
     (tmp_path / "workspace" / "mirrors").mkdir()
@@ -110,7 +111,7 @@ async def test_a_worker_ends_what_its_killed_predecessor_left(tmp_path: Path) ->
     killed.close()
 
     successor = Workspace(tmp_path / "workspace")
-    successor.open()
+    assert successor.open() == (Held(BuildId(7), Token("t")),)
     assert await asyncio.wait_for(build.task, 10) == -signal.SIGKILL
     assert await asyncio.wait_for(git.task, 10) == -signal.SIGKILL
     assert alive_in(directory / "tree") == alive_in(tmp_path / "workspace" / "mirrors") == []

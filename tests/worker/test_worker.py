@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fleetcast.artifacts.manifest import decode, manifest_digest
 from fleetcast.artifacts.signing import load_public, verify_root
 from fleetcast.builds.queue import BuildQueue, QueueLimits
+from fleetcast.client.builds import Builds
+from fleetcast.http.session import Session
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid, Refused
+from fleetcast.model.ids import Token
 from fleetcast.stores.database import Database
 from fleetcast.worker.process import serve
+from fleetcast.worker.workspace import Held, Workspace
 
 RECIPE = """\
 [build]
@@ -138,6 +144,28 @@ async def test_a_stopped_worker_hands_its_build_back(company: Any, working: Any,
         ended = await company.ended()
     assert (ended.status, ended.attempt) == (BuildStatus.SUCCEEDED, 2)
     assert "attempt 2 on worker-1" in await company.log(build)
+
+
+async def test_what_a_killed_worker_had_claimed_is_not_waited_for(company: Any, working: Any, repository: Any) -> None:
+    """Its successor hands it back at once, long before the reaper would; what was not its own any more is left alone."""
+    await company.order(repository, repository.commit(recipe(MAKE)))
+    workspace = Workspace(company.worker.workspace)
+    workspace.open()
+    async with aclosing(Session(company.worker.control_url, company.worker.token)) as session:
+        claimed = await Builds(session).claim("worker-1", 1)
+        await company.until(lambda build: build.status is BuildStatus.RUNNING)
+    workspace.attempt("1-1", Held(claimed.build, claimed.token))
+    workspace.attempt("1-0", Held(claimed.build, Token("void")))
+    (workspace.attempt("0-0", Held(claimed.build, claimed.token)) / "claim").write_text("{")
+    workspace.close()
+
+    with capture_logs() as logs:
+        async with working(company.worker):
+            ended = await company.ended()
+    requeued = [line["reason"] for line in logs if line["event"] == "build_requeued"]
+    assert requeued == ["attempt 1 of 3: its worker was killed"]
+    assert (ended.status, ended.attempt) == (BuildStatus.SUCCEEDED, 2)
+    assert list((company.worker.workspace / "attempts").iterdir()) == []
 
 
 async def test_a_daemon_of_a_build_ends_with_it(company: Any, working: Any, repository: Any) -> None:

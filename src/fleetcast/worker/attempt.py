@@ -31,7 +31,7 @@ from fleetcast.worker.patience import until_answered
 from fleetcast.worker.publish import Publisher
 from fleetcast.worker.recipe import RECIPE_NAME, complete_recipe, parse_recipe
 from fleetcast.worker.source import Source, shown_repository
-from fleetcast.worker.workspace import Workspace
+from fleetcast.worker.workspace import Held, Workspace
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Attempt:
         self._source = source
         self._key = key
         self._rng = rng
-        self._directory = workspace.attempt(f"{claimed.build}-{claimed.attempt}")
+        self._directory = workspace.attempt(f"{claimed.build}-{claimed.attempt}", Held(claimed.build, claimed.token))
         self._tree = self._directory / "tree"
         self._log = AttemptLog(self._directory / "log")
         self._log_refused = False

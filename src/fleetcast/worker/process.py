@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 
@@ -13,13 +14,14 @@ from fleetcast.artifacts.signing import PrivateKey, load_private
 from fleetcast.client.builds import Builds
 from fleetcast.http.session import Session
 from fleetcast.model.errors import FleetcastError
-from fleetcast.model.limits import WORKER_BACKOFF_S_MAX
+from fleetcast.model.limits import BUILD_HAND_BACK_S_MAX, WORKER_BACKOFF_S_MAX
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.worker.attempt import Attempt
 from fleetcast.worker.backoff import delay_s
 from fleetcast.worker.config import WorkerConfig
+from fleetcast.worker.patience import until_answered
 from fleetcast.worker.source import Source
-from fleetcast.worker.workspace import Workspace
+from fleetcast.worker.workspace import Held, Workspace
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +35,15 @@ async def serve(config: WorkerConfig, stop: asyncio.Event, listening: Callable[[
     """
     key = load_private(config.signing_key)
     workspace = Workspace(config.workspace)
-    workspace.open()
+    left = workspace.open()
     try:
         source = Source(config.workspace)
         source.open()
         async with aclosing(Session(config.control_url, config.token)) as session:
             listening({})
-            await _Loop(config, Builds(session), source, workspace, key).run(stop)
+            loop = _Loop(config, Builds(session), source, workspace, key)
+            await loop.hand_back(left, stop)
+            await loop.run(stop)
     finally:
         workspace.close()
 
@@ -52,6 +56,28 @@ class _Loop:
         self._workspace = workspace
         self._key = key
         self._rng = random.Random()
+
+    async def hand_back(self, left: Sequence[Held], stop: asyncio.Event) -> None:
+        """Tell control what the worker before this one had claimed when it was killed, so that nobody waits for its heartbeats.
+        What cannot be told in ``BUILD_HAND_BACK_S_MAX`` the reaper finds out.
+        """
+        telling = asyncio.create_task(self._tell_left(left))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({telling, stopping}, timeout=BUILD_HAND_BACK_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (telling, stopping):
+                task.cancel()
+            await asyncio.gather(telling, stopping, return_exceptions=True)
+
+    async def _tell_left(self, left: Sequence[Held]) -> None:
+        for held in left:
+            fail = partial(self._builds.fail, held.build, held.token, "its worker was killed", hand_back=True)
+            try:
+                await until_answered(fail, self._rng)
+                log.warning("left_build_handed_back", build=held.build)
+            except FleetcastError as error:
+                log.info("left_build_not_held", build=held.build, reason=error.message)
 
     async def run(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
