@@ -33,7 +33,7 @@ def _watched(company: Company) -> Iterator[None]:
     """Whatever happens, no machine is without its service; and nothing is held up for the next test."""
     with company.watched():
         yield
-        company.open_all()
+        company.recover()
 
 
 @pytest.fixture(params=Fault)

@@ -27,8 +27,8 @@ def test_while_building(company: Company, strike: Strike, figure: Figure, fault:
     deploying = company.deploy()
 
     def building() -> bool:
-        command = victims.started_with(f"FLEETCAST_PLACE={company.directory / 'workers'}/")
-        return company.state(deploying.sha) == "BUILDING" and company.running(deploying.sha) and bool(command)
+        runs = company.running(deploying.sha) and bool(company.commands("worker-1"))
+        return company.state(deploying.sha) == "BUILDING" and runs
 
     pid = victims.stop_in(building, lambda: company.pid("control"), "it is BUILDING, and the build's command runs")
     with figure(f"{fault} while BUILDING"):

@@ -29,16 +29,11 @@ def holder(company: Company, sha: str) -> str:
     return str(job["worker"])
 
 
-def commands(company: Company, worker: str) -> list[int]:
-    """Processes of the build command that a worker has started."""
-    return victims.started_with(f"FLEETCAST_PLACE={company.directory / 'workers' / worker}/")
-
-
 def while_it_runs_the_command(company: Company, sha: str) -> tuple[str, int]:
     """Its worker, stopped in that state."""
 
     def runs() -> bool:
-        return company.running(sha) and bool(commands(company, holder(company, sha)))
+        return company.running(sha) and bool(company.commands(holder(company, sha)))
 
     pid = victims.stop_in(runs, lambda: company.pid(holder(company, sha)), "the build command runs")
     return holder(company, sha), pid
@@ -53,7 +48,7 @@ def while_it_uploads(company: Company, sha: str) -> tuple[str, int]:
         return company.running(sha) and 0.25 <= company.share_received(company.main_bucket, key) <= 0.75
 
     pid = victims.stop_in(half, lambda: company.pid(holder(company, sha)), "half of the parts are uploaded")
-    assert not commands(company, holder(company, sha))
+    assert not company.commands(holder(company, sha))
     return holder(company, sha), pid
 
 
@@ -65,7 +60,7 @@ def test_killed_while_the_command_runs(company: Company, figure: Figure) -> None
     company.shut("build")
     deploying = company.deploy()
     worker, pid = while_it_runs_the_command(company, deploying.sha)
-    orphans = commands(company, worker)
+    orphans = company.commands(worker)
     with figure("killed while RUNNING"):
         victims.kill(pid)
         assert any(map(victims.alive, orphans)), "they outlive it, until its successor comes"
@@ -120,13 +115,13 @@ def test_stopped_past_its_lease(company: Company, figure: Figure, moment: str) -
         wait_until(lambda: company.running(deploying.sha, attempt=2), "another attempt holds the build")
         other = holder(company, deploying.sha)
         assert other != worker
-        wait_until(lambda: bool(commands(company, other)), "the other attempt's command runs")
+        wait_until(lambda: bool(company.commands(other)), "the other attempt's command runs")
 
         assert victims.stopped(pid)
         victims.resume(pid)
         company.main.open()
         wait_until(lambda: len(company.log_lines(worker, "attempt_void")) == void + 1, "its late words are refused")
-        wait_until(lambda: not commands(company, worker), "its command's processes are gone")
+        wait_until(lambda: not company.commands(worker), "its command's processes are gone")
         assert company.running(deploying.sha, attempt=2)
         company.open_all()
         company.settle(deploying, attempts=2)

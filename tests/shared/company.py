@@ -126,14 +126,20 @@ class Company:
         self.deployments.append(Deploying(sha, process, time.monotonic()))
         return self.deployments[-1]
 
-    def close(self) -> None:
+    def recover(self) -> None:
+        """Nothing is held up any more, nobody is stopped, nobody waits: however a test went."""
         self.open_all()
+        for pid in (self.run.process.pid, *sweeper.processes_of(self.directory)):
+            with contextlib.suppress(ProcessLookupError):
+                victims.resume(pid)
         for deploying in self.deployments:
             if deploying.process.poll() is None:
                 deploying.process.kill()
                 deploying.process.communicate()
-        for pid in sweeper.processes_of(self.directory):
-            victims.resume(pid)
+        self.deployments.clear()
+
+    def close(self) -> None:
+        self.recover()
         self.run.close()
         sweeper.end_processes(self.directory)
         for valve in (self.main, *self.buckets.values()):
@@ -191,6 +197,10 @@ class Company:
         rows = self.rows("SELECT * FROM jobs WHERE commit_sha = ?", sha)
         assert len(rows) <= 1
         return rows[0] if rows else None
+
+    def commands(self, worker: str) -> list[int]:
+        """Processes of the build command that a worker has started, git's not among them."""
+        return victims.started_with(f"FLEETCAST_PLACE={self.directory / 'workers' / worker / 'attempts'}/", "FLEETCAST_BUILD=")
 
     def running(self, sha: str, attempt: int = 1) -> bool:
         """Whether that attempt holds the commit's build."""

@@ -58,9 +58,14 @@ def step_to(state: Callable[[], bool], pid: int, what: str, step_s: float = 0.00
         stop(pid)
 
 
-def started_with(entry: str) -> list[int]:
-    """Process ids of those whose environment has an entry that begins with ``entry`` (``NAME=value``)."""
-    return [pid for pid in _pids() if any(each.startswith(entry.encode()) for each in _environment(pid)) and alive(pid)]
+def started_with(*beginnings: str) -> list[int]:
+    """Process ids of those whose environment has, for each of ``beginnings``, an entry (``NAME=value``) that begins so."""
+    wanted = [beginning.encode() for beginning in beginnings]
+
+    def carries(environment: list[bytes]) -> bool:
+        return all(any(entry.startswith(beginning) for entry in environment) for beginning in wanted)
+
+    return [pid for pid in _pids() if carries(_environment(pid)) and alive(pid)]
 
 
 def under_way(port: int) -> int:

@@ -94,7 +94,9 @@ class Attempt:
         try:
             await asyncio.wait({work, beating, sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
             verdict = await self._verdict(work, stopping)
-            if verdict is not None and not beating.done() and not sending.done():
+            if verdict is not None and (beating.done() or sending.done()):
+                self._bound.warning("attempt_void", reason=verdict.reason)
+            elif verdict is not None:
                 await self._tell(verdict, BUILD_HAND_BACK_S_MAX if stop.is_set() else BUILD_FINISH_S_MAX)
         finally:
             await _cancelled(work, beating, sending, stopping)
