@@ -4,7 +4,7 @@ long it took from there to the deployment's end."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Protocol
@@ -81,6 +81,16 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], Ab
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("timeout") is None:
         item.add_marker(pytest.mark.timeout(TEST_S_MAX))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What every process said last, when a test has failed: its directory is gone afterwards."""
+    report = yield
+    company = getattr(item, "funcargs", {}).get("company")
+    if report.failed and isinstance(company, Company):
+        report.sections += [(f"log of {name}", company.last_words(name)) for name in company.names()]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -38,6 +38,7 @@ CONTROL = {
 REGION = {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5}
 WORKER = {"poll_interval_s": 0.5}
 LOOK_S = 0.05
+LAST_LINES = 40
 DEPLOYED_S_MAX = 150.0
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "web"
@@ -177,6 +178,10 @@ class Company:
         lines = (self.directory / "run" / f"{name}.log").read_text(errors="replace").splitlines()
         found = (json.loads(line) for line in lines if f'"{event}"' in line)
         return [line for line in found if line["event"] == event]
+
+    def last_words(self, name: str) -> str:
+        """The end of a process's log."""
+        return "\n".join((self.directory / "run" / f"{name}.log").read_text(errors="replace").splitlines()[-LAST_LINES:])
 
     # What control knows: read from its file, so that a stopped control tells too
 

@@ -187,6 +187,25 @@ async def test_a_worker_whose_token_is_void_drops_the_build(company: Any, workin
     assert "failed:" not in await company.log(build)
 
 
+async def test_a_worker_whose_token_is_void_does_not_wait_for_its_log_to_be_taken(
+    company: Any, working: Any, repository: Any
+) -> None:
+    """It learns that the token is void from the log that it sends with its verdict."""
+    go, first = repository.path / "go", company.worker.workspace / "attempts" / "1-1"
+    await company.order(repository, repository.commit(recipe(f"until test -e {go}; do sleep 0.01; done; exit 3")))
+    async with working(company.worker):
+        await company.until(lambda build: build.status is BuildStatus.RUNNING)
+        async with asyncio.timeout(10):
+            while not processes_in(first):  # noqa: ASYNC110 -- its processes have no event for us
+                await asyncio.sleep(0.01)
+        await requeue(company.home / "fleetcast.db")
+        go.touch()
+        async with asyncio.timeout(10):
+            while first.exists():  # noqa: ASYNC110 -- likewise
+                await asyncio.sleep(0.01)
+        assert (await company.ended()).attempt == 2
+
+
 async def test_it_stops_at_once_while_control_is_away(company: Any, working: Any) -> None:
     lost = dataclasses.replace(company.worker, control_url="http://127.0.0.1:9", workspace=company.home / "other")
     async with asyncio.timeout(5):

@@ -97,7 +97,7 @@ class Attempt:
             if verdict is not None and (beating.done() or sending.done()):
                 self._bound.warning("attempt_void", reason=verdict.reason)
             elif verdict is not None:
-                await self._tell(verdict, BUILD_HAND_BACK_S_MAX if stop.is_set() else BUILD_FINISH_S_MAX)
+                await self._tell(verdict, BUILD_HAND_BACK_S_MAX if stop.is_set() else BUILD_FINISH_S_MAX, sending)
         finally:
             await _cancelled(work, beating, sending, stopping)
             self._log.close()
@@ -196,15 +196,16 @@ class Attempt:
             self._log_refused = True
             self._bound.warning("log_refused", reason=error.message)
 
-    async def _tell(self, verdict: Verdict, within_s: float) -> None:
+    async def _tell(self, verdict: Verdict, within_s: float, sending: asyncio.Task[None]) -> None:
         self._bound.warning("attempt_failed", reason=verdict.reason, hand_back=verdict.hand_back)
         self._log.line(f"{'handed back' if verdict.hand_back else 'failed'}: {verdict.reason}")
         claimed = self._claimed
-        try:
-            async with asyncio.timeout(within_s / 2):
-                await self._log.drain()
-        except TimeoutError:
+        draining = asyncio.create_task(self._log.drain())
+        # Once nobody sends any more, the token being void, the log will never be told.
+        await asyncio.wait({draining, sending}, timeout=within_s / 2, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
             self._bound.warning("log_incomplete")
+        await _cancelled(draining)
         try:
             async with asyncio.timeout(within_s):
                 await until_answered(
