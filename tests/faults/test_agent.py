@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 import victims
-from company import Company, found
+from company import Company
+from founding import found
 from running import wait_until
 
 Strike = Callable[..., AbstractContextManager[None]]

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 import victims
-from company import DEPLOYED_S_MAX, Company, found
+from company import DEPLOYED_S_MAX, Company
+from founding import found
 from running import wait_until
 
 BETWEEN_S = (0.5, 2.5)

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 import pytest
 
 import victims
-from company import PART_BYTES, Company, found
+from company import PART_BYTES, Company
 from fleetcast.model.limits import CHUNK_BYTES_MAX, DATA_PORT_LOOK_S_MAX
+from founding import found
 
 Strike = Callable[..., AbstractContextManager[None]]
 Figure = Callable[[str], AbstractContextManager[None]]

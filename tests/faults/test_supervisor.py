@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 import pytest
 
 import victims
-from company import Company, found
+from company import Company
 from fleetcast.model.limits import PROCESS_ORPHANED_S_MAX
+from founding import found
 from running import Run, wait_until
 
 Figure = Callable[[str], AbstractContextManager[None]]

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 import victims
-from company import PART_BYTES, SILENCE_S_MAX, Company, found
+from company import PART_BYTES, Company
+from founding import SILENCE_S_MAX, found
 from running import wait_until
 
 Figure = Callable[[str], AbstractContextManager[None]]

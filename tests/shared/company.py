@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,38 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import victims
-from fleetcast.launch import installation, sweeper
-from fleetcast.launch.installation import Blueprint, machine_names
-from fleetcast.launch.ports import free_ports
+from fleetcast.launch import sweeper
 from running import PROGRAM, Run, wait_until
 from valve import Valve
 
 MIB = 1 << 20
 PART_BYTES = 8 * MIB
-SILENCE_S_MAX = 6.0
-CONTROL = {
-    "heartbeat_interval_s": 1.0,
-    "heartbeat_silence_s_max": SILENCE_S_MAX,
-    "reaper_interval_s": 0.5,
-    "replication_check_interval_s": 0.5,
-}
-REGION = {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5}
-WORKER = {"poll_interval_s": 0.5}
 LOOK_S = 0.05
 LAST_LINES = 40
 DEPLOYED_S_MAX = 150.0
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "web"
-RECIPE = """
-[build]
-command = "while [ -e {gates}/build ]; do sleep 0.1; done; exec python3 build.py"
-output = "dist"
-
-[run]
-activate = "exec python3 -S -u server.py"
-health = "while [ -e {gates}/health ]; do sleep 0.1; done; exec python3 -I -S check.py"
-health_timeout_s = 120
-"""
 
 
 @dataclass(frozen=True)
@@ -356,48 +333,8 @@ class Company:
                 assert now is not None or before != after, f"{machine} was without its service: {said}"
 
 
-def found(temporary: Path, *, regions: Sequence[str], machines: int, workers: int = 1, content_mib: int = 48) -> Company:
-    """Make a company and bring it up, with one commit deployed."""
-    directory = temporary / "company"
-    ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
-    main, buckets = Valve(ports[1]), {region: Valve(ports[3 + 2 * number]) for number, region in enumerate(regions)}
-    control = {**CONTROL, "data_url": main.url, "build_attempts_max": 20}
-    file = installation.create(
-        directory, Blueprint(workers, regions, machines, ports, control=control, worker=WORKER, region=REGION)
-    )
-    text = file.read_text()
-    for region, valve in buckets.items():
-        head = f'[[region]]\nname = "{region}"\n'
-        assert head in text
-        text = text.replace(head, f'{head}data_url = "{valve.url}"\n')
-    file.write_text(text)
-    names = [machine for machine, _ in machine_names(regions, machines)]
-    company = Company(
-        directory=directory,
-        regions=regions,
-        machines=dict(zip(names, ports[2 + 2 * len(regions) :], strict=True)),
-        main=main,
-        buckets=buckets,
-        content_bytes=content_mib * MIB,
-        run=Run("up", str(directory), temporary=temporary),
-    )
-    try:
-        company.gates.mkdir()
-        _make_repository(company.repository, RECIPE.format(gates=company.gates))
-        company.run.wait_for("^ready")
-        assert company.fleetcast("service", "add", "web", str(company.repository)).returncode == 0
-        wait_until(lambda: len(company.rows("SELECT * FROM machines")) == machines, "all machines report")
-        company.settle(company.deploy())
-    except BaseException:
-        company.close()
-        raise
-    return company
-
-
 def answer(port: int) -> str | None:
     """The commit of the example service that answers on a port; ``None``: nobody does."""
-    import socket
-
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
@@ -425,12 +362,6 @@ def files_of(tree: Path) -> dict[str, str]:
 def hash_of(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _make_repository(path: Path, recipe: str) -> None:
-    shutil.copytree(EXAMPLE, path, ignore=shutil.ignore_patterns("dist", "__pycache__"))
-    (path / "fleetcast.toml").write_text(recipe)
-    git(path, "init", "--quiet", "--initial-branch=main", ".")
 
 
 def _with_children(pid: int) -> list[int]:
