@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from fleetcast.http.tokens import Role, TokenSet
-from fleetcast.launch import installation, sources
+from fleetcast.launch import installation, sources, wiring
 from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
 from fleetcast.model.errors import Invalid
@@ -61,6 +63,22 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Invalid, match="cannot make an installation in"):
         installation.create(tmp_path / "file" / "data", BLUEPRINT)
+
+
+async def test_a_data_port_is_told_as_others_reach_it(tmp_path: Path) -> None:
+    ports = free_ports(Blueprint.ports_needed(1, 1), "127.0.0.1", random.Random())
+    main, bucket = "http://main.example.org:9", "http://eu.example.org:9"
+    blueprint = Blueprint(1, ("eu",), 1, ports, control={"data_url": main}, region={"data_url": bucket})
+    settings = sources.load(installation.create(tmp_path, blueprint), environ={})
+    for serve, url in ((wiring.control(settings), main), (wiring.region(settings.region("eu")), bucket)):
+        stop, told = asyncio.Event(), dict[str, str]()
+
+        def listening(addresses: Mapping[str, str], stop: asyncio.Event = stop, told: dict[str, str] = told) -> None:
+            told.update(addresses)
+            stop.set()
+
+        await asyncio.wait_for(serve(stop, listening), 30)
+        assert told["data"] == url
 
 
 def test_free_ports_are_different_free_and_not_the_kernels() -> None:
