@@ -99,7 +99,7 @@ async def test_a_worker_ends_what_its_killed_predecessor_left(tmp_path: Path) ->
     (directory / "tree" / "sealed").mkdir(parents=True)
     (directory / "tree" / "sealed").chmod(0o555)
     (tmp_path / "workspace" / "mirrors").mkdir()
-    build = Running(directory / "tree", "setsid sleep 1000 & echo on; sleep 1000")
+    build = Running(directory / "tree", "setsid sleep 1000 & echo on; exec sleep 1000")
     git = Running(tmp_path / "workspace" / "mirrors", "echo on; exec sleep 1000")  # waits for a server, say
     elsewhere = Running(tmp_path, "echo on; sleep 1000")
     for command in (build, git, elsewhere):
