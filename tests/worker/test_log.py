@@ -56,14 +56,27 @@ async def test_our_own_lines_stand_out(tmp_path: Path) -> None:
     assert await sent(log) == "==> build: make\n"
 
 
-async def test_a_log_that_is_too_long_is_cut_and_says_so(tmp_path: Path) -> None:
-    log = AttemptLog(tmp_path / "log", bytes_max=1000)
-    for _ in range(100):
-        log.write("ä".encode() * 50)
+async def test_of_a_log_that_is_too_long_beginning_and_end_are_kept(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", bytes_max=20_000)
+    for number in range(1000):
+        log.write(f"{number} {'ä' * 50}\n".encode())
+    log.finish()
+    log.line("failed: the build command exited 1")
     received = await sent(log)
-    assert len(received.encode()) <= 1000
-    assert received.startswith("ä" * 400)
-    assert received.endswith("==> the log is too long: the rest is not kept\n")
+    assert len(received.encode()) <= 20_000
+    assert received.startswith("0 ä")
+    head, notice, end = received.partition("\n==> the log is too long: only its end is kept from here on\n")
+    assert notice
+    assert len(head.encode()) > 10_000
+    assert end.endswith(f"999 {'ä' * 50}\n==> failed: the build command exited 1\n")
+
+
+async def test_a_log_of_one_endless_line_keeps_its_end_too(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", bytes_max=10_000)
+    log.write("ä".encode() * 50_000)
+    log.write(b"the end")
+    log.finish()
+    assert (await sent(log)).endswith("äthe end\n")
 
 
 async def test_it_is_followed_while_it_is_written(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def test_everything_may_be_left_out() -> None:
         (WHOLE.replace("MODE", "FLEETCAST_DATA"), "line 12: 'FLEETCAST_DATA' cannot be set"),
         (WHOLE.replace('"dist"', '"../dist"'), "line 4: output '../dist' must be a path inside the repository"),
         (WHOLE.replace('"dist"', '"/dist"'), "line 4: output '/dist' must be a path inside the repository"),
-        (WHOLE.replace('"dist"', '"dist'), "line 4: Illegal character"),
+        (WHOLE.replace('"dist"', '"dist'), "line 4, column 15: Illegal character"),
         ('build = "make"\n', "line 1: build must be a table: write [build]"),
-        ("[run]\nactivate = ", "line 2: Invalid value"),
+        ("[run]\nactivate = ", "line 2, column 12: Invalid value"),
         ("x" * (RECIPE_BYTES_MAX + 1), "at most"),
     ],
 )

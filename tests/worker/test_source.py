@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleetcast.model.errors import NotFound, Refused, Unavailable
+from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import CommitSha
 from fleetcast.worker.source import Source, shown_repository
 
@@ -92,7 +92,7 @@ async def test_what_is_not_there_is_named(source: Source, repository: Any, tmp_p
     with pytest.raises(NotFound, match="has no commit 2222"):
         await source.check_out(str(repository.path), CommitSha("2" * 40), "", tmp_path / "tree")
     (tmp_path / "no-repository").mkdir()
-    with pytest.raises(Unavailable, match="not appear to be a git repository"):
+    with pytest.raises(NotFound, match="no git repository at"):
         await source.check_out(str(tmp_path / "no-repository"), CommitSha("2" * 40), "", tmp_path / "tree")
 
 

@@ -99,7 +99,7 @@ async def test_files_of_the_commit_itself_can_be_the_output(company: Any, workin
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (recipe("echo no compiler here; exit 3"), "the build command exited 3: see the build's log"),
+        (recipe("echo no compiler here; exit 3"), "the build command exited 3: its log says why"),
         (recipe("sleep 1000"), "the build command took longer than the 3 s it may"),
         (recipe("true"), "does the build command make it?"),
         (recipe("mkdir dist; mkfifo dist/pipe"), "device, socket or pipe"),

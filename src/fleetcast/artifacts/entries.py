@@ -21,6 +21,7 @@ from fleetcast.model.limits import (
 
 COMPONENT_BYTES_MAX: Final = 255
 """Longest name between two slashes; what every Linux file system takes."""
+SHOWN_CHARS_MAX: Final = 200
 LINK_HOPS_MAX: Final = 40
 """Symlinks followed on the way to one target; the kernel's own bound."""
 
@@ -79,8 +80,11 @@ def broken_rule(entries: Sequence[Entry]) -> str | None:
 
 
 def shown(path: bytes) -> str:
-    """A path for people and messages, undecodable bytes escaped, in quotes."""
-    return repr(path.decode("utf-8", "backslashreplace"))
+    """A path for people and messages: in quotes, undecodable bytes escaped, of a long one beginning and end."""
+    text = path.decode("utf-8", "backslashreplace")
+    if len(text) > SHOWN_CHARS_MAX:
+        text = f"{text[: SHOWN_CHARS_MAX // 2]}...{text[-SHOWN_CHARS_MAX // 2 :]}"
+    return repr(text)
 
 
 def _broken_alone(entry: Entry) -> str | None:

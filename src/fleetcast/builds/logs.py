@@ -13,6 +13,7 @@ from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, BUILD_LOG_READ_BYTES_MAX
 from fleetcast.model.messages.artifacts import BuildLog
+from fleetcast.schema.columns import AnyRows
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database
 
@@ -52,22 +53,19 @@ class BuildLogs:
                 await tx.execute(insert(build_log).values(build_id=build, start=total, attempt=attempt, size=size, text=piece))
 
     async def read(self, build: BuildId, offset: int) -> BuildLog:
-        """At most about 1 MiB from ``offset`` on. ``finished``: the build has ended and this was the rest of its log.
+        """At most about 1 MiB from ``offset`` on, a negative one counted from the end. ``finished``: the build has ended and
+        this was the rest of its log.
 
         Raises:
             NotFound: no such build.
         """
-        pieces = (
-            select(build_log.c.start, build_log.c.size, build_log.c.text)
-            .where(build_log.c.build_id == build, build_log.c.start + build_log.c.size > offset)
-            .order_by(build_log.c.start)
-            .limit(_READ_PIECES_MAX)
-        )
         async with self._database.reading() as reading:
             status = (await reading.execute(select(jobs.c.status).where(jobs.c.id == build))).scalar_one_or_none()
             if status is None:
                 raise NotFound("unknown_build", f"there is no build {build}")
-            rows = (await reading.execute(pieces)).all()
+            if offset < 0:
+                offset = max(0, (await _extent(reading, build, 0))[1] + offset)
+            rows = (await reading.execute(_pieces(build, offset))).all()
         taken: list[bytes] = []
         next_offset, size = offset, 0
         for row in rows:
@@ -79,6 +77,15 @@ class BuildLogs:
         ended = status in (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
         everything = len(taken) == len(rows) < _READ_PIECES_MAX
         return BuildLog(offset, b"".join(taken).decode(errors="replace"), next_offset, finished=ended and everything)
+
+
+def _pieces(build: BuildId, offset: int) -> AnyRows:
+    return (
+        select(build_log.c.start, build_log.c.size, build_log.c.text)
+        .where(build_log.c.build_id == build, build_log.c.start + build_log.c.size > offset)
+        .order_by(build_log.c.start)
+        .limit(_READ_PIECES_MAX)
+    )
 
 
 async def _extent(tx: AsyncConnection, build: BuildId, attempt: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from fleetcast.model.errors import NotFound, Refused, Stale
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
 from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
+from fleetcast.model.lines import one_line
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import jobs
@@ -149,7 +150,7 @@ class BuildQueue:
 
         Returns the status it has now. Failing again with the token that failed it is answered alike.
         """
-        reason = reason[:BUILD_REASON_CHARS_MAX]
+        reason = one_line(reason)[:BUILD_REASON_CHARS_MAX]
         async with self._database.transaction() as tx:
             row = (await tx.execute(_locked(build))).one_or_none()
             if row is not None and (row.status, row.token) == (BuildStatus.FAILED, token):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.commits import Wanted, parse, parse_artifact, resolve
 from fleetcast.cli.connection import NO_CONNECTION, Connection, patiently
+from fleetcast.cli.failures import tell_end_of_log
 from fleetcast.cli.output import print_json, seconds, short
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import NotFound
-from fleetcast.model.limits import BUILD_LOG_TAIL_BYTES, DEPLOYMENT_WAIT_S_MAX
+from fleetcast.model.limits import DEPLOYMENT_WAIT_S_MAX
+from fleetcast.model.lines import showable
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 1.0
 WAIT_S: Final = DEPLOYMENT_WAIT_S_MAX / 3
-TAIL_LINES_MAX: Final = 20
 _ENDED: Final = (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
 
 
@@ -65,7 +66,7 @@ def build(
         if json:
             print_json(ordered)
         elif ordered.status is BuildStatus.FAILED:
-            await _show_tail(control, ordered.id)
+            await tell_end_of_log(control, ordered.id)
         elif no_wait and ordered.status not in _ENDED:
             print(f"to follow it: fleetcast logs {ordered.id} --follow")
         return 1 if ordered.status is BuildStatus.FAILED else 0
@@ -123,15 +124,6 @@ async def _to_the_end(control: ControlClient, ordered: Build, *, quiet: bool) ->
         raise
 
 
-async def _show_tail(control: ControlClient, build: BuildId) -> None:
-    """The end of its log, on standard error, and where the rest is."""
-    size = (await control.build(build)).log_bytes
-    start = max(0, size - BUILD_LOG_TAIL_BYTES)
-    text = (await control.build_log(build, start)).text
-    lines = (text.partition("\n")[2] if start else text).splitlines()[-TAIL_LINES_MAX:]
-    print("\n".join([*lines, f"all of it: fleetcast logs {build}"]), file=sys.stderr)
-
-
 async def _copy(control: ControlClient, what: str, *, follow: bool, json: bool) -> None:
     build = await _meant(control, what, quiet=json)
     offset = 0
@@ -140,7 +132,7 @@ async def _copy(control: ControlClient, what: str, *, follow: bool, json: bool) 
         if json and (page.text or page.finished):
             print_json(page)
         elif not json:
-            sys.stdout.write(page.text)
+            sys.stdout.write(showable(page.text))
             sys.stdout.flush()
         if page.finished:
             return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.failures import tell_failed_build
 from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
 
@@ -123,8 +123,13 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
     from fleetcast.cli.picture.watching import watch_to_the_end
     from fleetcast.model.ids import DeploymentId
 
-    detail = connection.ask(lambda control: watch_to_the_end(control, DeploymentId(deployment), json=json))
-    return _result(detail.deployment, json=json, waited=True)
+    async def look(control: ControlClient) -> Deployment:
+        ended = (await watch_to_the_end(control, DeploymentId(deployment), json=json)).deployment
+        if not json:
+            await tell_failed_build(control, ended)
+        return ended
+
+    return _result(connection.ask(look), json=json, waited=True)
 
 
 def describe(deployment: Deployment) -> str:
@@ -151,7 +156,12 @@ def state_of(deployment: Deployment) -> str:
 async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
     from fleetcast.cli.picture.watching import watch_to_the_end
 
-    return (await watch_to_the_end(control, deployment.id, json=json)).deployment if wait else deployment
+    if not wait:
+        return deployment
+    ended = (await watch_to_the_end(control, deployment.id, json=json)).deployment
+    if not json:
+        await tell_failed_build(control, ended)
+    return ended
 
 
 def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
@@ -159,6 +169,4 @@ def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
         print_json(deployment)
     elif not waited:
         print(f"{describe(deployment)}; to follow it: fleetcast watch {deployment.id}")
-    elif deployment.state is DeploymentState.FAILED and deployment.build is not None and deployment.artifact is None:
-        print(f"the build's log: fleetcast logs {deployment.build}", file=sys.stderr)
     return 0 if not waited or deployment.state is DeploymentState.SUCCEEDED else 1

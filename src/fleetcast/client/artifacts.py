@@ -60,7 +60,10 @@ class Artifacts:
         return await self._session.ask("GET", "/v1/builds", params=params, reply=BuildPage)
 
     async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
-        """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``."""
+        """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``.
+
+        A negative offset counts from the end.
+        """
         return await self._session.ask("GET", f"/v1/builds/{build}/log", params={"offset": offset}, reply=BuildLog)
 
     async def follow_build_log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[BuildLog, None]:

@@ -80,7 +80,8 @@ async def build_log(
     offset: FromQuery[int] = 0,
     last_event_id: LastEventId = None,
 ) -> BuildLog | EventStream:
-    """From a byte on. As a stream (``Accept: text/event-stream``) to its end; ``Last-Event-ID`` goes before ``offset``."""
+    """From a byte on, a negative one counted from the end. As a stream (``Accept: text/event-stream``) to its end;
+    ``Last-Event-ID`` goes before ``offset``."""
     wanted = build_id(build)
     if wants_stream(request):
         source = LogSource(parts, wanted, log_offset(last_event_id, offset))

@@ -64,9 +64,9 @@ class DeploymentSource:
 
 
 def log_offset(last_event_id: str | None, offset: int) -> int:
-    """Where a log is read from. Raises :class:`Invalid` when ``last_event_id`` is no offset."""
+    """Where a log is read from; negative: from so far before its end. Raises :class:`Invalid` when ``last_event_id`` is no offset."""
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit()):
             raise cursors.illegal(last_event_id)
         offset = int(last_event_id[:20])
-    return min(max(0, offset), BUILD_LOG_BYTES_MAX)
+    return min(max(-BUILD_LOG_BYTES_MAX, offset), BUILD_LOG_BYTES_MAX)

@@ -14,8 +14,9 @@ GIB: Final = 1024 * MIB
 # Artifacts
 ARTIFACT_CONTENT_BYTES_MAX: Final = 10 * 1000**3
 ARTIFACT_ENTRIES_MAX: Final = 1_000_000
-PATH_BYTES_MAX: Final = 4096
-LINK_TARGET_BYTES_MAX: Final = 4096
+PATH_BYTES_MAX: Final = 4095
+"""From the top of the artifact on: what Linux takes in one call."""
+LINK_TARGET_BYTES_MAX: Final = 4095
 LINK_STEPS_MAX: Final = 10 * ARTIFACT_ENTRIES_MAX
 """Parts of the targets of all symlinks of an artifact together."""
 MANIFEST_BYTES_MAX: Final = 64 * MIB

@@ -55,7 +55,7 @@ def verdict_of(error: BaseException) -> Verdict | None:
         case FleetcastError():
             return Verdict(error.message, hand_back=False)
         case OSError():
-            return Verdict(f"this worker failed: {error}", hand_back=True)
+            return Verdict(f"this worker failed: {error}: see that its disk has room", hand_back=True)
         case _:
             return Verdict(f"this worker failed: {type(error).__name__}: {error}", hand_back=True)
 
@@ -85,8 +85,12 @@ class Attempt:
         self._log_refused = False
         self._bound = log.bind(build=claimed.build, attempt=claimed.attempt, artifact=claimed.name)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until the build has ended, the token is void, or ``stop`` is set: then the build is handed back."""
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Until the build has ended, the token is void, or ``stop`` is set: then the build is handed back.
+
+        Returns whether this worker was in the way, so that the build was handed back.
+        """
+        verdict: Verdict | None = None
         work = asyncio.create_task(self._work())
         beating = asyncio.create_task(self._beat())
         sending = asyncio.create_task(self._log.pump(self._send_log))
@@ -104,6 +108,7 @@ class Attempt:
             await asyncio.to_thread(end_leftovers, self._directory)
             await self._source.drop(self._claimed.repository, self._claimed.commit_sha, self._tree)
             await asyncio.to_thread(remove_tree, self._directory)
+        return verdict is not None and verdict.hand_back
 
     async def _verdict(self, work: asyncio.Task[None], stopping: asyncio.Task[bool]) -> Verdict | None:
         if not work.done():
@@ -135,6 +140,7 @@ class Attempt:
         self._log.line(f"output: {recipe.output}")
         async with _within(claimed.pack_upload_s_max, "packing and uploading"):
             output = self._output(recipe.output)
+            self._log.finish()
             await self._log.drain()  # control takes no log of a build that has succeeded
             await Publisher(self._builds, claimed, self._key, self._rng).publish(output, recipe)
 
@@ -162,7 +168,7 @@ class Attempt:
         )
         if code != 0:
             how = f"was ended by signal {-code}" if code < 0 else f"exited {code}"
-            raise Invalid("command_failed", f"the build command {how}: see the build's log")
+            raise Invalid("command_failed", f"the build command {how}: its log says why")
 
     def _output(self, name: str) -> Path:
         """Where the output is, once it is certain that it lies in the worktree."""
@@ -170,7 +176,11 @@ class Attempt:
         # What git itself put at the top of the worktree is about this machine, not about the commit.
         if (self._tree / ".git").is_file():
             (self._tree / ".git").unlink()
-        if not output.resolve().is_relative_to(self._tree.resolve()):
+        try:
+            inside = output.resolve().is_relative_to(self._tree.resolve())
+        except RuntimeError:  # what pathlib has for a circle of symlinks
+            raise Invalid("illegal_output", f"output {name!r} is a symlink that leads back to itself: remove it") from None
+        if not inside:
             raise Invalid("illegal_output", f"output {name!r} leads out of the repository: copy what it points to")
         return output
 
@@ -198,6 +208,7 @@ class Attempt:
 
     async def _tell(self, verdict: Verdict, within_s: float, sending: asyncio.Task[None]) -> None:
         self._bound.warning("attempt_failed", reason=verdict.reason, hand_back=verdict.hand_back)
+        self._log.finish()
         self._log.line(f"{'handed back' if verdict.hand_back else 'failed'}: {verdict.reason}")
         claimed = self._claimed
         draining = asyncio.create_task(self._log.drain())

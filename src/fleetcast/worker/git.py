@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Final
 
+from fleetcast.model.lines import one_line
 from fleetcast.worker.command import run_group
 
 OUTPUT_BYTES_KEPT: Final = 64 * 1024
+LAST_WORDS_CHARS_MAX: Final = 500
 KILL_GRACE_S: Final = 2.0
 
 _SETTINGS: Final = (
@@ -16,7 +18,10 @@ _SETTINGS: Final = (
     ("core.autocrlf", "false"),
     ("advice.detachedHead", "false"),
     ("gc.autoDetach", "false"),
+    ("core.askPass", ""),
 )
+_NOBODY_TO_ASK: Final = {"GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never"}
+"""A question would wait for an answer until the build's time is over; a window of it would even open on somebody's screen."""
 
 
 class GitFailedError(Exception):
@@ -35,7 +40,7 @@ async def git(*arguments: str, directory: Path) -> str:
     """
     code, text = await git_code(*arguments, directory=directory)
     if code != 0:
-        raise GitFailedError(" ".join(text.split())[-500:] or f"git {arguments[0]} exited {code}")
+        raise GitFailedError(one_line(text)[-LAST_WORDS_CHARS_MAX:] or f"git {arguments[0]} exited {code}")
     return text
 
 
@@ -48,7 +53,7 @@ async def git_code(*arguments: str, directory: Path) -> tuple[int, str]:
         del written[:-OUTPUT_BYTES_KEPT]
 
     settings = [part for name, value in _SETTINGS for part in ("-c", f"{name}={value}")]
-    environment = {**clean_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment = {**clean_environment(), **_NOBODY_TO_ASK, "LC_ALL": "C"}
     code = await run_group(
         ["git", *settings, *arguments],
         directory=directory,

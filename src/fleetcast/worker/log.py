@@ -1,7 +1,7 @@
 """One attempt's log: kept in a file as it is written, sent to control piece by piece as it takes them.
 
 The command never waits for control. Offsets count bytes of UTF-8 text, so undecodable bytes are replaced before they are
-counted; what goes beyond ``BUILD_LOG_BYTES_MAX`` is dropped, and the log says so.
+counted; of what goes beyond ``BUILD_LOG_BYTES_MAX`` the end is kept, being what says how it ended, and the log says so.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, BUILD_LOG_PIECE_BYTES_MAX, BUILD_LOG_SEND_INTERVAL_S
+from fleetcast.model.limits import (
+    BUILD_LOG_BYTES_MAX,
+    BUILD_LOG_PIECE_BYTES_MAX,
+    BUILD_LOG_SEND_INTERVAL_S,
+    BUILD_LOG_TAIL_BYTES,
+    KIB,
+)
 
-CUT_NOTICE: Final = b"\n==> the log is too long: the rest is not kept\n"
+CUT_NOTICE: Final = b"\n==> the log is too long: only its end is kept from here on\n"
+OWN_LINES_BYTES: Final = 4 * KIB
+"""Room for what we say ourselves at the end."""
 
 Send = Callable[[int, str], Awaitable[None]]
 """Takes a piece of text and the offset of its first byte."""
@@ -27,7 +35,9 @@ class AttemptLog:
 
     def __init__(self, path: Path, *, bytes_max: int = BUILD_LOG_BYTES_MAX) -> None:
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 -- closed by close()
-        self._bytes_max = bytes_max - len(CUT_NOTICE)
+        self._bytes_max = bytes_max - len(CUT_NOTICE) - BUILD_LOG_TAIL_BYTES - OWN_LINES_BYTES
+        self._tail = bytearray()
+        """Of what was written behind the cut."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._size = 0
         self._sent = 0
@@ -63,16 +73,31 @@ class AttemptLog:
         self._draining.set()
         await self._all_sent.wait()
 
+    def finish(self) -> None:
+        """No program writes any more: add the end of what was too long. Lines of our own may follow."""
+        tail, self._tail = bytes(self._tail), bytearray()
+        if tail:
+            self._add(tail.partition(b"\n")[2] or tail.decode("utf-8", "ignore").encode())
+            self._add(b"" if tail.endswith(b"\n") else b"\n")
+        self._cut = False
+        self._bytes_max = self._size + OWN_LINES_BYTES
+
     def close(self) -> None:
         self._file.close()
 
     def _append(self, text: bytes) -> None:
         room = self._bytes_max - self._size
-        if self._cut or not text:
-            return
-        if len(text) > room:
+        if self._cut or len(text) > room:
+            kept = b"" if self._cut else _whole_characters(text[:room])
+            self._tail += text[len(kept) :]
+            del self._tail[:-BUILD_LOG_TAIL_BYTES]
+            text = kept + CUT_NOTICE if not self._cut else b""
             self._cut = True
-            text = _whole_characters(text[:room]) + CUT_NOTICE
+        self._add(text)
+
+    def _add(self, text: bytes) -> None:
+        if not text:
+            return
         self._file.seek(0, os.SEEK_END)
         self._file.write(text)
         self._size += len(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -81,7 +82,7 @@ class _Loop:
 
     async def run(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        failures = 0
+        failures = handed_back = 0
         while not stop.is_set():
             asked_at = loop.time()
             try:
@@ -96,7 +97,10 @@ class _Loop:
             if claimed is None:
                 await _wait(stop, asked_at + self._config.poll_interval_s - loop.time())
                 continue
-            await self._attempt(claimed, stop)
+            # What is in the way here, a full disk or a network that is away, may be over when it is tried again.
+            handed_back = handed_back + 1 if await self._attempt(claimed, stop) else 0
+            if handed_back:
+                await _wait(stop, delay_s(handed_back, self._rng, WORKER_BACKOFF_S_MAX))
 
     async def _claim(self, stop: asyncio.Event) -> ClaimedBuild | None:
         """``None`` also when told to stop. A claim that control answers at that very moment is one that it hands back."""
@@ -110,14 +114,24 @@ class _Loop:
                 task.cancel()
             await asyncio.gather(claiming, stopping, return_exceptions=True)
 
-    async def _attempt(self, claimed: ClaimedBuild, stop: asyncio.Event) -> None:
+    async def _attempt(self, claimed: ClaimedBuild, stop: asyncio.Event) -> bool:
+        """Whether this worker was in the way."""
         try:
             attempt = Attempt(self._config, claimed, self._builds, self._source, self._workspace, self._key, self._rng)
-            await attempt.run(stop)
-        except (OSError, FleetcastError):
+        except OSError as error:
+            return await self._not_begun(claimed, f"this worker failed: {error}: see that its disk has room")
+        try:
+            return await attempt.run(stop)
+        except (OSError, FleetcastError) as error:
             # Of this machine, such as a full disk: the reaper gives the build to somebody else.
-            log.exception("attempt_broke", build=claimed.build)
-            await _wait(stop, WORKER_BACKOFF_S_MAX)
+            log.error("attempt_broke", build=claimed.build, error=str(error))
+            return True
+
+    async def _not_begun(self, claimed: ClaimedBuild, reason: str) -> bool:
+        log.error("attempt_not_begun", build=claimed.build, reason=reason)
+        with contextlib.suppress(FleetcastError):  # untold: the reaper decides
+            await self._builds.fail(claimed.build, claimed.token, reason, hand_back=True)
+        return True
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -49,9 +49,11 @@ def parse_recipe(data: bytes) -> Recipe:
     except UnicodeDecodeError as error:
         raise _wrong(data[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at line (\d+),", str(error))
+        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         reason = re.sub(r" \(at (line \d+, column \d+|end of document)\)", "", str(error))
-        raise _wrong(int(place[1]) if place else text.count("\n") + 1, reason) from error
+        if place is None:
+            raise _wrong(text.count("\n") + 1, f"{reason}, and the file ends there") from error
+        raise _wrong(int(place[1]), reason, column=int(place[2])) from error
     return _Reader(text, tables).recipe()
 
 
@@ -167,6 +169,6 @@ class _Reader:
         return None
 
 
-def _wrong(line: int | None, reason: str) -> Invalid:
-    where = f"{RECIPE_NAME}, line {line}" if line is not None else RECIPE_NAME
-    return Invalid("invalid_recipe", f"{where}: {reason}")
+def _wrong(line: int | None, reason: str, column: int | None = None) -> Invalid:
+    where = (f", line {line}" if line is not None else "") + (f", column {column}" if column is not None else "")
+    return Invalid("invalid_recipe", f"{RECIPE_NAME}{where}: {reason}")

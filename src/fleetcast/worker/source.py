@@ -14,13 +14,19 @@ from typing import Final
 import structlog
 
 from fleetcast.artifacts.tree import remove_tree
-from fleetcast.model.errors import NotFound, Refused, Unavailable
+from fleetcast.model.errors import FleetcastError, NotFound, Refused, Unavailable
 from fleetcast.model.ids import CommitSha
 from fleetcast.worker.git import GitFailedError, git, git_code
 
 log = structlog.get_logger(__name__)
 
 LOCK_LOOK_INTERVAL_S: Final = 0.1
+_NO_REPOSITORY: Final = re.compile(r"does not appear to be a git repository|repository '[^']*' not found|not a git repository")
+_NOT_FOR_US: Final = re.compile(
+    "could not read (Username|Password)|Authentication failed|Permission denied|Host key verification failed"
+    "|dubious ownership|error: 403"
+)
+"""Git speaks English to us (LC_ALL=C), and says more only in words."""
 
 
 class Source:
@@ -83,8 +89,7 @@ class Source:
                 # On no branch or tag: a detached head, or pushed away. Most servers still hand it out by name.
                 await git_code(*fetch, "--", repository, commit, directory=mirror)
         except GitFailedError as error:
-            said = str(error).replace(repository, shown_repository(repository))
-            raise Unavailable("fetch_failed", f"cannot fetch {shown_repository(repository)}: {said}") from error
+            raise _refusal(repository, str(error)) from error
         if not await _has(mirror, commit):
             raise NotFound(
                 "unknown_commit", f"{shown_repository(repository)} has no commit {commit}: push it, then deploy again"
@@ -98,6 +103,18 @@ class Source:
 def shown_repository(repository: str) -> str:
     """A repository for people and logs: without the password that may be in its URL."""
     return re.sub(r"(?<=://)[^/@]+@", "", repository)
+
+
+def _refusal(repository: str, said: str) -> FleetcastError:
+    """What git's last words mean: trying again cannot help where there is no repository, or not for us."""
+    shown = shown_repository(repository)
+    said = said.replace(repository, shown)
+    if _NO_REPOSITORY.search(said):
+        return NotFound("unknown_repository", f"there is no git repository at {shown}: correct the service's repository")
+    if _NOT_FOR_US.search(said):
+        advice = "give the worker's user a key or a credential helper for it"
+        return Refused("repository_closed", f"{shown} asks for credentials that this worker has not: {advice} ({said})")
+    return Unavailable("fetch_failed", f"cannot fetch {shown}, see that the worker's machine can reach it: {said}")
 
 
 def _is_path(repository: str) -> bool:
