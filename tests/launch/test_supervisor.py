@@ -13,7 +13,7 @@ import pytest
 
 from fleetcast.launch.child import ChildEvent, ChildSpec
 from fleetcast.launch.supervisor import Supervisor
-from fleetcast.model.errors import Unavailable
+from fleetcast.model.errors import Refused, Unavailable
 
 SERVICE = """
 import sys
@@ -99,6 +99,15 @@ async def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
         await supervisor.start()
     await supervisor.stop()
     assert not supervisor.pids
+
+
+async def test_what_a_process_tells_of_itself_is_passed_on(tmp_path: Path) -> None:
+    told = "import sys; print('fleetcast: cannot listen: set the port [address_in_use]', file=sys.stderr); sys.exit(4)"
+    supervisor = Supervisor([ChildSpec("bad", (sys.executable, "-c", told), 0)], tmp_path, os.environ)
+    with pytest.raises(Refused, match=r"^bad cannot start: cannot listen: set the port$") as refused:
+        await supervisor.start()
+    assert refused.value.code == "address_in_use"
+    await supervisor.stop()
 
 
 async def test_a_program_that_does_not_exist_is_no_mystery(tmp_path: Path) -> None:

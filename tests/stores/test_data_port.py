@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from fleetcast.model.errors import Unavailable
+from fleetcast.model.errors import Refused
 from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX, DATA_PORT_PARTS_MAX
 from fleetcast.stores import data_port, data_port_exchange
 from fleetcast.stores.blob_files import BlobFiles
@@ -285,8 +285,8 @@ def test_closing_cuts_connections_and_ends_every_thread(bucket: Bucket) -> None:
 
 def test_a_port_in_use_is_said_to_be(bucket: Bucket) -> None:
     second = DataPort(bucket.root, KEY, "127.0.0.1", bucket.port.port)
-    with pytest.raises(Unavailable, match="choose another port"):
-        second.start()
+    with pytest.raises(Refused, match=r"set data_port of .control. to another port"):
+        second.start("data_port of [control]")
 
 
 def test_a_closed_port_can_be_started_again_at_once_at_the_same_place(bucket: Bucket) -> None:

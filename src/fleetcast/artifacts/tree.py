@@ -18,8 +18,9 @@ from blake3 import blake3
 from fleetcast.artifacts.extents import Extents
 from fleetcast.artifacts.manifest import Entry, EntryKind, Manifest
 from fleetcast.artifacts.tree_files import TreeFiles
-from fleetcast.model.errors import Corrupt, Refused
+from fleetcast.model.errors import Corrupt, FleetcastError, Refused
 from fleetcast.model.limits import CHUNK_BYTES_MAX
+from fleetcast.stores.obstacles import NO_ROOM, obstacle
 
 __all__ = ["TreeFiles", "TreeStopped", "lay_out", "remove_tree", "seal", "unseal", "verify"]
 
@@ -52,7 +53,7 @@ def lay_out(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never) ->
                 _go_on(stop)
                 _lay_out_entry(root, entry)
         except OSError as error:
-            raise Refused("no_room", f"cannot lay out {tree}: {error.strerror}; make room on this disk") from error
+            raise _not_laid_out(error) from error
 
 
 def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never, *, owner_writes: bool = False) -> None:
@@ -74,6 +75,12 @@ def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never, *, ow
                 _seal_entry(root, entry, owners)
         os.fchmod(root, 0o555 | owners)
         os.fsync(root)
+
+
+def _not_laid_out(error: OSError) -> FleetcastError:
+    if error.errno in NO_ROOM:
+        return Refused("no_room", "no room on this machine's disk for the release: make room, it goes on by itself")
+    return obstacle(error)
 
 
 def unseal(tree: Path) -> None:

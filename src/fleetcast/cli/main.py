@@ -129,6 +129,19 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except (OSError, ExceptionGroup) as error:
+        return _obstructed(error)
+
+
+def _obstructed(error: BaseException) -> int:
+    """What this host has against it is told like any other error; a defect keeps its traceback."""
+    from fleetcast.stores.obstacles import first_obstacle
+
+    ours = first_obstacle(error)
+    if ours is None:
+        raise error
+    print(f"fleetcast: {ours.message} [{ours.code}]", file=sys.stderr)
+    return ours.exit_code
 
 
 def _usage(error: CycloptsError) -> str:

@@ -63,7 +63,7 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
         Invalid, NotFound: a key file is missing or none.
     """
     async with contextlib.AsyncExitStack() as opened:
-        sock = serving.bind(config.host, config.port)
+        sock = serving.bind(config.host, config.port, "port of [control]")
         opened.callback(sock.close)
         database = await _database(opened, config.database_url)
         apart = config.replication_database_url not in ("", config.database_url)
@@ -96,7 +96,7 @@ async def _main_store(opened: contextlib.AsyncExitStack, config: ControlConfig) 
     key = load_or_create_secret(config.data_key).encode()
     config.main_bucket.mkdir(parents=True, exist_ok=True)
     port = DataPort(config.main_bucket, key, config.data_host, config.data_port)
-    port.start()
+    port.start("data_port of [control]")
     opened.push_async_callback(asyncio.to_thread, port.close)
     url = config.data_url or port.url
     return DirectoryBlobs(config.main_bucket, data_url=url, data_key=key), url

@@ -12,13 +12,14 @@ import uvicorn
 
 from fleetcast.model.errors import Refused
 from fleetcast.model.limits import HTTP_KEEP_ALIVE_S, HTTP_STOP_S_MAX
+from fleetcast.stores.obstacles import address_refused
 
 _BACKLOG: Final = 1024
 _TICK_S: Final = 1.0
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket that listens; port 0 picks a free one.
+def bind(host: str, port: int, setting: str = "") -> socket.socket:
+    """A TCP socket that listens; port 0 picks a free one. ``setting`` names where the port was chosen.
 
     Raises:
         Refused: the address cannot be had.
@@ -35,7 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise Refused("address_in_use", f"cannot listen on {host}:{port} ({error.strerror}): choose another port") from error
+        raise address_refused(host, port, error, setting) from error
     return sock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -16,11 +17,14 @@ import msgspec
 
 from fleetcast.agent.logs import bound_log
 from fleetcast.launch.restarts import Restarts, after_end
-from fleetcast.model.errors import Unavailable
+from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Refused, Unavailable
 from fleetcast.model.limits import PROCESS_LOG_BYTES_MAX, PROCESS_LOG_LOOK_INTERVAL_S
 
-OUTPUT_TAIL_LINES: Final = 8
+NOT_STARTED: Final = 127
+"""In place of an exit code; as a shell has it."""
 READY_POLL_S: Final = 0.05
+_TOLD: Final = re.compile(r"fleetcast: (?P<message>.*) \[(?P<code>\w+)\]")
+_KINDS: Final[Mapping[int, type[FleetcastError]]] = {kind.exit_code: kind for kind in (Invalid, NotFound, Refused)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,10 @@ class Child:
         restarts = Restarts()
         while not self._stopping.is_set():
             started = time.monotonic()
+            code = NOT_STARTED
             try:
-                ending = _ending(await self._run_once())
+                code = await self._run_once()
+                ending = _ending(code)
             except OSError as error:
                 ending = f"could not be started ({error})"
             if self._stopping.is_set():
@@ -79,7 +85,7 @@ class Child:
             decision = after_end(replace(restarts, was_ready=self._was_ready), time.monotonic() - started)
             restarts = decision.after
             if decision.delay_s is None:
-                self._give_up(ending)
+                self._give_up(code, ending)
                 return
             self._tell(ChildEvent(self.spec.name, "ended", f"{ending}, starting it again in {decision.delay_s:g} s"))
             with contextlib.suppress(TimeoutError):
@@ -133,18 +139,25 @@ class Child:
         if not self.ready.done():
             self.ready.set_result(addresses)
 
-    def _give_up(self, ending: str) -> None:
-        reason = f"{self.spec.name} {ending} before it was ready: {self._last_words()}"
-        self._tell(ChildEvent(self.spec.name, "gave up", reason))
+    def _give_up(self, code: int, ending: str) -> None:
+        """Tell what it said of itself (``cli/main.py`` prints that), or where it may have said something."""
+        words = self._last_words()
+        told = _TOLD.fullmatch(words)
+        kind = _KINDS.get(code, Unavailable)
+        if told is not None:
+            error = kind(told["code"], f"{self.spec.name} cannot start: {told['message']}")
+        else:
+            where = f"{words} (more in {self._output})" if words else f"see {self._output}"
+            error = kind("child_failed", f"{self.spec.name} {ending} before it was ready: {where}")
+        self._tell(ChildEvent(self.spec.name, "gave up", f"its log: {self._output}"))
         if not self.ready.done():
-            self.ready.set_exception(Unavailable("child_failed", reason))
+            self.ready.set_exception(error)
 
     def _last_words(self) -> str:
+        """The last line of its output."""
         with contextlib.suppress(OSError):
-            lines = self._output.read_text(errors="replace").strip().splitlines()[-OUTPUT_TAIL_LINES:]
-            if lines:
-                return f"{lines[-1]} (more in {self._output})"
-        return f"see {self._output}"
+            return (self._output.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        return ""
 
 
 def _ending(code: int) -> str:

@@ -87,8 +87,13 @@ def read_tables(file: Path) -> Table:
             "no_settings",
             f"there is no settings file {file}: 'fleetcast up' makes an installation, --settings FILE names another",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise Invalid("bad_settings", f"{file}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid("bad_settings", f"{file}: {error}: correct it there") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise Invalid("bad_settings", f"{file}, line {line}: it is not UTF-8: save it as that") from None
+    except OSError as error:
+        raise Invalid("bad_settings", f"{file} cannot be read: {error.strerror}") from None
     for name, value in tables.items():
         if name not in SECTIONS:
             _refuse_unknown(name, SECTIONS, f"{file}: there is no table")

@@ -17,6 +17,7 @@ from fleetcast.model.replication import CopyProgress
 from fleetcast.region.copy_schedule import CopySchedule
 from fleetcast.region.view import RegionView
 from fleetcast.replication.copier import Copier
+from fleetcast.stores.obstacles import obstacle
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,10 @@ class Copying:
         except FleetcastError as error:
             log.warning("copy_failed", artifact=record.release.artifact, digest=digest, error=error.message)
             self._schedule.failed(digest, error.message, time.monotonic(), self._rng)
+        except OSError as error:
+            message = obstacle(error).message
+            log.warning("copy_failed", artifact=record.release.artifact, digest=digest, error=message)
+            self._schedule.failed(digest, message, time.monotonic(), self._rng)
         except Exception:
             # One artifact that trips a defect must not take the others' copies, and the region, down with it.
             log.exception("copy_broke", artifact=record.release.artifact, digest=digest)

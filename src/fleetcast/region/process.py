@@ -72,7 +72,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         Invalid, NotFound: a key file is missing or none.
     """
     async with contextlib.AsyncExitStack() as stack:
-        sock = serving.bind(config.host, config.port)
+        sock = serving.bind(config.host, config.port, f"port of [[region]] {config.region}")
         stack.callback(sock.close)
         opened = await _open(stack, config)
         view = RegionView(opened.store)
@@ -111,7 +111,7 @@ async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Open
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is built here is not everybody's on this host
     data_key = load_or_create_secret(config.data_key).encode()
     port = DataPort(config.bucket, data_key, config.data_host, config.data_port)
-    port.start()
+    port.start(f"data_port of [[region]] {config.region}")
     stack.push_async_callback(asyncio.to_thread, port.close)
     data_url = config.data_url or port.url
     store = await SqliteKv.open(config.kv_path)

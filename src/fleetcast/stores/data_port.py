@@ -16,10 +16,10 @@ from typing import Any
 
 import structlog
 
-from fleetcast.model.errors import Unavailable
 from fleetcast.model.limits import DATA_PORT_CLOSE_S_MAX, DATA_PORT_CONNECTIONS_MAX
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_port_exchange import Exchange, PartBuffers, ServedBucket
+from fleetcast.stores.obstacles import address_refused
 from fleetcast.stores.upload_files import UploadFiles
 
 log = structlog.get_logger(__name__)
@@ -42,13 +42,13 @@ class DataPort:
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Listen. Raises :class:`Unavailable` when the address is taken."""
+    def start(self, setting: str = "") -> None:
+        """Listen. Raises :class:`Refused` when the address is taken; ``setting`` names where its port was chosen."""
         host, port = self._address
         try:
             self._server = _Server(self._address, self._bucket)
         except OSError as error:
-            raise Unavailable("port_taken", f"cannot listen on {host}:{port}: {error.strerror}: choose another port") from error
+            raise address_refused(host, port, error, setting) from error
         self._thread = threading.Thread(target=self._server.accept_until_closed, name="data-port", daemon=True)
         self._thread.start()
         log.info("data_port_started", url=self.url)

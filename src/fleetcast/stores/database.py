@@ -139,4 +139,6 @@ async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     except DBAPIError as error:
         if sqlite_file.is_busy(error.orig):
             raise Unavailable("database_busy", "the database is locked by another process: try again") from error
+        if (obstacle := sqlite_file.obstacle(error.orig)) is not None:
+            raise obstacle from error
         raise

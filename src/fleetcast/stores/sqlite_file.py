@@ -38,6 +38,17 @@ def is_busy(error: BaseException | None) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def obstacle(error: BaseException | None) -> Unavailable | None:
+    """What is in the way of the file itself; ``None``: ``error`` is about what was asked of it."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return Unavailable("no_room", "the database cannot be written, its disk is full: make room there")
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_CORRUPT:
+            return Unavailable("database_unusable", f"the database cannot be used ({error}): look after its disk and its file")
+        case _:
+            return None
+
+
 def _enter_wal(connection: sqlite3.Connection) -> None:
     """SQLite does not wait by itself here: of two processes that open a new file at once, one is told it is busy."""
     deadline = time.monotonic() + SQLITE_BUSY_S_MAX

@@ -272,9 +272,16 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite ends it by itself when the disk is full
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        # A disk that is full may leave it open, and then nothing could begin any more.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 @contextmanager
@@ -284,4 +291,6 @@ def _sqlite_errors() -> Iterator[None]:
     except sqlite3.Error as error:
         if sqlite_file.is_busy(error):
             raise Unavailable("kv_busy", "the key-value store is locked by another process: try again") from error
+        if (obstacle := sqlite_file.obstacle(error)) is not None:
+            raise obstacle from error
         raise Unavailable("kv_unusable", f"the key-value store cannot be used: {error}: look after its file") from error

@@ -19,6 +19,7 @@ from fleetcast.model.errors import Corrupt, FleetcastError, Forbidden, Unavailab
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import SWARM_CLOSE_S_MAX, SWARM_CONNECT_S_MAX, SWARM_STALL_S_MAX, SWARM_UPLOADS_MAX
 from fleetcast.model.messages.agents import PeerAddress
+from fleetcast.stores.obstacles import address_refused
 from fleetcast.swarm import codec, tickets
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.slots import Slots
@@ -60,12 +61,12 @@ class Server:
         self._closing = threading.Event()
 
     def start(self, host: str, port: int) -> int:
-        """Listen; returns the port. Raises :class:`Unavailable` when the address is taken."""
+        """Listen; returns the port. Raises :class:`Refused` when the address is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._listener = socket.create_server((host, port), family=family, backlog=512)
         except OSError as error:
-            raise Unavailable("port_taken", f"cannot listen on {host}:{port}: {error.strerror}: choose another port") from error
+            raise address_refused(host, port, error, f"peer_port of [[agent]] {self._me}") from error
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="swarm-accept", daemon=True)
         self._thread.start()
         return int(self._listener.getsockname()[1])
