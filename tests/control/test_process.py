@@ -39,7 +39,7 @@ async def test_a_taken_port_is_refused_in_words(control: Any) -> None:
         with pytest.raises(Refused, match=str(port)):
             async with control(port=port):
                 pass
-        with pytest.raises(Unavailable, match=str(port)):
+        with pytest.raises(Refused, match=str(port)):
             async with control(data_port=port):
                 pass
 

@@ -38,7 +38,7 @@ async def disconnected() -> Any:
 
 @pytest.fixture
 def polls() -> GoalPolls:
-    return GoalPolls("ab" * 32, 15.0)
+    return GoalPolls("ab" * 32, 15.0, lambda: 1_700_000_000_000)
 
 
 async def turn_until(condition: Callable[[], bool]) -> None:

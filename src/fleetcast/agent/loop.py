@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
 from random import Random
 
 import structlog
 
 from fleetcast.agent import spawning
+from fleetcast.agent.clock import RegionClock
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.goals import GoalBook
 from fleetcast.agent.labels import LabelBook
@@ -32,7 +34,9 @@ log = structlog.get_logger(__name__)
 class AgentLoop:
     """One machine."""
 
-    def __init__(self, config: AgentConfig, region: RegionClient, swarm: SwarmPeer, keys: Sequence[PublicKey]) -> None:
+    def __init__(
+        self, config: AgentConfig, region: RegionClient, swarm: SwarmPeer, keys: Sequence[PublicKey], clock: RegionClock
+    ) -> None:
         self._config = config
         self._layout = MachineLayout(config.root)
         self._region = region
@@ -40,9 +44,13 @@ class AgentLoop:
         self._rng = Random()
         self._book = GoalBook(self._layout.goals)
         self._labels = LabelBook(self._layout.labels, config.machine)
-        self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng)
+        self._instance = uuid.uuid4().hex
+        self._clock = clock
+        self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng, self._instance)
         sharing = Sharing(swarm)
-        self._around = Surroundings(config, self._machine, region, sharing, keys, self._rng, self._reporter.changed)
+        self._around = Surroundings(
+            config, self._machine, region, sharing, keys, self._rng, self._reporter.changed, clock.now_ms
+        )
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -62,7 +70,7 @@ class AgentLoop:
         etag, failures = "", 0
         while True:
             try:
-                request = GoalsRequest(self._machine(), etag, self._config.goal_wait_s)
+                request = GoalsRequest(self._machine(), etag, self._config.goal_wait_s, self._instance)
                 etag = await self._take(await self._region.goals(request), group)
                 failures = 0
             except (FleetcastError, OSError) as error:
@@ -75,6 +83,8 @@ class AgentLoop:
     async def _take(self, reply: GoalsReply, group: asyncio.TaskGroup) -> str:
         self._reporter.interval_s = reply.report_interval_s
         self._reporter.progress_interval_s = reply.progress_interval_s or reply.report_interval_s
+        if (wrong := self._clock.heard(reply.now_ms)) is not None:
+            self._reporter.alarm(wrong)
         await asyncio.to_thread(self._swarm.trust, reply.ticket_key)
         if reply.labels is not None and await self._labels.take(reply.labels):
             # These goals were chosen for the labels before. The next question names the new ones, and is answered at once.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from fleetcast.agent.clock import RegionClock
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.layout import MachineLayout
 from fleetcast.agent.loop import AgentLoop
@@ -37,11 +38,12 @@ async def serve(config: AgentConfig, stop: asyncio.Event, listening: Callable[[M
         stack.push_async_callback(session.aclose)
         region = RegionClient(session)
         door = SwarmDoor(region, asyncio.get_running_loop())
-        peer = SwarmPeer(config.machine, config.peer_host, config.peer_port, door)
+        clock = RegionClock()
+        peer = SwarmPeer(config.machine, config.peer_host, config.peer_port, door, lambda: clock.now_ms() / 1000)
         # In a thread: its own threads end only when their calls through the door have, and those need this loop.
         stack.push_async_callback(asyncio.to_thread, peer.close)
         await asyncio.to_thread(peer.start)
-        loop = AgentLoop(config, region, peer, keys)
+        loop = AgentLoop(config, region, peer, keys, clock)
         await _until(stop, loop, lambda: listening({"peer": f"{config.peer_host}:{peer.port}"}))
     log.info("agent_stopped", machine=config.machine.id)
 

@@ -37,12 +37,14 @@ class Reporter:
         services: Callable[[], tuple[ServiceReport, ...]],
         swarm_alarms: Callable[[], tuple[str, ...]],
         rng: Random,
+        instance: str = "",
     ) -> None:
         self._machine = machine
         self._region = region
         self._services = services
         self._swarm_alarms = swarm_alarms
         self._rng = rng
+        self._instance = instance
         self._alarms: dict[str, int] = {}
         """Uptime in milliseconds at which each was last raised."""
         self._wake = asyncio.Event()
@@ -77,7 +79,7 @@ class Reporter:
             self._wake.clear()
             gist, services = self._gist(), self._services()
             try:
-                await self._region.report(MachineReport(self._machine(), services, self.alarms()))
+                await self._region.report(MachineReport(self._machine(), services, self.alarms(), self._instance))
                 self._sent, failures = gist, 0
             except FleetcastError as error:
                 failures += 1

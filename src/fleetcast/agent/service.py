@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -57,6 +56,8 @@ class Surroundings:
     rng: Random
     changed: Callable[[], None]
     """To be called when a report would read differently."""
+    now_ms: Callable[[], int]
+    """UTC, for when goals expire."""
 
 
 class ServiceDriver:
@@ -149,7 +150,7 @@ class ServiceDriver:
         activation = self._memory.state.activation
         if activation is not None:
             return f"{activation.release.artifact} to come up"
-        if goal.expired(_now_ms()):
+        if goal.expired(self._around.now_ms()):
             return "a goal that has not expired"
         return self._permits.waiting_for or "its wave"
 
@@ -173,7 +174,7 @@ class ServiceDriver:
             self._fetch = None
         if self._activation is not None and self._activation.over:
             self._activation = None
-        decision = reconcile(self._observe(), _now_ms())
+        decision = reconcile(self._observe(), self._around.now_ms())
         if not await self._follow_activation(decision):
             return 0.0
         await self._follow_fetch(decision)
@@ -328,7 +329,3 @@ class ServiceDriver:
             if under_way is not None:
                 await under_way.end()
         await self._permits.close()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -10,6 +10,7 @@ from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import SHOWN, describe
 from fleetcast.cli.output import ago, print_json, seconds, short, size
 from fleetcast.cli.terminal import stdout_table
+from fleetcast.model.lines import showable
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -192,6 +193,7 @@ def _fleet_text(fleet: FleetStatus) -> str:
         f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
         regions,
     ]
+    lines += [f"alarm: {region.name}: {showable(alarm)}" for region in fleet.regions for alarm in region.alarms]
     if fleet.deployments:
         now_s = time.time()
         told = [[ago(now_s - item.created_at_ms / 1000), describe(item)] for item in fleet.deployments]

@@ -50,11 +50,11 @@ async def report(region: FromPath[str], data: JSONBody[RegionReport], parts: Par
     for machine in data.machines:
         machine_id(machine.id)
         _must_be(machine.region, region)
-    await record_report(parts.database, data)
+    now_ms = await record_report(parts.database, data)
     parts.controller.wake()
     parts.news.ring()
     async with parts.database.reading() as reading:
-        return ReportAccepted(await questions.wanted(reading, data.region))
+        return ReportAccepted(await questions.wanted(reading, data.region), now_ms)
 
 
 @post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS)

@@ -104,7 +104,7 @@ async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
 async def _regions(reading: AsyncConnection) -> tuple[RegionStatus, ...]:
     count = await count_machines(reading)
     return tuple(
-        RegionStatus(region.name, region.drained, region.last_report_age_s, count.get(region.name, 0))
+        RegionStatus(region.name, region.drained, region.last_report_age_s, count.get(region.name, 0), region.alarms)
         for region in await known_regions(reading)
     )
 

@@ -31,7 +31,7 @@ class MessageRequest(AnyRequest):
         except RecursionError:
             raise Invalid("invalid_message", "this is nested too deeply to be a message") from None
         if isinstance(body, dict):
-            messages.check_protocol(body.get("protocol"))
+            messages.check_protocol(body.get("protocol"), messages.CALLER, messages.SERVER)
         return body
 
 

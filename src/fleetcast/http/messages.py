@@ -16,6 +16,8 @@ JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
 END: Final = "end"
 """Name of the server-sent event behind which there is nothing to resume."""
+CALLER: Final = "the caller"
+SERVER: Final = "the server"
 
 
 def encode(value: object) -> bytes:
@@ -23,8 +25,9 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def decode(data: bytes | str, into: type[T]) -> T:
-    """The value of type ``into`` that ``data`` spells. Unknown fields are ignored.
+def decode(data: bytes | str, into: type[T], other: str = "the other side", this: str = "this program") -> T:
+    """The value of type ``into`` that ``data`` spells. Unknown fields are ignored. ``other`` and ``this``: see
+    :func:`fleetcast.model.protocol.check`.
 
     Raises:
         Invalid: not JSON, or a field is missing or of another type (the message names its path).
@@ -35,18 +38,18 @@ def decode(data: bytes | str, into: type[T]) -> T:
         value = _decoder(shape).decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid("invalid_message", f"this is no {_name(into)}: {error}") from None
-    check_protocol(getattr(value, "protocol", None))
+    check_protocol(getattr(value, "protocol", None), other, this)
     return cast(T, value)
 
 
-def check_protocol(stated: object) -> None:
+def check_protocol(stated: object, other: str, this: str) -> None:
     """Law 13 for one message. What states no version (a goal, a record) is versioned by whoever carries it.
 
     Raises:
         Incompatible: more than one version away.
     """
     if isinstance(stated, int):
-        protocol.check(stated)
+        protocol.check(stated, other, this)
 
 
 @cache

@@ -83,7 +83,7 @@ class Session:
             return None
         if not 200 <= status < 300:
             raise_problem(status, answer)
-        return messages.decode(answer, reply)
+        return messages.decode(answer, reply, self.base_url)
 
     async def ask(
         self,

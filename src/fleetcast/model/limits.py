@@ -282,6 +282,12 @@ PROCESS_LOG_BYTES_MAX: Final = 8 * MIB
 """A larger log of a process is put aside (one is kept)."""
 PROCESS_LOG_LOOK_INTERVAL_S: Final = 30
 
+# Clocks
+CLOCK_SKEW_S_MAX: Final = 60
+"""How far a clock may be off its neighbour's before somebody is told."""
+CLOCK_JUMP_S_MIN: Final = 2
+"""From there on two clocks of one host differ by a jump, not by the time between two looks at them."""
+
 # HTTP
 HTTP_TIMEOUT_S: Final = 30
 HTTP_CONNECTIONS_MAX: Final = 64

@@ -10,14 +10,13 @@ PROTOCOL: Final = 1
 """Version spoken by this program over HTTP and between peers."""
 
 
-def check(theirs: int) -> None:
-    """Accept a neighbour one version older or newer than this program.
+def check(theirs: int, other: str = "the other side", this: str = "this program") -> None:
+    """Accept a neighbour one version older or newer than this program. ``other`` and ``this`` are what the two are called in
+    the error, which either may come to read.
 
     Raises:
         Incompatible: the distance is larger.
     """
     if abs(theirs - PROTOCOL) > 1:
-        raise Incompatible(
-            "incompatible_protocol",
-            f"the other side speaks protocol {theirs}, this program {PROTOCOL}: upgrade the older one",
-        )
+        older = other if theirs < PROTOCOL else this
+        raise Incompatible("incompatible_protocol", f"{other} speaks protocol {theirs}, {this} {PROTOCOL}: upgrade {older}")

@@ -37,6 +37,8 @@ class _Known:
     reported: bool = False
     given: set[str] = field(default_factory=set)
     """Keys of labels that people gave it since it is known, those taken away again included."""
+    instance: str = ""
+    """Of the agent that was let in last; empty: not known yet, or too old to say."""
 
 
 class MachineBook:
@@ -67,8 +69,8 @@ class MachineBook:
         """How many are known, silent ones included."""
         return len(self._known)
 
-    def claim(self, machine: Machine, now: float) -> None:
-        """An agent that was let in says who and where it is; from now on only such reports are taken under its id.
+    def claim(self, machine: Machine, now: float, instance: str = "") -> None:
+        """An agent that was let in says who and where it is; from now on only its reports are taken under this id.
 
         Raises:
             Refused: a machine of another region, or too many machines.
@@ -77,9 +79,9 @@ class MachineBook:
         self._admit(machine)
         known = self._known.get(machine.id)
         if known is None:
-            self._known[machine.id] = _Known(machine, now, {})
+            self._known[machine.id] = _Known(machine, now, {}, instance=instance)
         else:
-            known.machine = machine
+            known.machine, known.instance = machine, instance
 
     def heard(self, report: MachineReport, now: float) -> None:
         """Take a report in place of the machine's last one.
@@ -98,6 +100,10 @@ class MachineBook:
             raise Refused(
                 "machine_id_taken",
                 f"the id {machine.id} is in use by a machine with other zone, rack or labels: give each machine its own id",
+            )
+        elif report.instance and known.instance and report.instance != known.instance:
+            raise Refused(
+                "machine_id_taken", f"another agent is running with the id {machine.id}: give each machine its own id"
             )
         known.reported = True
         known.heard_at = now

@@ -7,7 +7,7 @@ labelled alike share one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -49,7 +49,9 @@ class _Held:
 class GoalPolls:
     """All long polls of this process. Used from one event loop."""
 
-    def __init__(self, ticket_key: str, report_interval_s: float) -> None:
+    def __init__(self, ticket_key: str, report_interval_s: float, now_ms: Callable[[], int]) -> None:
+        """``now_ms``: this host's clock, UTC."""
+        self._now_ms = now_ms
         self._ticket_key = ticket_key
         self._report_interval_s = report_interval_s
         self._goals: tuple[HeldGoal, ...] = ()
@@ -111,7 +113,7 @@ class GoalPolls:
         if answer.etag == request.etag and wait_s > 0 and not self._closed:
             await self._hold(place, request, receive, wait_s)
             answer = self._answer(self._place(request.machine), request.machine)
-        return self._unchanged(answer.etag) if answer.etag == request.etag else answer.body
+        return self._dated(self._unchanged(answer.etag) if answer.etag == request.etag else answer.body)
 
     def close(self) -> None:
         """The process stops: answer everybody now, hold nobody from now on."""
@@ -161,6 +163,10 @@ class GoalPolls:
             "progress_interval_s": progress_interval_s(len(self._held), self._report_interval_s),
             "protocol": PROTOCOL,
         }
+
+    def _dated(self, body: bytes) -> bytes:
+        """An encoded answer, which others share, with the time at which this one is sent."""
+        return body[:-1] + b',"now_ms":%d}' % self._now_ms()
 
     def _unchanged(self, etag: str) -> bytes:
         return msgspec.json.encode({"etag": etag, "goals": None, **self._frame()})

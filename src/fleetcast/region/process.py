@@ -77,11 +77,11 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         opened = await _open(stack, config)
         view = RegionView(opened.store)
         await view.load()
-        polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s)
+        polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s, _now_ms)
         machines = MachineBook(config.region, config.machine_silence_s_max)
 
         def publish() -> None:
-            polls.publish(alive(view.goals, round(time.time() * 1000)))
+            polls.publish(alive(view.goals, _now_ms()))
 
         publish()
         view.on_goals.append(publish)
@@ -89,12 +89,13 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
             relabel(view.labels)
             view.on_labels.append(relabel)
         permit_note = PermitNote(opened.store, config.permit_lifetime_s)
-        settled_at = time.monotonic() + await permit_note.remaining_s(round(time.time() * 1000))
+        settled_at = time.monotonic() + await permit_note.remaining_s(_now_ms())
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, settled_at))
-        loops, swarms = _loops(config, opened, view, machines)
+        alarms = Alarms()
+        loops, swarms = _loops(config, opened, view, machines, alarms)
         parts = Parts(view, machines, permits, permit_note, swarms)
         tokens = TokenSet({Role.AGENT: config.agent_token})
-        app = HotRoutes(agent_api(parts, tokens), tokens, polls, machines)
+        app = HotRoutes(agent_api(parts, tokens), tokens, polls, machines, lambda text: _note(alarms, text))
         addresses = {"api": serving.url_of(sock), "data": opened.data_url}
 
         def started() -> None:
@@ -136,10 +137,9 @@ def _ticket_key(path: Path) -> PrivateKey:
 
 
 def _loops(
-    config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook
+    config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook, alarms: Alarms
 ) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms]:
     """The loops by name, and the swarms that one of them keeps tidy."""
-    alarms = Alarms()
     copier = Copier(opened.bucket, opened.control, opened.worker_keys, opened.store)
     copying = Copying(view, copier, config.bucket_recheck_interval_s, Random())
     started_at = time.monotonic()
@@ -157,6 +157,15 @@ def _loops(
         "swarms": _expire_swarms(swarms),
     }
     return loops, swarms
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _note(alarms: Alarms, text: str) -> None:
+    if alarms.raise_alarm(text, time.monotonic()):
+        log.warning("alarm", text=text)
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from fleetcast.model.clocks import clock_alarm
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import ALARMS_MAX, MACHINE_QUESTIONS_MAX
 from fleetcast.model.messages.regions import MachineAnswered, RegionHello, RegionReport, ReportAccepted
@@ -98,6 +99,8 @@ class Reporting:
         accepted = await self._control.report(report)
         before, self._told = self._told, standing(report.rollups, report.copies)
         self._moving = before != self._told
+        if (wrong := clock_alarm(f"the clock of region {self._hello.region}", time.time() * 1000, accepted.now_ms)) is not None:
+            self._alarms.raise_alarm(wrong, time.monotonic())
         for machine in accepted.wanted[:MACHINE_QUESTIONS_MAX]:
             answer = self._machines.answer(machine, time.monotonic())
             await self._control.answer(MachineAnswered(self._hello.region, answer))

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.errors import NotFound
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import RegionName
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
+from fleetcast.model.limits import ALARMS_MAX, MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
 from fleetcast.rollouts.deployments import UNFINISHED
@@ -44,8 +44,8 @@ async def record_hello(database: Database, hello: RegionHello) -> None:
     log.info("region_hello", region=hello.region, data_url=hello.data_url)
 
 
-async def record_report(database: Database, report: RegionReport) -> None:
-    """Take in a report, in one transaction: machines and roll-ups that are read together agree.
+async def record_report(database: Database, report: RegionReport) -> int:
+    """Take in a report, in one transaction: machines and roll-ups that are read together agree. Returns the database's clock.
 
     What is known of the machines is read before it, so that 20,000 of them do not keep every other writer waiting; reports
     that cross each other leave what the last one says.
@@ -57,7 +57,9 @@ async def record_report(database: Database, report: RegionReport) -> None:
         before = {row.id: row for row in await reading.execute(_PLACES.where(machines.c.region == report.region))}
     async with database.transaction() as tx:
         now = await read_clock_ms(tx)
-        known = await tx.execute(update(regions).where(regions.c.name == report.region).values(last_report_at=now))
+        stored = (await tx.execute(select(regions.c.alarms).where(regions.c.name == report.region))).scalar_one_or_none()
+        written = {"last_report_at": now, "alarms": report.alarms[:ALARMS_MAX]}
+        known = await tx.execute(update(regions).where(regions.c.name == report.region).values(written))
         if known.rowcount != 1:
             raise NotFound(
                 "unknown_region", f"region {report.region} has not said hello here: POST /v1/regions/{report.region}/hello"
@@ -66,7 +68,9 @@ async def record_report(database: Database, report: RegionReport) -> None:
         await _record_rollups(tx, report, now)
         await _record_copies(tx, report, now)
     for alarm in report.alarms:
-        log.warning("region_alarm", region=report.region, alarm=alarm)
+        if alarm not in (stored or ()):
+            log.warning("region_alarm", region=report.region, alarm=alarm)
+    return now
 
 
 async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Mapping[str, AnyRow], now: int) -> None:

@@ -33,6 +33,7 @@ class Region:
     data_key: str
     drained: bool
     last_report_age_s: float | None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
             row.data_key,
             row.drained,
             None if row.last_report_at is None else max(0, now - row.last_report_at) / 1000,
+            row.alarms,
         )
         for row in await reading.execute(select(regions).order_by(regions.c.name))
     )

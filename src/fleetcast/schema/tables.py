@@ -183,6 +183,7 @@ regions: Final = Table(
     Column("drained", Boolean, nullable=False, server_default=false()),
     Column("hello_at", BigInteger, nullable=False),
     Column("last_report_at", BigInteger),
+    Column("alarms", AsJson(tuple[str, ...]), nullable=False, server_default="[]"),
 )
 
 machines: Final = Table(

@@ -10,7 +10,7 @@ from random import Random
 import structlog
 
 from fleetcast.model import protocol
-from fleetcast.model.errors import Corrupt, FleetcastError, Refused, Unavailable
+from fleetcast.model.errors import Corrupt, FleetcastError, Incompatible, Refused, Unavailable
 from fleetcast.model.limits import (
     CHUNK_BYTES_MAX,
     SWARM_CONNECT_S_MAX,
@@ -40,6 +40,8 @@ class End:
     """It sent wrong bytes or nonsense: have no more to do with it."""
     dropped: bool = False
     """It kept us waiting for too long."""
+    incompatible: bool = False
+    """It speaks a protocol too far from ours."""
 
 
 class Neighbour:
@@ -82,6 +84,8 @@ class Neighbour:
             return End(failed=False)
         except Corrupt as error:
             return End(failed=True, reason=error.message, lied=True)
+        except Incompatible as error:
+            return End(failed=True, reason=error.message, incompatible=True)
         except (FleetcastError, OSError, ValueError) as error:
             if self._dropped or (joined and isinstance(error, FleetcastError) and error.code == "peer_stalled"):
                 return End(failed=True, reason=f"{self._machine} kept us waiting too long for a piece", dropped=True)
@@ -100,11 +104,13 @@ class Neighbour:
         deadline = time.monotonic() + SWARM_CONNECT_S_MAX
         hello = self._wire.receive(deadline)
         if isinstance(hello, codec.Refused):
+            if hello.protocol:
+                protocol.check(hello.protocol, self._machine, "this agent")
             raise Unavailable("peer_refused", f"{self._machine} refused: {hello.code}")
         bitmap = self._wire.receive(deadline)
         if not isinstance(hello, codec.Hello) or not isinstance(bitmap, codec.Bitmap):
             raise _nonsense(self._machine)
-        protocol.check(hello.protocol)
+        protocol.check(hello.protocol, self._machine, "this agent")
         if hello.machine != self._machine or hello.digest != self._hello.digest:
             # Its port has gone to another peer; no lie.
             raise Unavailable("wrong_peer", f"{hello.machine} answered in place of {self._machine}")

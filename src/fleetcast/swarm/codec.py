@@ -111,6 +111,8 @@ class Refused:
 
     code: str
     piece: int = NO_PIECE
+    protocol: int = 0
+    """What the refusing side speaks, when that is why; 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ def encode(frame: Frame) -> bytes:
             return _frame(HAVE, _numbers(number for pair in ranges for number in pair))
         case Wait():
             return _frame(WAIT)
-        case Refused(code, piece):
-            return _frame(REFUSED, code.encode(), piece)
+        case Refused(code, piece, spoken):
+            return _frame(REFUSED, code.encode(), piece, spoken)
         case Bye(code, piece):
             return _frame(BYE, code.encode(), piece)
 
@@ -174,7 +176,7 @@ def decode(header: Header, body: bytes) -> Frame:
         case 6:
             return Wait()
         case 7:
-            return Refused(_decode_code(body), header.first)
+            return Refused(_decode_code(body), header.first, header.second)
         case _:
             return Bye(_decode_code(body), header.first)
 

@@ -315,8 +315,8 @@ class Fetch:
                     self._neighbourhood.ended(machine, time.monotonic(), self._rng, failed=end.failed)
                 self._wake()
         log.debug("neighbour_left", digest=self.digest, peer=machine, reason=end.reason)
-        if end.lied or end.dropped:
-            self._around.alarm(f"{end.reason} of {self.digest}: dropped")
+        if end.lied or end.dropped or end.incompatible:
+            self._around.alarm(end.reason if end.incompatible else f"{end.reason} of {self.digest}: dropped")
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
         def run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,8 +88,11 @@ class _Share:
 class SwarmPeer:
     """Every method may be called from any thread; only :meth:`close` and :meth:`Fetch.cancel` block for long."""
 
-    def __init__(self, machine: Machine, host: str, port: int, region: RegionDoor) -> None:
-        """Serves at ``host``, where other peers must reach it; port 0 picks one."""
+    def __init__(
+        self, machine: Machine, host: str, port: int, region: RegionDoor, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Serves at ``host``, where other peers must reach it; port 0 picks one. ``clock``: the time by which the region
+        dates tickets, UTC seconds; asked in any thread."""
         self._machine = machine
         self._address = (host, port)
         self._region = region
@@ -100,13 +104,13 @@ class SwarmPeer:
         self._retired: list[Fetch] = []
         """Done and shared; a thread of theirs may still be telling the region so."""
         self._alarms: deque[str] = deque(maxlen=SWARM_ALARMS_KEPT)
-        self._server = Server(machine.id, self._find, self._met)
+        self._server = Server(machine.id, self._find, self._met, clock)
         self._announcer = Announcer(region, Random(self._rng.random()))
         self._me: PeerAddress | None = None
         self._closed = False
 
     def start(self) -> None:
-        """Listen. Raises :class:`Unavailable` when the address is taken."""
+        """Listen. Raises :class:`Refused` when the address is taken."""
         host, port = self._address
         port = self._server.start(host, port)
         self._me = PeerAddress(self._machine.id, host, port, self._machine.zone, self._machine.rack)
@@ -241,5 +245,6 @@ class SwarmPeer:
             self._server.drop(fetch.holding)
 
     def _alarm(self, message: str) -> None:
-        log.warning("swarm_alarm", message=message)
-        self._alarms.append(message)
+        if message not in self._alarms:
+            log.warning("swarm_alarm", message=message)
+            self._alarms.append(message)

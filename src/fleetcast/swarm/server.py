@@ -15,10 +15,11 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fleetcast.model import protocol
-from fleetcast.model.errors import Corrupt, FleetcastError, Forbidden, Unavailable
+from fleetcast.model.errors import Corrupt, FleetcastError, Forbidden, Incompatible, Unavailable
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import SWARM_CLOSE_S_MAX, SWARM_CONNECT_S_MAX, SWARM_STALL_S_MAX, SWARM_UPLOADS_MAX
 from fleetcast.model.messages.agents import PeerAddress
+from fleetcast.model.protocol import PROTOCOL
 from fleetcast.stores.obstacles import address_refused
 from fleetcast.swarm import codec, tickets
 from fleetcast.swarm.holding import Holding
@@ -46,8 +47,13 @@ class Server:
     """``find`` looks up what is held under a digest; ``met`` is told of every peer that came with a good ticket."""
 
     def __init__(
-        self, me: MachineId, find: Callable[[Digest], Holding | None], met: Callable[[Digest, PeerAddress], None]
+        self,
+        me: MachineId,
+        find: Callable[[Digest], Holding | None],
+        met: Callable[[Digest, PeerAddress], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._me = me
         self._find = find
         self._met = met
@@ -164,7 +170,7 @@ class Server:
     def _welcome(self, number: int, connection: _Connection, hello: codec.Hello) -> None:
         machine = hello.machine
         try:
-            protocol.check(hello.protocol)
+            protocol.check(hello.protocol, machine, self._me)
             self._check_ticket(hello)
             holding = self._find(hello.digest)
             if holding is None:
@@ -175,7 +181,8 @@ class Server:
             if not admission.admitted:
                 raise Unavailable("busy", f"{self._me} serves {SWARM_UPLOADS_MAX} peers already")
         except FleetcastError as error:
-            connection.wire.send(codec.Refused(error.code))
+            spoken = PROTOCOL if isinstance(error, Incompatible) else 0
+            connection.wire.send(codec.Refused(error.code, protocol=spoken))
             raise
         try:
             if older is not None:
@@ -192,6 +199,6 @@ class Server:
     def _check_ticket(self, hello: codec.Hello) -> None:
         if self._key is None:
             raise Unavailable("no_ticket_key", f"{self._me} does not know its region's ticket key yet")
-        ticket = tickets.check(self._key, hello.ticket, hello.digest, time.time())
+        ticket = tickets.check(self._key, hello.ticket, hello.digest, self._clock())
         if ticket.machine != hello.machine:
             raise Forbidden("bad_ticket", "the ticket is another machine's")

@@ -22,6 +22,8 @@ class GoalsRequest:
     etag: str
     """Of the last answer; empty: answer at once."""
     wait_s: float
+    instance: str = ""
+    """Of the agent's process, new at every start; empty: an agent too old to say."""
     protocol: int = PROTOCOL
 
 
@@ -37,6 +39,8 @@ class GoalsReply:
     """The same while something is fetched, for people who watch; 0: no other than ``report_interval_s``."""
     labels: Mapping[str, str] | None = None
     """Given to this machine by people, all of them; ``None``: nothing is known of any, so that those it has stay."""
+    now_ms: int = 0
+    """The region's clock when this was sent, UTC; 0: a region too old to say."""
     protocol: int = PROTOCOL
 
 
@@ -47,6 +51,8 @@ class MachineReport:
     machine: Machine
     services: tuple[ServiceReport, ...]
     alarms: tuple[str, ...] = ()
+    instance: str = ""
+    """As in :class:`GoalsRequest`: of two agents with one id, only that one's reports are taken whose polls are."""
     protocol: int = PROTOCOL
 
 

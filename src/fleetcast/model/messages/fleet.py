@@ -24,6 +24,8 @@ class RegionStatus:
     last_report_age_s: float | None
     """``None``: never heard of since control started."""
     machines: int
+    alarms: tuple[str, ...] = ()
+    """What a person should know: of the region itself, or beginning with a machine's name."""
 
 
 @dataclass(frozen=True, slots=True)

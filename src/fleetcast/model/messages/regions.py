@@ -75,6 +75,8 @@ class RegionReport:
 class ReportAccepted:
     wanted: tuple[MachineId, ...] = ()
     """Machines somebody asks about: answer at once, each with a :class:`MachineAnswered`."""
+    now_ms: int = 0
+    """The database's clock, UTC; 0: a control too old to say."""
     protocol: int = PROTOCOL
 
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _machines()
     _pages()
     op.add_column("services", sa.Column("removed_at", sa.BigInteger()))
+    op.add_column("regions", sa.Column("alarms", sa.Text(), server_default="[]", nullable=False))
 
 
 def _triggers() -> None:
