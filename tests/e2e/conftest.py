@@ -198,6 +198,13 @@ class Place:
     directory: Path
     run: Run
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Of its processes and of the command line."""
+    others: list[Run] = field(default_factory=list)
+
+    def start(self, *arguments: str) -> Run:
+        """Another process, ended with the place."""
+        self.others.append(Run(*arguments, temporary=self.directory.parent, environ=self.environment))
+        return self.others[-1]
 
     def fleetcast(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return fleetcast(*arguments, environ={"FLEETCAST_SETTINGS": str(self.directory / "settings.toml"), **(environ or {})})
@@ -327,9 +334,11 @@ def start_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         regions: Sequence[str] = ("local",),
         control: Mapping[str, Any] | None = None,
         patch: str = "",
+        reporting: int | None = None,
         edit: Callable[[Path], None] | None = None,
     ) -> Place:
-        """``patch`` is Python that each process runs before anything of ours; ``edit`` gets the settings file."""
+        """``patch`` is Python that each process runs before anything of ours; ``edit`` gets the settings file; ``reporting``
+        is how many of the machines are waited for, by default all."""
         temporary = tmp_path_factory.mktemp("place")
         directory = temporary / "fleetcast-data"
         ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
@@ -337,14 +346,16 @@ def start_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         file = installation.create(directory, Blueprint(1, regions, machines, ports, **pace))
         if edit is not None:
             edit(file)
-        place = Place(directory, Run("up", str(directory), temporary=temporary, environ=patched(temporary, patch)))
+        environ = patched(temporary, patch)
+        place = Place(directory, Run("up", str(directory), temporary=temporary, environ=environ), environ)
         places.append(place)
         place.run.wait_for("^ready")
-        wait_until(lambda: len(place.json("status")["machines"]) == machines, "all machines report")
+        wait_until(lambda: len(place.json("status")["machines"]) == (reporting or machines), "machines report")
         return place
 
     yield starting
     for place in places:
-        place.run.close()
+        for run in (*place.others, place.run):
+            run.close()
         sweeper.end_processes(place.directory)
         sweeper.remove(place.directory)

@@ -16,6 +16,7 @@ from sqlalchemy import update
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
+from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.publishing import Publisher
 from fleetcast.schema.tables import goals
@@ -135,7 +136,7 @@ async def test_goals_are_renewed_at_half_of_their_life(company: Company) -> None
     await company.succeed("a")
     before = await company.goal()
     publisher = Publisher(company.database, company.kv)
-    await publisher.renew(3600)  # much shorter than what it was given
+    await publisher.renew(GOAL_LIFETIME_S)  # it has just been written
     assert before is not None
     assert await company.goal() == before
     async with company.database.transaction() as tx:

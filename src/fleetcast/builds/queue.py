@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ import structlog
 from sqlalchemy import Update, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.builds.clock_jumps import JobClock
 from fleetcast.builds.lease_rules import Lease, QueueLimits, Verdict, given_up, judge
 from fleetcast.model.build import Build, BuildOrder, BuildStatus, Recipe
 from fleetcast.model.errors import NotFound, Refused, Stale
@@ -48,10 +50,22 @@ class BuildQueue:
     after the commit. Other processes' jobs are found by polling.
     """
 
-    def __init__(self, database: Database, limits: QueueLimits, on_queued: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: QueueLimits,
+        on_queued: Callable[[], None] = lambda: None,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``steady``: seconds that never jump, by which jumps of the database's clock are seen."""
+        self._clock = JobClock(database, steady)
         self._database = database
         self._limits = limits
         self.on_queued = on_queued
+
+    async def begin(self) -> None:
+        """To be called once by a control process that starts; see :meth:`JobClock.begin`."""
+        await self._clock.begin()
 
     async def enqueue(self, tx: AsyncConnection, order: BuildOrder) -> BuildId:
         """Queue a build, or share the one of the same name that is QUEUED or RUNNING.
@@ -166,6 +180,7 @@ class BuildQueue:
 
         Safe to run twice at once: a job that was claimed, or heard of, since it was read is left alone.
         """
+        await self._clock.set_right()
         changed: list[tuple[BuildId, Verdict]] = []
         async with self._database.reading() as reading:
             now = await read_clock_ms(reading)

@@ -78,6 +78,7 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
             log.info("control_started", **addresses)
             listening(addresses)
 
+        await parts.queue.begin()
         app = control_app(parts)
         async with _running(_loops(parts, stop)):
             await serving.serve(app, sock, stop, started=started)

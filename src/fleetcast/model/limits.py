@@ -49,8 +49,8 @@ DATA_PORT_PART_S_MAX: Final = 300
 """From a part's first byte to its last."""
 DATA_PORT_LOOK_S_MAX: Final = 5
 """How long a process waits for an answer when it looks into the bucket of another."""
-DATA_PORT_LOOK_LIFETIME_S: Final = 60
-"""Of the grants with which one process looks into the bucket of another."""
+DATA_PORT_LOOK_LIFETIME_S: Final = GRANT_LIFETIME_S
+"""Of the grants with which one process looks into the bucket of another, whose clock may be off."""
 
 # The embedded database
 SQLITE_BUSY_S_MAX: Final = 30

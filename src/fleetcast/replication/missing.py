@@ -52,14 +52,15 @@ BEING_COPIED: Final = "being copied"
 def due(
     wanted: Sequence[Wanted], buckets: Sequence[RegionName], known: Mapping[Copy, Known], now_ms: int, recheck_s: float
 ) -> tuple[tuple[RegionName, Wanted], ...]:
-    """Copies to look at now: all that are not COMPLETE, and those that are and were not looked at for ``recheck_s``."""
+    """Copies to look at now: all that are not COMPLETE, and those that are and were not looked at for ``recheck_s``, or were
+    by a clock that has been set back since."""
     return tuple(
         (bucket, artifact)
         for artifact in wanted
         for bucket in buckets
         if (before := known.get((bucket, artifact.digest))) is None
         or before.status is not ReplicaStatus.COMPLETE
-        or now_ms - before.checked_at_ms >= recheck_s * 1000
+        or not 0 <= now_ms - before.checked_at_ms < recheck_s * 1000
     )
 
 

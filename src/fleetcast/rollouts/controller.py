@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -31,6 +32,7 @@ from fleetcast.model.limits import (
     ROLLOUT_LEASE_S,
     TOKEN_BYTES,
 )
+from fleetcast.rollouts.clock_jumps import DeploymentClock
 from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows, end, move, release_of
 from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
 from fleetcast.rollouts.gate import GateLimits, Step, next_step
@@ -64,6 +66,7 @@ class RolloutController:
         lease_s: float = ROLLOUT_LEASE_S,
         place: str = "",
         on_step: Callable[[], None] = lambda: None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """``on_step`` is called when deployments have gone on here and what that decided is published.
 
@@ -78,6 +81,7 @@ class RolloutController:
         self._interval_s = interval_s
         self._lease_ms = int(lease_s * 1000)
         self._on_step = on_step
+        self._clock = DeploymentClock(database, self._lease_ms, steady)
         self._place = f"{hashlib.sha256(place.encode()).hexdigest()[:_PLACE_CHARS]}." if place else ""
         self._token = Token(self._place + secrets.token_hex(TOKEN_BYTES))
         self._woken = asyncio.Event()
@@ -126,6 +130,7 @@ class RolloutController:
         Newest first: of two that are both ready, the older one never gets to write its goal.
         """
         stepped = False
+        await self._clock.set_right()
         for deployment in await self._claimed():
             with contextlib.suppress(Stale):  # another controller has it, or a newer deployment has ended it
                 stepped |= await self._advance(deployment)

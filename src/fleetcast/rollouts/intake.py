@@ -85,7 +85,7 @@ async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Ma
             row is not None
             and row.retired_at is None
             and (row.zone, row.rack, row.labels) == place
-            and row.last_seen_at > fresh_enough
+            and fresh_enough < row.last_seen_at <= now  # later than now: the clock was set back
         ):
             continue
         changed.append(

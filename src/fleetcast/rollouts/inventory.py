@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import MachineId, RegionName
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.limits import CLOCK_SKEW_S_MAX, MACHINE_SILENCE_S_MAX
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
@@ -21,6 +21,8 @@ from fleetcast.stores.database import now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
+_AHEAD = machines.c.last_seen_at > now_ms() + CLOCK_SKEW_S_MAX * 1000
+"""Seen last before the clock was set back: one that reports is seen anew."""
 _MEANT_TO_RUN = (machines.c.retired_at.is_(None), regions.c.drained.is_(False))
 
 
@@ -130,7 +132,8 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
     if row is None:
         raise _unknown(machine)
     now = await read_clock_ms(tx)
-    if row.last_seen_at > now - MACHINE_SILENCE_S_MAX * 1000:
+    # One that was seen later than now was last seen before the clock was set back.
+    if now - MACHINE_SILENCE_S_MAX * 1000 < row.last_seen_at <= now:
         advice = f"stop its agent, and retire it {MACHINE_SILENCE_S_MAX} s later"
         raise Refused("machine_reports", f"machine {machine} reported less than {MACHINE_SILENCE_S_MAX} s ago: {advice}")
     present = update(machines).where(machines.c.id == machine, machines.c.retired_at.is_(None))
@@ -163,7 +166,7 @@ async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> 
     quiet = (
         select(machines)
         .join(regions)
-        .where(*_MEANT_TO_RUN, machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000)
+        .where(*_MEANT_TO_RUN, or_(machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000, _AHEAD))
         .order_by(machines.c.id)
     )
     found = (machine for row in await reading.execute(quiet) if selector.matches(machine := _machine(row)))

@@ -13,7 +13,7 @@ from fleetcast.model.errors import Conflict
 from fleetcast.model.generation import FIRST, Generation
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import ArtifactName, Digest
-from fleetcast.model.limits import TOMBSTONE_S
+from fleetcast.model.limits import CLOCK_SKEW_S_MAX, TOMBSTONE_S
 from fleetcast.rollouts import labels
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.goals import Standing, read_standing, standing, write_goal
@@ -64,13 +64,18 @@ class Publisher:
 
     async def renew(self, lifetime_s: float) -> None:
         """Write goals that are past half of their life once more, good for ``lifetime_s`` from now; the tombstone of a service
-        that was removed longer than ``TOMBSTONE_S`` ago no more."""
+        that was removed longer than ``TOMBSTONE_S`` ago no more.
+
+        And those that would live for longer: they were written by a clock that went wrong, and machines that hear of nobody
+        any more would follow them for as long.
+        """
         lifetime_ms = int(lifetime_s * 1000)
+        overlong = goals.c.expires_at > now_ms() + lifetime_ms + CLOCK_SKEW_S_MAX * 1000
         ageing = (
             select(goals)
             .join(services, services.c.name == goals.c.service, isouter=True)
             .where(
-                goals.c.expires_at < now_ms() + lifetime_ms // 2,
+                or_(goals.c.expires_at < now_ms() + lifetime_ms // 2, overlong),
                 or_(services.c.removed_at.is_(None), services.c.removed_at > now_ms() - TOMBSTONE_S * 1000),
             )
         )

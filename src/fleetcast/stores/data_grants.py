@@ -67,7 +67,8 @@ def _verified(method: str, data_key: bytes, target: str, form: re.Pattern[str], 
     if match is None:
         raise Forbidden("bad_grant", f"this URL does not grant a {method} here: ask for a new grant")
     if int(match["expires"]) <= now_ms:
-        raise Forbidden("expired_grant", "the grant has expired: ask for a new one")
+        advice = "ask for a new one; if that has expired too, set the clocks of the two hosts right"
+        raise Forbidden("expired_grant", f"the grant has expired: {advice}")
     return match
 
 

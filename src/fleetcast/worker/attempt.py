@@ -19,7 +19,7 @@ from fleetcast.artifacts.signing import PrivateKey
 from fleetcast.artifacts.tree import remove_tree
 from fleetcast.client.builds import Builds
 from fleetcast.model.build import Recipe
-from fleetcast.model.errors import FleetcastError, Invalid, Stale, Unavailable
+from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Stale, Unavailable
 from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_HAND_BACK_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.worker.command import run_group
@@ -52,6 +52,8 @@ def verdict_of(error: BaseException) -> Verdict | None:
             return None
         case Unavailable():
             return Verdict(error.message, hand_back=True)
+        case NotFound(code="no_upload"):
+            return Verdict(f"the main store dropped its upload: {error.message}", hand_back=True)
         case FleetcastError():
             return Verdict(error.message, hand_back=False)
         case OSError():
