@@ -207,7 +207,8 @@ class Place:
         return self.others[-1]
 
     def fleetcast(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return fleetcast(*arguments, environ={"FLEETCAST_SETTINGS": str(self.directory / "settings.toml"), **(environ or {})})
+        settings = {"FLEETCAST_SETTINGS": str(self.directory / "settings.toml")}
+        return fleetcast(*arguments, environ={**settings, **self.environment, **(environ or {})})
 
     def json(self, *arguments: str) -> Any:
         done = self.fleetcast(*arguments, "--json")

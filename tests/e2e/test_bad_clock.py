@@ -34,10 +34,10 @@ def test_machines_whose_clocks_are_wrong_get_what_is_deployed(place: Any, until:
     said = {
         "local-2": "3650 days ahead",
         "local-3": "3650 days behind",
-        "local-4": "1 days ahead",
-        "local-5": "1 days behind",
-        "local-6": "1 hours ahead",
-        "local-7": "1 hours behind",
+        "local-4": "1 day ahead",
+        "local-5": "1 day behind",
+        "local-6": "1 hour ahead",
+        "local-7": "1 hour behind",
     }
 
     def told() -> bool:

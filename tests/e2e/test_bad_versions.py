@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ BASE = 3
 
 
 def speaking(**versions: int) -> str:
-    """Python that makes a process speak its version: by machine id, by noun, or ``BASE``. It also sends a field nobody knows."""
+    """Python by which a process speaks its version: by machine id, by noun, or ``BASE``. It sends a field nobody knows, too."""
     return f"""
 import sys
 versions = {versions}
@@ -59,14 +60,16 @@ def test_two_versions_apart_is_refused_and_said_to_whom(
     place = start_place(
         machines=3, reporting=1, patch=speaking(local_2=BASE - 2, local_3=BASE + 2, watch=BASE + 2, abort=BASE - 2)
     )
+
+    def said(line: str, machine: str | None = None) -> bool:
+        return line in (place.log(f"agent-{machine}") if machine else place.fleetcast("status").stdout)
+
     place.good()
     for machine, spoken, older in (("local-2", BASE - 2, "the caller"), ("local-3", BASE + 2, "the server")):
         line = f"the caller speaks protocol {spoken}, the server {BASE}: upgrade {older}"
-        until(lambda machine=machine, line=line: line in place.log(f"agent-{machine}"), f"{machine} is told")
-        until(lambda line=line: f"an agent was not let in: {line}" in place.fleetcast("status").stdout, "people are told")
-    deployment = place.json("status", "good")
-    identifier = re.search(r'"id":"([0-9a-f]{16})"', str(place.fleetcast("status", "good", "--json").stdout))
-    assert deployment
+        until(partial(said, line, machine), f"{machine} is told")
+        until(partial(said, f"an agent was not let in: {line}"), "people are told")
+    identifier = re.search(r'"id":"([0-9a-f]{16})"', place.fleetcast("status", "good", "--json").stdout)
     assert identifier is not None
     one_line(place.fleetcast("watch", identifier[1]), 4, f"speaks protocol {BASE}, this program {BASE + 2}: upgrade http://")
     assert place.tracebacks() == []

@@ -13,9 +13,9 @@ HOUR_S, DAY_S, YEARS_S = 3600, 86_400, 10 * 365 * 86_400
 @pytest.mark.parametrize(
     ("off_s", "text"),
     [
-        (61, "about 1 minutes ahead"),
-        (-HOUR_S, "about 1 hours behind"),
-        (DAY_S, "about 1 days ahead"),
+        (61, "about 1 minute ahead"),
+        (-HOUR_S, "about 1 hour behind"),
+        (DAY_S, "about 1 day ahead"),
         (-YEARS_S, "about 3650 days behind"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Final
 
 from fleetcast.model.limits import CLOCK_JUMP_S_MIN, CLOCK_SKEW_S_MAX
 
-_UNITS: Final = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+_UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
 
 
 def clock_alarm(whose: str, ours_ms: float, theirs_ms: int) -> str | None:
@@ -18,9 +18,11 @@ def clock_alarm(whose: str, ours_ms: float, theirs_ms: int) -> str | None:
     off_s = (ours_ms - theirs_ms) / 1000
     if theirs_ms == 0 or abs(off_s) <= CLOCK_SKEW_S_MAX:
         return None
-    size, unit = next((size, unit) for size, unit in _UNITS if abs(off_s) >= size)
+    # A clock that is off by just about one hour is not one minute called 60 at the next look.
+    size, unit = next((size, unit) for size, unit in _UNITS if abs(off_s) >= 0.95 * size)
+    count = round(abs(off_s) / size)
     direction = "ahead" if off_s > 0 else "behind"
-    return f"{whose} is about {round(abs(off_s) / size)} {unit} {direction}: set it right (is NTP running?)"
+    return f"{whose} is about {count} {unit}{'s' if count != 1 else ''} {direction}: set it right (is NTP running?)"
 
 
 @dataclass(slots=True)
