@@ -20,10 +20,12 @@ from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import FetchStanding
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.artifacts.signing import PublicKey, envelope_digest, verify_root
+from fleetcast.artifacts.tree import NO_ROOM_HERE
 from fleetcast.model.artifact import Root
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Corrupt, FleetcastError, Unavailable
 from fleetcast.model.goal import ReleaseRef
+from fleetcast.stores.obstacles import obstacle
 from fleetcast.swarm.peer import Fetch
 
 log = structlog.get_logger(__name__)
@@ -50,7 +52,10 @@ class Fetcher:
         sharing: Sharing,
         keys: Sequence[PublicKey],
         rng: Random,
+        alarm: Callable[[str], None] = lambda _line: None,
     ) -> None:
+        """``alarm``: for what only a person can put right, such as a full disk."""
+        self._alarm = alarm
         self._key = key
         self._layout = layout
         self._store = store
@@ -94,7 +99,10 @@ class Fetcher:
             self._standing = None
 
     def _failed(self, release: ReleaseRef, error: FleetcastError | OSError) -> None:
-        log.warning("fetch_failed", release=release.artifact, error=str(error))
+        error = obstacle(error) if isinstance(error, OSError) else error
+        log.warning("fetch_failed", release=release.artifact, error=error.message)
+        if NO_ROOM_HERE in error.message or error.code == "no_room":
+            self._alarm(f"it cannot fetch {release.artifact}: {error.message}")
         counts, total = ByteCounts(), 0
         if self._standing is not None:
             counts, total = self._standing.bytes, self._standing.bytes_total

@@ -48,8 +48,9 @@ class AgentLoop:
         self._clock = clock
         self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng, self._instance)
         sharing = Sharing(swarm)
+        told = (self._reporter.changed, clock.now_ms, self._reporter.alarm)
         self._around = Surroundings(
-            config, self._machine, region, sharing, keys, self._rng, self._reporter.changed, clock.now_ms
+            config, self._machine, region, sharing, keys, self._rng, *told
         )
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
 

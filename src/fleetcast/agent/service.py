@@ -58,6 +58,8 @@ class Surroundings:
     """To be called when a report would read differently."""
     now_ms: Callable[[], int]
     """UTC, for when goals expire."""
+    alarm: Callable[[str], None] = lambda _line: None
+    """To be called with what a person should know."""
 
 
 class ServiceDriver:
@@ -73,7 +75,7 @@ class ServiceDriver:
         self._memory = ServiceMemory(layout.state)
         self._process = ServiceProcess(layout)
         self._permits = PermitDesk(around.region, self._permit_request, around.rng)
-        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, around.rng)
+        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, around.rng, around.alarm)
         self._activator = Activator(around.config, key, layout, self._store, self._memory, self._process, self._permits)
         self._wake = asyncio.Event()
         self._fetch: UnderWay[Fetch] | None = None

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from blake3 import blake3
 
@@ -24,6 +25,7 @@ from fleetcast.stores.obstacles import NO_ROOM, obstacle
 
 __all__ = ["TreeFiles", "TreeStopped", "lay_out", "remove_tree", "seal", "unseal", "verify"]
 
+NO_ROOM_HERE: Final = "no room on this machine's disk for the release"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -79,7 +81,7 @@ def seal(manifest: Manifest, tree: Path, stop: Callable[[], bool] = never, *, ow
 
 def _not_laid_out(error: OSError) -> FleetcastError:
     if error.errno in NO_ROOM:
-        return Refused("no_room", "no room on this machine's disk for the release: make room, it goes on by itself")
+        return Refused("no_room", f"{NO_ROOM_HERE}: make room, it goes on by itself")
     return obstacle(error)
 
 

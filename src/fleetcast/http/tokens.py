@@ -106,7 +106,9 @@ class TokenSet:
             raise Unauthorized("no_token", "this call carries no bearer token: send the one for your role")
         role = self.role_of(token.strip())
         if role is None:
-            raise Unauthorized("unknown_token", "this token is not known here: use the one of this installation")
+            raise Unauthorized(
+                "unknown_token", "this token is not known here: use the one of this installation, and restart what has another"
+            )
         if role not in allowed:
             needed = " or ".join(sorted(allowed))
             raise Forbidden("wrong_role", f"a token for {role} may not do this: use the one for {needed}")

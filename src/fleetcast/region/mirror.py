@@ -60,7 +60,8 @@ class Mirror:
         self._rng = rng
         self._cursors = {ARTIFACTS: 0, GOALS: 0}
         self._snapshot_due = 0.0
-        self._reachable = True
+        self._failing = ""
+        """Why control's last answer was none."""
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -68,13 +69,13 @@ class Mirror:
             try:
                 await self.poll()
             except FleetcastError as error:
-                if self._reachable:
+                if error.message != self._failing:
                     log.warning("mirror_failed", error=error.message)
-                self._reachable = False
+                self._failing = error.message
             else:
-                if not self._reachable:
+                if self._failing:
                     log.info("mirror_goes_on")
-                self._reachable = True
+                self._failing = ""
             await asyncio.sleep(self._interval_s * (1 + _JITTER * (2 * self._rng.random() - 1)))
 
     async def poll(self) -> None:

@@ -58,7 +58,8 @@ class Reporting:
         self._alarms = alarms
         self._interval_s = interval_s
         self._greeted = False
-        self._failing = False
+        self._failing = ""
+        """Why the last report was not taken."""
         self._told: object = None
         self._moving = False
         self._wake = asyncio.Event()
@@ -72,13 +73,13 @@ class Reporting:
             try:
                 await self._tell()
             except FleetcastError as error:
-                if not self._failing:
+                if error.message != self._failing:
                     log.warning("report_failed", error=error.message)
-                self._failing, self._greeted = True, False
+                self._failing, self._greeted = error.message, False
             else:
                 if self._failing:
                     log.info("reports_go_on")
-                self._failing = False
+                self._failing = ""
             await self._pause()
 
     async def _pause(self) -> None:

@@ -21,6 +21,7 @@ from fleetcast.model.errors import Corrupt, FleetcastError
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import SWARM_CLOSE_S_MAX
 from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, PeerAddress
+from fleetcast.stores.obstacles import obstacle
 from fleetcast.swarm import codec
 from fleetcast.swarm.announcer import Announcer
 from fleetcast.swarm.client import End, Neighbour
@@ -198,10 +199,8 @@ class Fetch:
             self._finish(holding, manifest)
         except TreeStopped:
             self._finish_badly("")
-        except FleetcastError as error:
-            self._finish_badly(error.message)
-        except OSError as error:
-            self._finish_badly(f"the release's directory cannot be used: {error}")
+        except (FleetcastError, OSError) as error:
+            self._finish_badly((error if isinstance(error, FleetcastError) else obstacle(error)).message)
         except Exception:
             log.exception("fetch_failed", digest=self.digest)
             self._finish_badly("an error in the program: see the log")

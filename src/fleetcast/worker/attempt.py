@@ -22,6 +22,7 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Stale, Unavailable
 from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_HAND_BACK_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import ClaimedBuild
+from fleetcast.stores.obstacles import obstacle
 from fleetcast.worker.command import run_group
 from fleetcast.worker.config import WorkerConfig
 from fleetcast.worker.git import clean_environment
@@ -57,7 +58,7 @@ def verdict_of(error: BaseException) -> Verdict | None:
         case FleetcastError():
             return Verdict(error.message, hand_back=False)
         case OSError():
-            return Verdict(f"this worker failed: {error}: see that its disk has room", hand_back=True)
+            return Verdict(f"this worker failed: {obstacle(error).message}", hand_back=True)
         case _:
             return Verdict(f"this worker failed: {type(error).__name__}: {error}", hand_back=True)
 
@@ -210,8 +211,9 @@ class Attempt:
 
     async def _tell(self, verdict: Verdict, within_s: float, sending: asyncio.Task[None]) -> None:
         self._bound.warning("attempt_failed", reason=verdict.reason, hand_back=verdict.hand_back)
-        self._log.finish()
-        self._log.line(f"{'handed back' if verdict.hand_back else 'failed'}: {verdict.reason}")
+        with contextlib.suppress(OSError):  # no room for that either: control is told all the same
+            self._log.finish()
+            self._log.line(f"{'handed back' if verdict.hand_back else 'failed'}: {verdict.reason}")
         claimed = self._claimed
         draining = asyncio.create_task(self._log.drain())
         # Once nobody sends any more, the token being void, the log will never be told.

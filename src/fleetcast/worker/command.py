@@ -54,12 +54,24 @@ async def run_group(
         os.close(writable)
     reading = asyncio.create_task(_read(readable, output))
     try:
-        return await process.wait()
+        return await _ended(process, reading)
     finally:
         ending = asyncio.create_task(_end_group(process.pid, kill_grace_s, reading))
         # A second cancellation must not leave processes behind: the ending goes on by itself.
         await asyncio.shield(ending)
         await process.wait()
+
+
+async def _ended(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> int:
+    """Its exit code. Where its output cannot be taken, as on a full disk, the error of that: it would only wait for room."""
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.wait({waiting, reading}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            reading.result()
+        return await waiting
+    finally:
+        waiting.cancel()
 
 
 async def _end_group(group: int, kill_grace_s: float, reading: asyncio.Task[None]) -> None:
@@ -71,7 +83,7 @@ async def _end_group(group: int, kill_grace_s: float, reading: asyncio.Task[None
         await _gone(group, kill_grace_s)
     await asyncio.wait({reading}, timeout=OUTPUT_GRACE_S)
     reading.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, OSError):
         await reading
 
 

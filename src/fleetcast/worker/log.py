@@ -59,6 +59,8 @@ class AttemptLog:
         while True:
             while self._sent < self._size:
                 piece = self._next_piece()
+                if not piece:
+                    break  # half a character, whose other half had no room
                 await send(self._sent, piece.decode())
                 self._sent += len(piece)
             self._news.clear()
@@ -96,13 +98,13 @@ class AttemptLog:
         self._add(text)
 
     def _add(self, text: bytes) -> None:
-        if not text:
-            return
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(text)
-        self._size += len(text)
-        self._all_sent.clear()
-        self._news.set()
+        """Raises :class:`OSError`: the disk takes no more. What it took before counts, which may end in half a character."""
+        while text:
+            taken = os.pwrite(self._file.fileno(), text, self._size)
+            self._size += taken
+            text = text[taken:]
+            self._all_sent.clear()
+            self._news.set()
 
     def _next_piece(self) -> bytes:
         return _whole_characters(os.pread(self._file.fileno(), BUILD_LOG_PIECE_BYTES_MAX, self._sent))

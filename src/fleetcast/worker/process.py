@@ -17,6 +17,7 @@ from fleetcast.http.session import Session
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import BUILD_HAND_BACK_S_MAX, WORKER_BACKOFF_S_MAX
 from fleetcast.model.messages.builds import ClaimedBuild
+from fleetcast.stores.obstacles import obstacle
 from fleetcast.worker.attempt import Attempt
 from fleetcast.worker.backoff import delay_s
 from fleetcast.worker.config import WorkerConfig
@@ -119,7 +120,7 @@ class _Loop:
         try:
             attempt = Attempt(self._config, claimed, self._builds, self._source, self._workspace, self._key, self._rng)
         except OSError as error:
-            return await self._not_begun(claimed, f"this worker failed: {error}: see that its disk has room")
+            return await self._not_begun(claimed, f"this worker failed: {obstacle(error).message}")
         try:
             return await attempt.run(stop)
         except (OSError, FleetcastError) as error:
