@@ -351,7 +351,10 @@ def start_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         place = Place(directory, Run("up", str(directory), temporary=temporary, environ=environ), environ)
         places.append(place)
         place.run.wait_for("^ready")
-        wait_until(lambda: len(place.json("status")["machines"]) == (reporting or machines), "machines report")
+        wait_until(
+            lambda: sum(region["machines"] for region in place.json("status")["regions"]) == (reporting or machines),
+            "machines report",
+        )
         return place
 
     yield starting

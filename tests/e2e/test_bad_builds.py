@@ -77,7 +77,7 @@ def added(place: Any, repository: str, *, trunk: str = "main", output: str | Non
 class TestCommits:
     def test_a_commit_that_is_nowhere(self, place: Any, repository: Any, failed: Check) -> None:
         service = added(place, str(repository.path))
-        failed(place.fleetcast("deploy", f"{service}@{'0' * 40}"), f"has no commit {'0' * 40}", "push it, then deploy again")
+        failed(place.fleetcast("deploy", f"{service}@{'0' * 40}"), "has no commit 0000", "push it, then deploy again")
 
     def test_a_commit_that_is_not_on_the_trunk(self, place: Any, repository: Any, failed: Check) -> None:
         service = added(place, str(repository.path))

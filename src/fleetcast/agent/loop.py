@@ -49,9 +49,7 @@ class AgentLoop:
         self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng, self._instance)
         sharing = Sharing(swarm)
         told = (self._reporter.changed, clock.now_ms, self._reporter.alarm)
-        self._around = Surroundings(
-            config, self._machine, region, sharing, keys, self._rng, *told
-        )
+        self._around = Surroundings(config, self._machine, region, sharing, keys, self._rng, *told)
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
 
     async def run(self, ready: Callable[[], None]) -> None:
