@@ -50,7 +50,7 @@ async def park(polls: GoalPolls, machine: Machine) -> asyncio.Task[GoalsReply]:
 
 
 async def test_labels_wake_the_machine_they_are_given_to_and_nobody_else(make_machine: MakeMachine) -> None:
-    polls = GoalPolls("ab", 1.0)
+    polls = GoalPolls("ab", 1.0, lambda: 0)
     one, other = make_machine("m1"), make_machine("m2")
     concerned, bystander = await park(polls, one), await park(polls, other)
     polls.relabel({one.id: {"role": "web"}})
