@@ -43,11 +43,12 @@ def repository(place: Any, make_repository: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def well_afterwards(place: Any) -> Iterator[None]:
+def well_afterwards(place: Any, until: Callable[..., None]) -> Iterator[None]:
     """Whatever was tried: a good commit goes through, no attempt left anything, and no process wrote a traceback."""
     yield
     place.good("afterwards")
-    assert list((place.directory / "workers" / "worker-1" / "attempts").iterdir()) == []
+    attempts = place.directory / "workers" / "worker-1" / "attempts"
+    until(lambda: not list(attempts.iterdir()), "nothing is left of any attempt")
     assert leftovers._started_in(place.directory / "workers") == set()
     assert place.tracebacks() == []
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = END
 class Run:
     """A ``fleetcast`` at work. ``lines`` is what it has said so far, standard output and error together."""
 
-    def __init__(self, *arguments: str, temporary: Path) -> None:
+    def __init__(self, *arguments: str, temporary: Path, environ: Mapping[str, str] | None = None) -> None:
         # Nothing of this shell's that a stranger's has not: an unbuffered Python hides a line that is never flushed.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("FLEETCAST_", "PYTHON"))}
         self.process = subprocess.Popen(
@@ -40,7 +40,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**environment, "TMPDIR": str(temporary)},
+            env={**environment, "TMPDIR": str(temporary), **(environ or {})},
             start_new_session=True,
         )
         self.lines: list[str] = []
