@@ -16,7 +16,7 @@ from fleetcast.artifacts.entries import Entry, EntryKind
 from fleetcast.artifacts.extents import Extents
 from fleetcast.artifacts.manifest import Manifest
 from fleetcast.artifacts.tree import TreeFiles, lay_out, remove_tree, seal
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import FleetcastError, Refused
 
 WRITE_BUFFER_BYTES: Final = 1 << 20
 """Of a tar: what collects headers and small files. Larger pieces go past it."""
@@ -142,6 +142,10 @@ def _disk_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _refused(target, error) from None
+    except FleetcastError as error:
+        if isinstance(error.__cause__, OSError):  # laying out says what a machine would be told
+            raise _refused(target, error.__cause__) from None
+        raise
 
 
 def _sync(directory: Path) -> None:

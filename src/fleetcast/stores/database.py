@@ -55,11 +55,11 @@ class Database:
         Serialised with every other one: neither a second one nor a wait for the world belongs inside. Raises
         :class:`Unavailable` when others hold the database for longer than ``SQLITE_BUSY_S_MAX``.
         """
-        return _transaction(self._writing)
+        return _transaction(self._writing, writing=True)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot: all its reads see one state, which is the newest at the first of them. It cannot write."""
-        return _transaction(self._reading)
+        return _transaction(self._reading, writing=False)
 
     async def close(self) -> None:
         await self._writing.dispose()
@@ -130,7 +130,7 @@ def _engine(url: str, *, begin: str, pragmas: tuple[str, ...], connections: int)
 
 
 @asynccontextmanager
-async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def _transaction(engine: AsyncEngine, *, writing: bool) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.begin() as connection:
             yield connection
@@ -139,6 +139,6 @@ async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     except DBAPIError as error:
         if sqlite_file.is_busy(error.orig):
             raise Unavailable("database_busy", "the database is locked by another process: try again") from error
-        if (obstacle := sqlite_file.obstacle(error.orig)) is not None:
+        if (obstacle := sqlite_file.obstacle(error.orig, writing=writing)) is not None:
             raise obstacle from error
         raise

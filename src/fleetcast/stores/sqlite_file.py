@@ -38,11 +38,16 @@ def is_busy(error: BaseException | None) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def obstacle(error: BaseException | None) -> Unavailable | None:
-    """What is in the way of the file itself; ``None``: ``error`` is about what was asked of it."""
+def obstacle(error: BaseException | None, *, writing: bool = True) -> Unavailable | None:
+    """What is in the way of the file itself; ``None``: ``error`` is about what was asked of it.
+
+    Not ``writing``: the connection is for reading, so that being refused a write is its caller's fault.
+    """
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
             return Unavailable("no_room", "the database cannot be written, its disk is full: make room there")
+        case sqlite3.SQLITE_READONLY if not writing:
+            return None
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_CORRUPT:
             return Unavailable("database_unusable", f"the database cannot be used ({error}): look after its disk and its file")
         case _:
