@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from fleetcast.launch import installation, sweeper
-from fleetcast.launch.installation import Blueprint
-from fleetcast.launch.ports import free_ports
-from place import PACE, Place, Repository, assert_failed, assert_one_line, fleetcast, patched
+from fleetcast.launch import sweeper
+from place import Place, Repository, assert_failed, assert_one_line, bring_up, fleetcast
 from running import Run, wait_until
 
 
@@ -122,28 +119,13 @@ def start_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         reporting: int | None = None,
         edit: Callable[[Path], None] | None = None,
     ) -> Place:
-        """``patch`` is Python that each process runs before anything of ours; ``edit`` gets the settings file; ``reporting``
-        is how many of the machines are waited for, by default all."""
-        temporary = tmp_path_factory.mktemp("place")
-        directory = temporary / "fleetcast-data"
-        ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
-        pace = {**PACE, "control": {**PACE["control"], **(control or {})}}
-        file = installation.create(directory, Blueprint(1, regions, machines, ports, **pace))
-        if edit is not None:
-            edit(file)
-        environ = patched(temporary, patch)
-        place = Place(directory, Run("up", str(directory), temporary=temporary, environ=environ), environ)
+        """As :func:`place.bring_up`; ``reporting`` is how many of the machines are waited for, by default all."""
+        place = bring_up(tmp_path_factory.mktemp("place"), machines, regions, control, patch, edit)
         places.append(place)
         place.run.wait_for("^ready")
-        wait_until(
-            lambda: sum(region["machines"] for region in place.json("status")["regions"]) == (reporting or machines),
-            "machines report",
-        )
+        place.wait_for_machines(reporting or machines)
         return place
 
     yield starting
     for place in places:
-        for run in (*place.others, place.run):
-            run.close()
-        sweeper.end_processes(place.directory)
-        sweeper.remove(place.directory)
+        place.close()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from running import PROGRAM, Run
+from fleetcast.launch import installation, sweeper
+from fleetcast.launch.installation import Blueprint
+from fleetcast.launch.ports import free_ports
+from running import PROGRAM, Run, wait_until
 
 
 class Repository:
@@ -76,6 +80,24 @@ class Place:
     def log(self, name: str) -> str:
         return (self.directory / "run" / f"{name}.log").read_text()
 
+    def wait_for_machines(self, count: int) -> None:
+        """Until so many are known to report."""
+
+        def reporting() -> int:
+            return sum(region["machines"] for region in self.json("status")["regions"])
+
+        wait_until(lambda: reporting() == count, "machines report")
+
+    def end(self) -> None:
+        """Nothing of it runs any more. Its directory is left."""
+        for run in (*self.others, self.run):
+            run.close()
+        sweeper.end_processes(self.directory)
+
+    def close(self) -> None:
+        self.end()
+        sweeper.remove(self.directory)
+
     def tracebacks(self) -> list[str]:
         """Lines of the processes' logs that carry one, or complain of what somebody else did with a defect of ours."""
         logs = [line for path in (self.directory / "run").glob("*.log") for line in path.read_text().splitlines()]
@@ -92,6 +114,26 @@ class Place:
         done = self.fleetcast("deploy", f"{service}@{sha}")
         assert (done.returncode, done.stderr) == (0, "")
         assert "SUCCEEDED" in done.stdout
+
+
+def bring_up(
+    temporary: Path,
+    machines: int = 1,
+    regions: Sequence[str] = ("local",),
+    control: Mapping[str, Any] | None = None,
+    patch: str = "",
+    edit: Callable[[Path], None] | None = None,
+) -> Place:
+    """A small installation that looks often, begun: wait for what it says. ``patch`` is Python that each process runs before
+    anything of ours; ``edit`` gets the settings file."""
+    directory = temporary / "fleetcast-data"
+    ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
+    pace = {**PACE, "control": {**PACE["control"], **(control or {})}}
+    file = installation.create(directory, Blueprint(1, regions, machines, ports, **pace))
+    if edit is not None:
+        edit(file)
+    environ = patched(temporary, patch)
+    return Place(directory, Run("up", str(directory), temporary=temporary, environ=environ), environ)
 
 
 def _reopened(path: Path) -> Repository:

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import Forbidden, Refused
 from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX, DATA_PORT_PARTS_MAX
+from fleetcast.model.messages.grants import Grant
 from fleetcast.stores import data_port, data_port_exchange
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.data_port_exchange import Exchange
+from fleetcast.stores.transfer import GrantConnection
 from fleetcast.stores.upload_files import UploadFiles
 
 KEY = b"k" * 32
@@ -124,6 +126,31 @@ def test_what_is_not_granted_is_forbidden(bucket: Bucket, client: http.client.HT
         assert response.status == 403, target
         assert b"ask for a new" in body
     assert bucket.uploads.record(upload).parts == ()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_a_grant_that_has_expired_is_refused_with_its_reason(
+    bucket: Bucket, client: http.client.HTTPConnection, method: str
+) -> None:
+    """In one line, which says what to do; and whoever uses it passes that on."""
+    upload, past = bucket.uploads.begin("b", 1000), int(time.time() * 1000) - 1
+    write = method == "PUT"
+    target = bucket.part_target(upload, 1, 4, past) if write else bucket.read_target("a/blob", past)
+    response, body = ask(client, method, target, body=b"data" if write else None)
+    assert response.status == 403
+    if method != "HEAD":  # which has no body
+        (line,) = body.decode().splitlines()
+        assert line.startswith("expired_grant: the grant has expired: ask for a new one")
+    grant = Grant("PUT" if write else "GET", f"http://127.0.0.1:{bucket.port.port}{target}", past)
+    with GrantConnection() as connection, pytest.raises(Forbidden, match=r"403.*ask for a new") as caught:
+        if write:
+            connection.write(grant, memoryview(b"data"))
+        elif method == "HEAD":
+            connection.size(grant)
+        else:
+            connection.read_into(grant, 0, memoryview(bytearray(4)))
+    assert "signature" not in caught.value.message
+    assert "\n" not in caught.value.message
 
 
 def test_no_key_leads_out_of_the_bucket_even_signed(bucket: Bucket, client: http.client.HTTPConnection, tmp_path: Path) -> None:

@@ -213,6 +213,10 @@ class World:
         progress = fetch.progress()
         assert (progress.done, progress.error) == (True, "")
         assert progress.bytes.total == progress.bytes_total == len(artifact.content)
+        self.assert_release(artifact, name)
+
+    def assert_release(self, artifact: Artifact, name: str) -> None:
+        """The bytes on disk are those that were packed."""
         release = self.directory / name
         assert (release / "manifest").read_bytes() == artifact.manifest
         assert describe(release / "tree") == describe(artifact.source)

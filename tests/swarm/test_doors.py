@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fleetcast.model.errors import Corrupt
 from fleetcast.model.ids import Digest, MachineId
@@ -71,3 +72,18 @@ def test_news_that_would_take_long_to_note_are_refused(ranges: Any) -> None:
     data = codec.encode(codec.Have(ranges))
     with pytest.raises(Corrupt):
         codec.decode(codec.decode_header(data[: codec.HEADER_BYTES]), data[codec.HEADER_BYTES :])
+
+
+def test_a_ticket_that_has_expired_is_refused_and_replaced(world: Any) -> None:
+    """By a real peer: it is turned away, says so in one line, and gets in with the ticket of its next announcement."""
+    artifact = world.artifact()
+    holder = world.peer("holder")
+    holder.share(artifact.root, artifact.root_digest, world.release(artifact, "release"))
+    world.region.origin_away = True
+    world.region.ticket_s = -1
+    with capture_logs() as logs:
+        fetch = world.fetch(world.peer("late"), artifact, "out")
+        world.until(lambda: any(line.get("reason") == "holder refused: ticket_expired" for line in logs))
+        world.region.ticket_s = 3600
+        world.assert_complete(fetch, artifact, "out")
+    assert fetch.progress().bytes.origin == 0

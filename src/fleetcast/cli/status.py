@@ -193,6 +193,7 @@ def _fleet_text(fleet: FleetStatus) -> str:
         f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
         regions,
     ]
+    lines += [f"alarm: control: {showable(alarm)}" for alarm in fleet.alarms]
     lines += [f"alarm: {region.name}: {showable(alarm)}" for region in fleet.regions for alarm in region.alarms]
     if fleet.deployments:
         now_s = time.time()

@@ -34,6 +34,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
             services=await list_services(reading),
             regions=await _regions(reading),
             deployments=await newest_of_each(reading),
+            alarms=(parts.controller.obstacle,) if parts.controller.obstacle else (),
         )
 
 

@@ -84,7 +84,10 @@ def create(directory: Path, blueprint: Blueprint) -> Path:
             draft.write_text(settings_text(blueprint), encoding="utf-8")
             draft.replace(settings)
     except OSError as error:
-        raise Invalid("no_installation", f"cannot make an installation in {directory}: {error.strerror}") from None
+        raise Invalid(
+            "no_installation",
+            f"cannot make an installation in {directory}: {error.strerror}: make it writable, or choose another directory",
+        ) from None
     return settings
 
 

@@ -85,6 +85,12 @@ class RolloutController:
         self._place = f"{hashlib.sha256(place.encode()).hexdigest()[:_PLACE_CHARS]}." if place else ""
         self._token = Token(self._place + secrets.token_hex(TOKEN_BYTES))
         self._woken = asyncio.Event()
+        self._obstacle = ""
+
+    @property
+    def obstacle(self) -> str:
+        """Why no deployment goes on here just now, in one line; empty: they do."""
+        return self._obstacle
 
     def wake(self) -> None:
         """Look now. From the event loop of :meth:`run`."""
@@ -103,8 +109,10 @@ class RolloutController:
                         await self._publisher.restore()
                         restored = True
                     await self.step()
+                    self._obstacle = ""
                 except (FleetcastError, SQLAlchemyError) as error:
                     log.warning("rollout_step_failed", error=str(error))
+                    self._obstacle = error.message if isinstance(error, FleetcastError) else "its database cannot be used"
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._interval_s)
             await self._release()

@@ -37,6 +37,8 @@ class FleetStatus:
     regions: tuple[RegionStatus, ...]
     deployments: tuple[Deployment, ...]
     """The newest of each service."""
+    alarms: tuple[str, ...] = ()
+    """What a person should know of control itself."""
     protocol: int = PROTOCOL
 
 
