@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -142,13 +142,14 @@ def test_a_grant_that_has_expired_is_refused_with_its_reason(
         (line,) = body.decode().splitlines()
         assert line.startswith("expired_grant: the grant has expired: ask for a new one")
     grant = Grant("PUT" if write else "GET", f"http://127.0.0.1:{bucket.port.port}{target}", past)
-    with GrantConnection() as connection, pytest.raises(Forbidden, match=r"403.*ask for a new") as caught:
-        if write:
-            connection.write(grant, memoryview(b"data"))
-        elif method == "HEAD":
-            connection.size(grant)
-        else:
-            connection.read_into(grant, 0, memoryview(bytearray(4)))
+    with GrantConnection() as connection:
+        use: dict[str, Callable[[], object]] = {
+            "GET": lambda: connection.read_into(grant, 0, memoryview(bytearray(4))),
+            "HEAD": lambda: connection.size(grant),
+            "PUT": lambda: connection.write(grant, memoryview(b"data")),
+        }
+        with pytest.raises(Forbidden, match=r"403.*ask for a new") as caught:
+            use[method]()
     assert "signature" not in caught.value.message
     assert "\n" not in caught.value.message
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from fleetcast.agent import spawning, switch
+from fleetcast.agent import switch
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.environment import service_environment
 from fleetcast.agent.health import HealthCheck, Unhealthy, healthy
@@ -27,6 +27,7 @@ from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Refused
 from fleetcast.model.goal import ReleaseRef
+from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ class Activator:
             self._start(activation.id, activation.release)
 
     async def _passed(self, activation: Activation) -> None:
-        active = Active(activation.release, activation.id, True, spawning.boot(), spawning.uptime_ms())
+        active = Active(activation.release, activation.id, True, boots.boot(), boots.uptime_ms())
         await self.memory.change(lambda state: passed(state, active))
         log.info("activation_passed", service=self.key.service, release=activation.release.artifact)
 

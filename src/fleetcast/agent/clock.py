@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fleetcast.agent import spawning
 from fleetcast.model.clocks import clock_alarm
+from fleetcast.stores import boots
 
 
 class RegionClock:
@@ -18,7 +18,7 @@ class RegionClock:
     def __init__(
         self,
         own_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        uptime_ms: Callable[[], int] = spawning.uptime_ms,
+        uptime_ms: Callable[[], int] = boots.uptime_ms,
     ) -> None:
         self._own_ms = own_ms
         self._uptime_ms = uptime_ms

@@ -15,6 +15,7 @@ from typing import Final
 from fleetcast.agent import spawning
 from fleetcast.agent.processes import INSTANCE_VARIABLE, ServiceProcess, last_line
 from fleetcast.agent.reconcile import ProcessStatus
+from fleetcast.stores import boots
 
 _RUN: Final = 'cd "$2" && exec /bin/sh -c "$1"'
 
@@ -91,7 +92,7 @@ async def _passes(check: HealthCheck, process: ServiceProcess) -> None:
 async def _settled(check: HealthCheck, process: ServiceProcess) -> None:
     """Until the process, if there is one, is ``settle_s`` old."""
     if process.instance is not None and process.status() is ProcessStatus.UP:
-        age_s = (spawning.uptime_ms() - process.instance.started_ms) / 1000
+        age_s = (boots.uptime_ms() - process.instance.started_ms) / 1000
         await asyncio.sleep(max(0.0, check.settle_s - age_s))
 
 

@@ -9,7 +9,6 @@ from random import Random
 
 import structlog
 
-from fleetcast.agent import spawning
 from fleetcast.agent.clock import RegionClock
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.goals import GoalBook
@@ -26,6 +25,7 @@ from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import GoalsReply, GoalsRequest
 from fleetcast.model.report import ServiceReport
+from fleetcast.stores import boots
 from fleetcast.swarm.peer import SwarmPeer
 
 log = structlog.get_logger(__name__)
@@ -127,6 +127,6 @@ class AgentLoop:
         self._reporter.changed()
 
     def _reports(self) -> tuple[ServiceReport, ...]:
-        clock = Clock(spawning.boot(), spawning.uptime_ms())
+        clock = Clock(boots.boot(), boots.uptime_ms())
         reports = (driver.report(clock) for driver in self._drivers.values())
         return tuple(report for report in reports if report is not None)

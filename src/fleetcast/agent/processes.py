@@ -32,6 +32,7 @@ from fleetcast.agent.reconcile import ProcessStatus
 from fleetcast.agent.spawning import ProcessFacts, ProcessId
 from fleetcast.model.errors import Refused
 from fleetcast.model.limits import KILL_S_MAX
+from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ class ServiceProcess:
         if spawning.alive(self.instance.process):
             return ProcessStatus.UP
         # After a reboot even what had done its work is started again: it may have been a daemon that ended in good order.
-        same_boot = self.instance.process.boot == spawning.boot()
+        same_boot = self.instance.process.boot == boots.boot()
         return ProcessStatus.DONE if same_boot and self.exit_code() == 0 else ProcessStatus.DOWN
 
     def exit_code(self) -> int | None:
@@ -113,7 +114,7 @@ class ServiceProcess:
             output = stack.enter_context(open(self.log, "ab"))
             offset = output.seek(0, os.SEEK_END)
             pid = spawning.spawn(arguments, {**environment, INSTANCE_VARIABLE: instance_id}, stdin=gate, output=output.fileno())
-            instance = Instance(instance_id, activation, spawning.identify(pid), spawning.uptime_ms(), offset)
+            instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset)
             # Not durable: no power failure leaves a process behind that this record would have to name.
             records.write(self._record, instance, durable=False)
             self.instance = instance
@@ -176,7 +177,7 @@ async def end(instance: Instance, grace_s: float) -> None:
     Raises:
         Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
     """
-    if instance.process.boot != spawning.boot():
+    if instance.process.boot != boots.boot():
         return
     if await _signalled_away(instance, signal.SIGTERM, grace_s):
         return

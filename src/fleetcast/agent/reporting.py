@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 
-from fleetcast.agent import spawning
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.retrying import retry_s
 from fleetcast.model.deployment import ByteCounts
@@ -20,6 +19,7 @@ from fleetcast.model.limits import AGENT_REPORT_INTERVAL_S, MACHINE_ALARM_S, MAC
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
 from fleetcast.model.report import Phase, ServiceReport
+from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
 
@@ -62,11 +62,11 @@ class Reporter:
         """Something a person should know; part of every report for ``MACHINE_ALARM_S`` from when it was last said."""
         if line not in self._alarms:
             self._wake.set()
-        self._alarms[line] = spawning.uptime_ms()
+        self._alarms[line] = boots.uptime_ms()
 
     def alarms(self) -> tuple[str, ...]:
         """At most ``MACHINE_ALARMS_MAX``, the newest, and what the swarm has to say."""
-        since_ms = spawning.uptime_ms() - MACHINE_ALARM_S * 1000
+        since_ms = boots.uptime_ms() - MACHINE_ALARM_S * 1000
         fresh = {line: at_ms for line, at_ms in self._alarms.items() if at_ms >= since_ms}
         newest = sorted(fresh, key=lambda line: fresh[line])[-MACHINE_ALARMS_MAX:]
         self._alarms = {line: fresh[line] for line in newest}

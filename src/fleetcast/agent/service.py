@@ -39,6 +39,7 @@ from fleetcast.model.limits import AGENT_TICK_S, SERVICE_LOG_BYTES_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.permit import PermitRequest
 from fleetcast.model.report import ServiceReport
+from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
 
@@ -249,7 +250,7 @@ class ServiceDriver:
     async def _follow_restart(self, decision: Decision) -> float:
         if decision.restart is None:
             return float(AGENT_TICK_S)
-        left_ms = decision.restart.at_ms - spawning.uptime_ms()
+        left_ms = decision.restart.at_ms - boots.uptime_ms()
         if left_ms > 0:
             return min(left_ms / 1000, float(AGENT_TICK_S))
         log.warning("service_restarted", service=self._key.service, reason=decision.restart.reason)

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
+
+from fleetcast.stores.boots import boot
 
 _PROC: Final = Path("/proc")
 
@@ -44,17 +44,6 @@ class ProcessFacts:
     @property
     def process(self) -> ProcessId:
         return ProcessId(self.pid, self.start_ticks, boot())
-
-
-@cache
-def boot() -> str:
-    """Names the time since this machine was last started."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-
-
-def uptime_ms() -> int:
-    """Milliseconds of the monotonic clock: the same for all processes of one boot."""
-    return time.monotonic_ns() // 1_000_000
 
 
 def facts(pid: int) -> ProcessFacts | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
-from fleetcast.agent import spawning
 from fleetcast.agent.processes import Instance
 from fleetcast.model.limits import RESTART_STABLE_S
+from fleetcast.stores import boots
 
 T = TypeVar("T")
 
@@ -61,8 +61,8 @@ class Deaths:
         """This one is down. Saying it again changes nothing."""
         if instance.id == self._instance:
             return
-        now_ms = spawning.uptime_ms()
-        if instance.process.boot != spawning.boot():
+        now_ms = boots.uptime_ms()
+        if instance.process.boot != boots.boot():
             # It went down with the machine: start again without delay.
             self.count = 0
         elif instance.activation != self._activation or now_ms - instance.started_ms >= RESTART_STABLE_S * 1000:

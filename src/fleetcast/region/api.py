@@ -29,6 +29,7 @@ from fleetcast.region.permit_note import PermitNote
 from fleetcast.region.permits import PermitBook
 from fleetcast.region.swarms import Swarms
 from fleetcast.region.view import RegionView
+from fleetcast.stores import boots
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ async def ask_permit(data: JSONBody[PermitCall], parts: PartsHere) -> PermitRepl
     """A machine asks whether it may take a service down now, or goes on holding its permit."""
     request = data.request
     now_ms = round(time.time() * 1000)
-    await parts.permit_note.cover(now_ms)
+    await parts.permit_note.cover(boots.uptime_ms())
     goal = parts.view.goal(request.environment, request.service)
     down = parts.machines.down(request.environment, request.service)
     return PermitReply(parts.permits.ask(request, goal, down, time.monotonic(), now_ms))

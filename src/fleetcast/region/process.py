@@ -39,6 +39,7 @@ from fleetcast.region.reporting import Reporting
 from fleetcast.region.swarms import Swarms
 from fleetcast.region.view import RegionView
 from fleetcast.replication.copier import Copier
+from fleetcast.stores import boots
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
@@ -88,8 +89,8 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         for relabel in (polls.relabel, machines.relabel):
             relabel(view.labels)
             view.on_labels.append(relabel)
-        permit_note = PermitNote(opened.store, config.permit_lifetime_s)
-        settled_at = time.monotonic() + await permit_note.remaining_s(_now_ms())
+        permit_note = PermitNote(opened.store, config.permit_lifetime_s, boots.boot())
+        settled_at = time.monotonic() + await permit_note.remaining_s(boots.uptime_ms())
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, settled_at))
         alarms = Alarms()
         loops, swarms = _loops(config, opened, view, machines, alarms)
