@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 Check = Callable[..., str]
@@ -65,6 +68,36 @@ def test_a_restarted_process_waits_for_its_file_to_be_closed_again(place: Any, u
     file.chmod(0o600)
     place.run.wait_for("worker-1: ready")
     place.good()
+
+
+def test_a_late_call_of_an_attempt_that_was_replaced(
+    place: Any, until: Callable[..., None], make_repository: Callable[..., Any]
+) -> None:
+    """A worker is killed; its successor hands the build back and claims it again. What the killed one still says is refused."""
+    go = place.directory.parent / "go"
+    repository = make_repository(place.directory.parent / "late")
+    sha = repository.commit({"README": "late"})
+    recipe = ("--build", f"until test -e {go}; do sleep 0.1; done; date > out", "--output", "out")
+    assert place.fleetcast("service", "add", "late", str(repository.path), *recipe).returncode == 0
+    deployment = place.json("deploy", f"late@{sha}", "--no-wait")["id"]
+
+    def job() -> Any:
+        with closing(sqlite3.connect(f"file:{place.directory / 'control/fleetcast.db'}?mode=ro", uri=True)) as database:
+            row = database.execute("SELECT id, attempt, token, status FROM jobs WHERE commit_sha = ?", (sha,)).fetchone()
+        return row or (0, 0, None, "")
+
+    until(lambda: job()[3] == "RUNNING", "the build is claimed")
+    build, _, token, _ = job()
+    os.kill(place.pid("worker-1"), signal.SIGKILL)
+    until(lambda: (job()[1], job()[3]) == (2, "RUNNING"), "it is claimed again")
+    key = (place.directory / "secrets" / "worker.token").read_text().strip()
+    with httpx2.Client(base_url=place.url, headers={"authorization": f"Bearer {key}"}) as worker:
+        answer = worker.post(f"/v1/builds/{build}/heartbeat", json={"token": token})
+    assert (answer.status_code, answer.json()["code"]) == (409, "stale_token")
+    assert "\n" not in answer.json()["detail"]
+    assert job()[3] == "RUNNING"
+    go.touch()
+    assert "SUCCEEDED" in place.fleetcast("watch", deployment).stdout
 
 
 def test_tokens_that_are_replaced_while_processes_run(place: Any, one_line: Check, until: Callable[..., None]) -> None:
