@@ -114,7 +114,10 @@ def list_artifacts(
     json
         Print the page as JSON.
     """
-    page = connection.ask(lambda control: control.artifacts(service, after=after, limit=limit))
+    from fleetcast.model.ids import ServiceName
+
+    wanted = ServiceName(service) if service else None
+    page = connection.ask(lambda control: control.artifact_page(service=wanted, after=after, limit=limit))
     if json:
         print_json(page)
         return

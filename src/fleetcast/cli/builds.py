@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.commits import Wanted, parse, parse_artifact, resolve
@@ -16,12 +18,13 @@ from fleetcast.model.limits import DEPLOYMENT_WAIT_S_MAX
 from fleetcast.model.lines import showable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from fleetcast.client.control import ControlClient
     from fleetcast.model.build import Build
     from fleetcast.model.ids import BuildId
-    from fleetcast.model.messages.artifacts import BuildDetail
+    from fleetcast.model.messages.artifacts import BuildDetail, BuildLog
 
-POLL_S: Final = 1.0
 WAIT_S: Final = DEPLOYMENT_WAIT_S_MAX / 3
 _ENDED: Final = (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
 
@@ -126,21 +129,25 @@ async def _to_the_end(control: ControlClient, ordered: Build, *, quiet: bool) ->
 
 async def _copy(control: ControlClient, what: str, *, follow: bool, json: bool) -> None:
     build = await _meant(control, what, quiet=json)
+    pieces = control.follow_build_log(build) if follow else _as_it_is(control, build)
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            if json and (piece.text or piece.finished):
+                print_json(piece)
+            elif not json:
+                sys.stdout.write(showable(piece.text))
+                sys.stdout.flush()
+
+
+async def _as_it_is(control: ControlClient, build: BuildId) -> AsyncGenerator[BuildLog, None]:
+    """What there is of the log by now."""
     offset = 0
     while True:
-        page = await patiently(lambda: control.build_log(build, offset))  # noqa: B023 -- awaited in this turn
-        if json and (page.text or page.finished):
-            print_json(page)
-        elif not json:
-            sys.stdout.write(showable(page.text))
-            sys.stdout.flush()
-        if page.finished:
+        piece = await patiently(partial(control.build_log, build, offset))
+        yield piece
+        if piece.finished or piece.next_offset == offset:
             return
-        if page.next_offset == offset:
-            if not follow:
-                return
-            await asyncio.sleep(POLL_S)
-        offset = page.next_offset
+        offset = piece.next_offset
 
 
 async def _meant(control: ControlClient, what: str, *, quiet: bool) -> BuildId:
@@ -166,7 +173,7 @@ async def _meant(control: ControlClient, what: str, *, quiet: bool) -> BuildId:
 
 async def _of_commit(control: ControlClient, wanted: Wanted, *, quiet: bool) -> BuildId:
     commit = await resolve(control, wanted, quiet=quiet)
-    for build in (await control.builds(wanted.service, commit=commit)).items:
+    async for build in control.builds(service=wanted.service, commit=commit):
         if wanted.build_number == 1 or build.name.endswith(f".{wanted.build_number}"):
             return build.id
     raise NotFound("unknown_build", f"{wanted} was never built: fleetcast build {wanted} does it")

@@ -99,7 +99,7 @@ async def _known(control: ControlClient, wanted: Wanted) -> tuple[CommitSha, ...
     if not _PREFIX.fullmatch(prefix):
         return ()
     try:
-        return (await control.commits(wanted.service, prefix=prefix)).items
+        return (await control.commit_page(wanted.service, prefix=prefix)).items
     except NotFound as error:
         if error.code != "no_such_route":
             raise

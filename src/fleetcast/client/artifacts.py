@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from fleetcast.client.following import resumed, trigger_once
+from fleetcast.client.pages import every, stated
 from fleetcast.http import messages
 from fleetcast.http.session import Session
-from fleetcast.model.build import Build
-from fleetcast.model.ids import ArtifactName, BuildId, ServiceName
-from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS
+from fleetcast.model.build import Build, BuildStatus
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName
+from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
 from fleetcast.model.messages.artifacts import (
+    Artifact,
     ArtifactDetail,
     ArtifactPage,
     BuildDetail,
@@ -24,10 +26,7 @@ from fleetcast.model.messages.regions import SourceGrants
 
 
 class Artifacts:
-    """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation.
-
-    Lists come in pages: ``after`` is the ``next`` of the page before, empty for the first one.
-    """
+    """Calls that take an admin's token. Errors are those of :class:`Session` and of each operation."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -52,12 +51,26 @@ class Artifacts:
             timeout_s=HTTP_TIMEOUT_S + wait_s,
         )
 
-    async def builds(
-        self, service: str = "", *, commit: str = "", status: str = "", after: str = "", limit: int = PAGE_ITEMS
+    async def build_page(
+        self,
+        *,
+        service: ServiceName | None = None,
+        commit: CommitSha | None = None,
+        status: BuildStatus | None = None,
+        after: str = "",
+        limit: int = PAGE_ITEMS,
     ) -> BuildPage:
-        """Builds, newest first; of one service, commit and status where they are named."""
-        params: dict[str, str | int] = {"service": service, "commit": commit, "status": status, "after": after, "limit": limit}
+        """Builds, newest first; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        params = stated(service=service, commit=commit, status=status, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/builds", params=params, reply=BuildPage)
+
+    def builds(
+        self, *, service: ServiceName | None = None, commit: CommitSha | None = None, status: BuildStatus | None = None
+    ) -> AsyncIterator[Build]:
+        """All builds, newest first. Raises :class:`NotFound` for an unknown service."""
+        return every(
+            lambda after: self.build_page(service=service, commit=commit, status=status, after=after, limit=PAGE_ITEMS_MAX)
+        )
 
     async def build_log(self, build: BuildId, offset: int = 0) -> BuildLog:
         """The log from byte ``offset`` on, as far as one answer goes; ask again from ``next_offset`` until ``finished``.
@@ -80,10 +93,16 @@ class Artifacts:
                 yield BuildLog(offset, "" if ended else event.data, next_offset, finished=ended)
                 offset = next_offset
 
-    async def artifacts(self, service: str = "", *, after: str = "", limit: int = PAGE_ITEMS) -> ArtifactPage:
-        """Artifacts, newest first; of one service where it is named. Raises :class:`NotFound` for an unknown one."""
-        params: dict[str, str | int] = {"service": service, "after": after, "limit": limit}
+    async def artifact_page(
+        self, *, service: ServiceName | None = None, after: str = "", limit: int = PAGE_ITEMS
+    ) -> ArtifactPage:
+        """Artifacts, newest first; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        params = stated(service=service, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/artifacts", params=params, reply=ArtifactPage)
+
+    def artifacts(self, *, service: ServiceName | None = None) -> AsyncIterator[Artifact]:
+        """All artifacts, newest first. Raises :class:`NotFound` for an unknown service."""
+        return every(lambda after: self.artifact_page(service=service, after=after, limit=PAGE_ITEMS_MAX))
 
     async def artifact(self, name: ArtifactName) -> ArtifactDetail:
         """An artifact by its name, ``<service>/<commit>``. Raises :class:`NotFound`."""
@@ -93,7 +112,13 @@ class Artifacts:
         """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""
         return await self._session.ask("POST", f"/v1/artifacts/{name}/source", reply=SourceGrants)
 
-    async def commits(self, service: ServiceName, *, prefix: str = "", after: str = "", limit: int = PAGE_ITEMS) -> CommitPage:
-        """Commits that were built or deployed of a service, by SHA. Raises :class:`NotFound` for an unknown service."""
-        params: dict[str, str | int] = {"prefix": prefix, "after": after, "limit": limit}
+    async def commit_page(
+        self, service: ServiceName, *, prefix: str = "", after: str = "", limit: int = PAGE_ITEMS
+    ) -> CommitPage:
+        """Commits that were built or deployed, by SHA; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        params = stated(prefix=prefix, after=after, limit=limit)
         return await self._session.ask("GET", f"/v1/services/{service}/commits", params=params, reply=CommitPage)
+
+    def commits(self, service: ServiceName, *, prefix: str = "") -> AsyncIterator[CommitSha]:
+        """All of them. Raises :class:`NotFound` for an unknown service."""
+        return every(lambda after: self.commit_page(service, prefix=prefix, after=after, limit=PAGE_ITEMS_MAX))

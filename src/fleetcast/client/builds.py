@@ -6,6 +6,7 @@ from fleetcast.http.session import Session
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import CLAIM_WAIT_S_MAX, HTTP_TIMEOUT_S
 from fleetcast.model.messages.builds import (
+    Blob,
     BuildAccepted,
     ClaimedBuild,
     ClaimRequest,
@@ -41,7 +42,7 @@ class Builds:
         body = LogAppend(token, offset, text)
         return await self._session.ask("POST", f"/v1/builds/{build}/log", body, reply=BuildAccepted)
 
-    async def open_upload(self, build: BuildId, token: Token, blob: str) -> UploadOpened:
+    async def open_upload(self, build: BuildId, token: Token, blob: Blob) -> UploadOpened:
         """Open the upload of ``content`` or ``manifest``."""
         return await self._session.ask("POST", f"/v1/builds/{build}/uploads", UploadRequest(token, blob), reply=UploadOpened)
 

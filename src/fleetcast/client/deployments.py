@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from fleetcast.client.following import resumed, trigger_once
-from fleetcast.client.pages import every
+from fleetcast.client.pages import every, stated
 from fleetcast.http import messages
 from fleetcast.http.session import Session
 from fleetcast.model.deployment import Deployment, DeploymentState
@@ -93,11 +93,8 @@ class Deployments:
         limit: int = PAGE_ITEMS,
     ) -> DeploymentPage:
         """Deployments, newest first; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
-        filters = {"service": service, "state": state, "environment": environment}
-        params = {name: value for name, value in filters.items() if value is not None}
-        return await self._session.ask(
-            "GET", "/v1/deployments", params={**params, "after": after, "limit": limit}, reply=DeploymentPage
-        )
+        params = stated(service=service, state=state, environment=environment, after=after, limit=limit)
+        return await self._session.ask("GET", "/v1/deployments", params=params, reply=DeploymentPage)
 
     def deployments(
         self, *, service: ServiceName | None = None, state: DeploymentState | None = None, environment: str | None = None

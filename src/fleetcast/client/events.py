@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from fleetcast.client.following import resumed
+from fleetcast.client.pages import stated
 from fleetcast.http import messages
-from fleetcast.http.session import Params, Session
+from fleetcast.http.session import Session
 from fleetcast.model.event import Event
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.limits import PAGE_ITEMS
@@ -26,7 +27,7 @@ class Events:
 
     async def event_page(self, *, service: ServiceName | None = None, after: str = "", limit: int = PAGE_ITEMS) -> EventPage:
         """Oldest first; go on from ``next``, which is there also when there is nothing new."""
-        params = {**_about(service), "after": after, "limit": limit}
+        params = stated(service=service, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/events", params=params, reply=EventPage)
 
     async def follow_events(self, *, service: ServiceName | None = None, after: str = "") -> AsyncGenerator[Event, None]:
@@ -34,10 +35,6 @@ class Events:
 
         Resumed where it broke; raises :class:`Unavailable` when control is away for too long.
         """
-        async with contextlib.aclosing(resumed(self._session, "/v1/events", {**_about(service), "after": after})) as told:
+        async with contextlib.aclosing(resumed(self._session, "/v1/events", stated(service=service, after=after))) as told:
             async for event in told:
                 yield messages.decode(event.data, Event)
-
-
-def _about(service: ServiceName | None) -> Params:
-    return {} if service is None else {"service": service}

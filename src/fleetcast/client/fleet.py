@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from fleetcast.client.pages import every
-from fleetcast.http.session import Params, Session
+from fleetcast.client.pages import every, stated
+from fleetcast.http.session import Session
 from fleetcast.model.ids import MachineId, RegionName
 from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
 from fleetcast.model.machine import Machine
@@ -41,8 +41,7 @@ class Fleet:
 
     async def machine_page(self, *, region: RegionName | None = None, after: str = "", limit: int = PAGE_ITEMS) -> MachinePage:
         """Machines that are not retired, by id; go on from ``next``. Raises :class:`NotFound` for an unknown region."""
-        where = {} if region is None else {"region": region}
-        params: Params = {**where, "after": after, "limit": limit}
+        params = stated(region=region, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/machines", params=params, reply=MachinePage)
 
     def machines(self, *, region: RegionName | None = None) -> AsyncIterator[Machine]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from fleetcast.http.session import Params
+
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -15,6 +17,11 @@ class Page(Protocol[Item_co]):
 
     @property
     def next(self) -> str | None: ...
+
+
+def stated(**params: str | int | None) -> Params:
+    """What a list is narrowed to, and its page: those parameters that are not ``None``."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 async def every(page: Callable[[str], Awaitable[Page[Item]]]) -> AsyncIterator[Item]:
