@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(STAMP)  ## every test, real processes included, but for those of test-fa
 
 test-faults: $(STAMP)  ## processes killed and stopped in the middle of what they do
 	$(BIN)/pytest --numprocesses 2 tests/faults
+
+test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its OpenAPI document
+	$(BIN)/python tests/api
 
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .

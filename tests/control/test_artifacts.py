@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -87,17 +87,17 @@ async def test_lists_come_page_by_page_newest_first(control: Any) -> None:
             await admin.order_build(BuildRequest(WEB, commit))
             await installation.publish(worker, await worker.claim("w1", wait_s=5), f"text {number}")
         other = await admin.order_build(BuildRequest(API, A))
-        first = await admin.builds(WEB, limit=2)
-        rest = await admin.builds(WEB, limit=2, after=first.next)
+        first = await admin.build_page(service=WEB, limit=2)
+        rest = await admin.build_page(service=WEB, limit=2, after=first.next)
         assert [build.commit_sha for build in (*first.items, *rest.items)] == [C, B, A]
         assert rest.next is None
-        assert (await admin.builds()).items[0].id == other.id, "of every service"
-        assert [build.id for build in (await admin.builds(status="QUEUED")).items] == [other.id]
-        assert [build.service for build in (await admin.builds(commit=A)).items] == [API, WEB]
-        newest = await admin.artifacts(WEB, limit=1)
+        assert (await admin.build_page()).items[0].id == other.id, "of every service"
+        assert [build.id for build in (await admin.build_page(status=BuildStatus.QUEUED)).items] == [other.id]
+        assert [build.service for build in (await admin.build_page(commit=A)).items] == [API, WEB]
+        newest = await admin.artifact_page(service=WEB, limit=1)
         assert [(item.commit_sha, item.deployable) for item in newest.items] == [(C, False)]
-        assert [item.commit_sha for item in (await admin.artifacts(after=newest.next)).items] == [B, A]
-        assert (await admin.artifacts(API)).items == ()
+        assert [item.commit_sha for item in (await admin.artifact_page(after=newest.next)).items] == [B, A]
+        assert (await admin.artifact_page(service=API)).items == ()
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ async def test_lists_come_page_by_page_newest_first(control: Any) -> None:
 async def test_a_list_that_cannot_be_is_refused(control: Any, asked: dict[str, Any], kind: type[Exception]) -> None:
     async with control() as installation:
         admin = await _people(installation)
-        for ask in (admin.builds, admin.artifacts):
+        for ask in (admin.build_page, admin.artifact_page):
             with pytest.raises(kind):
                 await ask(**asked)
         with pytest.raises(Invalid, match="QUEUED"):
-            await admin.builds(status="DONE")
+            await admin.build_page(status=cast(Any, "DONE"))
 
 
 async def test_commits_are_found_by_their_beginning(control: Any) -> None:
@@ -129,16 +129,16 @@ async def test_commits_are_found_by_their_beginning(control: Any) -> None:
         for commit in (far, near, B):
             await admin.order_build(BuildRequest(WEB, commit))
         await admin.order_build(BuildRequest(API, A))
-        assert (await admin.commits(WEB)).items == (near, far, B)
-        assert (await admin.commits(WEB, prefix="abc")).items == (near, far)
-        assert (await admin.commits(WEB, prefix=near)).items == (near,)
-        page = await admin.commits(WEB, limit=1)
-        assert (await admin.commits(WEB, after=page.next)).items == (far, B)
-        assert (await admin.commits(WEB, prefix="aaaa")).items == (), "another service's"
+        assert (await admin.commit_page(WEB)).items == (near, far, B)
+        assert (await admin.commit_page(WEB, prefix="abc")).items == (near, far)
+        assert (await admin.commit_page(WEB, prefix=near)).items == (near,)
+        page = await admin.commit_page(WEB, limit=1)
+        assert (await admin.commit_page(WEB, after=page.next)).items == (far, B)
+        assert (await admin.commit_page(WEB, prefix="aaaa")).items == (), "another service's"
         with pytest.raises(Invalid):
-            await admin.commits(WEB, prefix="%")
+            await admin.commit_page(WEB, prefix="%")
         with pytest.raises(NotFound):
-            await admin.commits(ServiceName("none"), prefix="abc")
+            await admin.commit_page(ServiceName("none"), prefix="abc")
 
 
 async def test_people_are_granted_the_main_stores_copy(control: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildStatus, Recipe
-from fleetcast.model.errors import Corrupt, Stale
+from fleetcast.model.errors import Stale, Unprocessable
 from fleetcast.model.ids import CommitSha, ServiceName, Token
 from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import CommitRequest
@@ -126,7 +126,7 @@ async def test_what_another_signed_is_no_artifact(control: Any) -> None:
         await admin.deploy(DeployRequest(WEB, B))
         claimed = await worker.claim("w1", wait_s=5)
         forged = good.envelope.replace('"sig":"', '"sig":"AAAA')
-        with pytest.raises(Corrupt):
+        with pytest.raises(Unprocessable):
             await worker.commit(claimed.build, CommitRequest(claimed.token, forged, good.content, good.manifest))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.queue import held_job
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.errors import NotFound, Unprocessable
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, BUILD_LOG_READ_BYTES_MAX
 from fleetcast.model.messages.artifacts import BuildLog
@@ -35,7 +35,7 @@ class BuildLogs:
 
         Raises:
             Stale: the attempt does not hold the build any more.
-            Invalid: there is a gap before ``offset``, or it splits a character.
+            Unprocessable: there is a gap before ``offset``, or it splits a character.
         """
         data = text.encode()
         async with self._database.transaction() as tx:
@@ -46,7 +46,9 @@ class BuildLogs:
                 return  # full: where the last character that fits was cut, a few bytes stay free
             known = total - start - offset
             if known < 0 or offset < 0:
-                raise Invalid("log_gap", f"the log of build {build} ends at {total - start}: continue there, not at {offset}")
+                raise Unprocessable(
+                    "log_gap", f"the log of build {build} ends at {total - start}: continue there, not at {offset}"
+                )
             piece = _whole_characters(data[known:], room)
             if piece:
                 size = len(piece.encode())
@@ -99,7 +101,7 @@ async def _extent(tx: AsyncConnection, build: BuildId, attempt: int) -> tuple[in
 def _whole_characters(data: bytes, room: int) -> str:
     """``data`` as text, cut to at most ``room`` bytes between two characters."""
     if data and data[0] & 0xC0 == 0x80:
-        raise Invalid(
+        raise Unprocessable(
             "log_splits_character", "a piece of a log must start with a whole character: send the one before it again"
         )
     return data[:room].decode(errors="ignore")

@@ -14,10 +14,10 @@ from fleetcast.artifacts.signing import PublicKey, envelope_digest, verify_root
 from fleetcast.builds.queue import BuildQueue, held_job
 from fleetcast.model.artifact import Root
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Corrupt, Invalid, Stale
+from fleetcast.model.errors import Corrupt, Invalid, Stale, Unprocessable
 from fleetcast.model.ids import BuildId, Token
-from fleetcast.model.limits import BLOB_PARTS_MAX, BUILD_GRANTS_MAX, GRANT_LIFETIME_S
-from fleetcast.model.messages.builds import CommitRequest, FinishedUpload, PartGrants, UploadOpened
+from fleetcast.model.limits import BLOB_PARTS_MAX, GRANT_LIFETIME_S
+from fleetcast.model.messages.builds import Blob, CommitRequest, FinishedUpload, PartGrants, UploadOpened
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.blobs import BlobStore
@@ -41,15 +41,8 @@ class BuildUploads:
         self._main = main
         self._worker_keys = worker_keys
 
-    async def open(self, build: BuildId, token: Token, blob: str) -> UploadOpened:
-        """Open the upload of ``content`` or ``manifest``.
-
-        Raises:
-            Stale: the attempt does not hold the build any more.
-            Invalid: another blob.
-        """
-        if blob not in (CONTENT, MANIFEST):
-            raise Invalid("unknown_blob", f"an artifact has a {CONTENT} and a {MANIFEST}, no {blob!r}")
+    async def open(self, build: BuildId, token: Token, blob: Blob) -> UploadOpened:
+        """Open an upload. Raises :class:`Stale`: the attempt does not hold the build any more."""
         job = await self._holder(build, token)
         upload = await self._main.begin(_key(job, blob))
         return UploadOpened(f"{blob}.{upload}", self._main.part_bytes)
@@ -61,13 +54,12 @@ class BuildUploads:
 
         Raises:
             Stale: the attempt does not hold the build any more.
-            Invalid: part numbers out of bounds.
+            Unprocessable: the last of these parts is beyond the last that an upload may have.
             NotFound: no such upload.
         """
-        if first < 1 or not 1 <= count <= BUILD_GRANTS_MAX or first + count - 1 > BLOB_PARTS_MAX:
-            raise Invalid(
-                "illegal_parts",
-                f"parts are numbered 1 to {BLOB_PARTS_MAX}, at most {BUILD_GRANTS_MAX} at a time: not {count} from {first}",
+        if first + count - 1 > BLOB_PARTS_MAX:
+            raise Unprocessable(
+                "illegal_parts", f"parts are numbered 1 to {BLOB_PARTS_MAX}: there are not {count} from {first} on"
             )
         job = await self._holder(build, token)
         blob, store_upload = _split(upload)
@@ -86,14 +78,14 @@ class BuildUploads:
 
         Raises:
             Stale: the attempt does not hold the build any more; its blobs stay unnamed by any artifact.
-            Corrupt: signature, sizes or the manifest's digest are not what they must be.
-            Invalid: the root is about another build, or parts are missing.
+            Unprocessable: signature, sizes or the manifest's digest are not what they must be, the root is about another
+                build, or parts are missing.
         """
         job = await self._job(build)
         if job is not None and (job.status, job.token) == (BuildStatus.SUCCEEDED, token):
             return BuildStatus.SUCCEEDED
         job = await self._holder(build, token)
-        root = verify_root(request.envelope, self._worker_keys)
+        root = self._verified(request.envelope)
         _must_be_about(root, job)
         earlier = await self._earlier_blobs(root)
         content, manifest = earlier or await self._completed(job, root, request)
@@ -120,6 +112,12 @@ class BuildUploads:
             await self._main.abort(upload.key, upload.id)
         return len(left)
 
+    def _verified(self, envelope: str) -> Root:
+        try:
+            return verify_root(envelope, self._worker_keys)
+        except Corrupt as error:  # from a worker these bytes are its request, and nothing of ours is broken
+            raise Unprocessable(error.code, error.message) from None
+
     async def _completed(self, job: AnyRow, root: Root, request: CommitRequest) -> tuple[str, str]:
         """Keys of content and manifest, complete in the main store and as large as the root says."""
         content = await self._complete(job, CONTENT, request.content, root.content_size)
@@ -127,16 +125,18 @@ class BuildUploads:
         data = await self._main.read(manifest)
         actual = await asyncio.to_thread(manifest_digest, data)
         if actual != root.digest:
-            raise Corrupt("wrong_manifest", f"the manifest of build {job.id} has digest {actual}, its root says {root.digest}")
+            raise Unprocessable(
+                "wrong_manifest", f"the manifest of build {job.id} has digest {actual}, its root says {root.digest}"
+            )
         return content, manifest
 
     async def _complete(self, job: AnyRow, blob: str, finished: FinishedUpload, size: int) -> str:
         named, upload = _split(finished.upload)
         if named != blob:
-            raise Invalid("wrong_upload", f"{finished.upload!r} is no upload of the {blob}")
+            raise Unprocessable("wrong_upload", f"{finished.upload!r} is no upload of the {blob}")
         stat = await self._main.complete(_key(job, blob), upload, finished.parts)
         if stat.size != size:
-            raise Corrupt("wrong_size", f"the {blob} of build {job.id} has {stat.size} bytes, its root says {size}")
+            raise Unprocessable("wrong_size", f"the {blob} of build {job.id} has {stat.size} bytes, its root says {size}")
         return stat.key
 
     async def _earlier_blobs(self, root: Root) -> tuple[str, str] | None:
@@ -213,7 +213,7 @@ def _must_be_about(root: Root, job: AnyRow) -> None:
     said = (root.artifact, root.service, root.commit_sha, root.build, root.attempt)
     meant = (job.name, job.service, job.commit_sha, job.id, job.attempt)
     if said != meant:
-        raise Invalid(
+        raise Unprocessable(
             "wrong_root",
             f"the root is about {said[0]} (build {said[3]}, attempt {said[4]}), "
             f"not {meant[0]} (build {meant[3]}, attempt {meant[4]})",

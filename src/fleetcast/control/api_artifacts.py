@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 from litestar import Request, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from fleetcast.control import artifact_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
 from fleetcast.control.streams import LogSource, log_offset
 from fleetcast.http.holding import held_s, hold
-from fleetcast.http.parameters import IdempotencyKey, LastEventId
+from fleetcast.http.parameters import (
+    After,
+    BuildInPath,
+    IdempotencyKey,
+    LastEventId,
+    Limit,
+    OfService,
+    Seen,
+    ServiceInPath,
+    WaitS,
+    chosen,
+)
 from fleetcast.http.sse import EventStream, wants_stream
-from fleetcast.model.build import Build
-from fleetcast.model.errors import Invalid
-from fleetcast.model.ids import ArtifactName, artifact_name, build_id, commit_sha, service_name
+from fleetcast.model.build import Build, BuildStatus
+from fleetcast.model.errors import Invalid, KeyReused, NotFound, Refused, Unprocessable
+from fleetcast.model.ids import SHA, ArtifactName, artifact_name, build_id, commit_sha, service_name
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
 from fleetcast.model.messages.artifacts import (
     ArtifactDetail,
@@ -28,39 +39,50 @@ from fleetcast.model.messages.artifacts import (
     CommitPage,
 )
 from fleetcast.model.messages.regions import SourceGrants
+from fleetcast.model.spelling import Spelling
 from fleetcast.schema.idempotency import request_key
 
+ARTIFACT: Final = Spelling(r"[0-9a-f]{40}([0-9a-f]{24})?(\.[1-9][0-9]{0,8})?")
+"""What follows the service in an artifact's name."""
+STATUS: Final = {"enum": list(BuildStatus)}
+ArtifactInPath = Annotated[
+    str, PathParameter(schema_extra=ARTIFACT.schema, description="The commit's SHA, with `.2` and so on for rebuilds.")
+]
 
-@post("/v1/builds", status_code=201, guards=PEOPLE)
-async def build(data: JSONBody[BuildRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Build:
-    """The build that makes, or made, the commit's artifact: a new one only where there is none to share."""
+
+@post("/v1/builds", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
+async def order_build(data: JSONBody[BuildRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Build:
+    """Build a commit without deploying it.
+
+    The answer is the build that makes, or made, the commit's artifact: a new one only where there is none to share.
+    """
     service_name(data.service)
     commit_sha(data.commit_sha)
     return await parts.queue.get(await parts.triggers.build(data, request_key("build", idempotency_key, data)))
 
 
-@get("/v1/builds", guards=PEOPLE)
-async def builds(
+@get("/v1/builds", guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def list_builds(
     parts: PartsHere,
-    service: FromQuery[str] = "",
-    commit: FromQuery[str] = "",
-    status: FromQuery[str] = "",
-    after: FromQuery[str] = "",
-    limit: FromQuery[int] = PAGE_ITEMS,
+    service: OfService = None,
+    commit: Annotated[str | None, QueryParameter(schema_extra=SHA.schema, description="Those of one commit only.")] = None,
+    in_status: Annotated[
+        str | None, QueryParameter(name="status", schema_extra=STATUS, description="Those in one status only.")
+    ] = None,
+    after: After = "",
+    limit: Limit = PAGE_ITEMS,
 ) -> BuildPage:
-    """Newest first, of one service, commit and status where they are named."""
-    which: dict[str, str] = {}
-    if service:
-        which["service"] = service_name(service)
-    if commit:
-        which["commit_sha"] = commit_sha(commit)
-    return await artifact_queries.builds(parts, which, status, after, limit)
+    """Builds, newest first."""
+    wanted = artifact_queries.WantedBuilds(
+        None if service is None else service_name(service),
+        None if commit is None else commit_sha(commit),
+        chosen(BuildStatus, in_status),
+    )
+    return await artifact_queries.build_page(parts, wanted, after, limit)
 
 
-@get("/v1/builds/{build:int}", guards=PEOPLE)
-async def build_detail(
-    build: FromPath[int], parts: PartsHere, wait_s: FromQuery[float] = 0.0, seen: FromQuery[str] = ""
-) -> BuildDetail:
+@get("/v1/builds/{build:int}", guards=PEOPLE, errors=(NotFound,))
+async def get_build(build: BuildInPath, parts: PartsHere, wait_s: WaitS = 0.0, seen: Seen = "") -> BuildDetail:
     """One build, as soon as its version is not ``seen``; unchanged when the wait is over."""
     wanted = build_id(build)
 
@@ -72,16 +94,23 @@ async def build_detail(
     return changed or await artifact_queries.build_detail(parts, wanted)
 
 
-@get("/v1/builds/{build:int}/log", guards=PEOPLE)
-async def build_log(
+@get(
+    "/v1/builds/{build:int}/log",
+    guards=PEOPLE,
+    errors=(NotFound, Unprocessable),
+    stream="`data`: text of the log, `id`: the offset behind it. The last event is `end`, its `data` the build's status.",
+)
+async def read_build_log(
     request: Request[Any, Any, Any],
-    build: FromPath[int],
+    build: BuildInPath,
     parts: PartsHere,
-    offset: FromQuery[int] = 0,
+    offset: Annotated[int, QueryParameter(description="In bytes; negative: so many before the end.")] = 0,
     last_event_id: LastEventId = None,
 ) -> BuildLog | EventStream:
-    """From a byte on, a negative one counted from the end. As a stream (``Accept: text/event-stream``) to its end;
-    ``Last-Event-ID`` goes before ``offset``."""
+    """A build's log, from a byte on, a negative one counted from the end.
+
+    As a stream (``Accept: text/event-stream``) to its end; ``Last-Event-ID`` goes before ``offset``.
+    """
     wanted = build_id(build)
     if wants_stream(request):
         source = LogSource(parts, wanted, log_offset(last_event_id, offset))
@@ -89,46 +118,57 @@ async def build_log(
     return await parts.logs.read(wanted, log_offset(None, offset))
 
 
-@get("/v1/artifacts", guards=PEOPLE)
-async def artifacts(
-    parts: PartsHere, service: FromQuery[str] = "", after: FromQuery[str] = "", limit: FromQuery[int] = PAGE_ITEMS
+@get("/v1/artifacts", guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def list_artifacts(
+    parts: PartsHere, service: OfService = None, after: After = "", limit: Limit = PAGE_ITEMS
 ) -> ArtifactPage:
-    """Newest first, of one service where it is named."""
-    return await artifact_queries.artifact_page(parts, service_name(service) if service else None, after, limit)
+    """Artifacts, newest first."""
+    named = None if service is None else service_name(service)
+    return await artifact_queries.artifact_page(parts, named, after, limit)
 
 
-@get("/v1/artifacts/{service:str}/{commit:str}", guards=PEOPLE)
-async def artifact(service: FromPath[str], commit: FromPath[str], parts: PartsHere) -> ArtifactDetail:
-    """By name: ``<service>/<commit>``, with ``.2`` and so on for rebuilds."""
+@get("/v1/artifacts/{service:str}/{commit:str}", guards=PEOPLE, errors=(NotFound,))
+async def get_artifact(service: ServiceInPath, commit: ArtifactInPath, parts: PartsHere) -> ArtifactDetail:
+    """One artifact, with its signed root and where its copies are."""
     return await queries.artifact_detail(parts, _name(service, commit))
 
 
-@post("/v1/artifacts/{service:str}/{commit:str}/source", status_code=200, guards=PEOPLE)
-async def artifact_source(service: FromPath[str], commit: FromPath[str], parts: PartsHere) -> SourceGrants:
+@post("/v1/artifacts/{service:str}/{commit:str}/source", status_code=200, guards=PEOPLE, errors=(NotFound,))
+async def grant_artifact(service: ServiceInPath, commit: ArtifactInPath, parts: PartsHere) -> SourceGrants:
     """Read grants on the main store's copy, for a person to take it out or to look at it."""
     digest = await artifact_queries.digest_of(parts, _name(service, commit))
     return await artifact_queries.source_of(parts, digest)
 
 
-@get("/v1/services/{name:str}/commits", guards=PEOPLE)
-async def commits(
-    name: FromPath[str],
+@get("/v1/services/{name:str}/commits", guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def list_commits(
+    name: ServiceInPath,
     parts: PartsHere,
-    prefix: FromQuery[str] = "",
-    after: FromQuery[str] = "",
-    limit: FromQuery[int] = PAGE_ITEMS,
+    prefix: Annotated[str, QueryParameter(pattern=r"^[0-9a-f]{0,64}$", description="What the SHA begins with.")] = "",
+    after: After = "",
+    limit: Limit = PAGE_ITEMS,
 ) -> CommitPage:
     """What was built or deployed of a service, by SHA: to find the commit that a few digits mean."""
-    return await artifact_queries.commits(parts, service_name(name), prefix, after, limit)
+    return await artifact_queries.commit_page(parts, service_name(name), prefix, after, limit)
 
 
 def _name(service: str, commit: str) -> ArtifactName:
-    sha, _, number = commit.partition(".")
-    if number and not (number.isascii() and number.isdigit() and len(number) < 10):
+    named = service_name(service)
+    if not ARTIFACT.fits(commit):
         raise Invalid(
             "illegal_artifact", f"{service}/{commit} is no artifact's name: use <service>/<commit> or <service>/<commit>.2"
         )
-    return artifact_name(service_name(service), commit_sha(sha), int(number or 1))
+    sha, _, number = commit.partition(".")
+    return artifact_name(named, commit_sha(sha), int(number or 1))
 
 
-HANDLERS = (build, builds, build_detail, build_log, artifacts, artifact, artifact_source, commits)
+HANDLERS = (
+    order_build,
+    list_builds,
+    get_build,
+    read_build_log,
+    list_artifacts,
+    get_artifact,
+    grant_artifact,
+    list_commits,
+)

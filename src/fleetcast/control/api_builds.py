@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody, PathParameter
 
 from fleetcast.builds.queue import Claim
 from fleetcast.control.audiences import WORKERS
 from fleetcast.control.config import ControlConfig
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.http.holding import caller_gone, held_s, hold
+from fleetcast.http.parameters import BuildInPath
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Invalid, NotFound, Stale, Unprocessable
 from fleetcast.model.ids import BuildId, build_id
-from fleetcast.model.limits import CLAIM_WAIT_S_MAX, WORKER_NAME_CHARS_MAX
+from fleetcast.model.limits import CLAIM_WAIT_S_MAX
 from fleetcast.model.messages.builds import (
+    UPLOAD,
     BuildAccepted,
     ClaimedBuild,
     ClaimRequest,
@@ -32,12 +34,10 @@ from fleetcast.model.messages.builds import (
 
 
 @post("/v1/builds/claim", status_code=200, guards=WORKERS)
-async def claim(
+async def claim_build(
     data: JSONBody[ClaimRequest], request: Request[Any, Any, Any], parts: PartsHere
 ) -> Response[ClaimedBuild] | Response[None]:
     """The oldest queued build, as soon as there is one; 204 when the wait is over."""
-    if not 0 < len(data.worker) <= WORKER_NAME_CHARS_MAX:
-        raise Invalid("illegal_worker", f"a worker's name has 1 to {WORKER_NAME_CHARS_MAX} characters")
     async with caller_gone(request.receive) as gone:
         claimed = await hold(
             parts.queued,
@@ -56,40 +56,56 @@ async def claim(
     return Response(_claimed(claimed, parts.config))
 
 
-@post("/v1/builds/{build:int}/heartbeat", status_code=200, guards=WORKERS)
-async def heartbeat(build: FromPath[int], data: JSONBody[Heartbeat], parts: PartsHere) -> BuildAccepted:
+@post("/v1/builds/{build:int}/heartbeat", status_code=200, guards=WORKERS, errors=(NotFound, Stale))
+async def heartbeat(build: BuildInPath, data: JSONBody[Heartbeat], parts: PartsHere) -> BuildAccepted:
+    """Say that the attempt is alive."""
     await parts.queue.heartbeat(build_id(build), data.token)
     return BuildAccepted(build_id(build), BuildStatus.RUNNING)
 
 
-@post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS)
-async def append_log(build: FromPath[int], data: JSONBody[LogAppend], parts: PartsHere) -> BuildAccepted:
+@post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS, errors=(NotFound, Stale, Unprocessable))
+async def append_log(build: BuildInPath, data: JSONBody[LogAppend], parts: PartsHere) -> BuildAccepted:
+    """Add to the build's log; safe to repeat."""
     await parts.logs.append(build_id(build), data.token, data.offset, data.text)
     parts.logged.ring(build_id(build))
     return BuildAccepted(build_id(build), BuildStatus.RUNNING)
 
 
-@post("/v1/builds/{build:int}/uploads", status_code=201, guards=WORKERS)
-async def open_upload(build: FromPath[int], data: JSONBody[UploadRequest], parts: PartsHere) -> UploadOpened:
+@post("/v1/builds/{build:int}/uploads", status_code=201, guards=WORKERS, errors=(Stale,))
+async def open_upload(build: BuildInPath, data: JSONBody[UploadRequest], parts: PartsHere) -> UploadOpened:
+    """Open the upload of the content or of the manifest."""
     return await parts.uploads.open(build_id(build), data.token, data.blob)
 
 
-@post("/v1/builds/{build:int}/uploads/{upload:str}/parts", status_code=200, guards=WORKERS)
-async def part_grants(
-    build: FromPath[int], upload: FromPath[str], data: JSONBody[PartGrantRequest], parts: PartsHere
+@post(
+    "/v1/builds/{build:int}/uploads/{upload:str}/parts",
+    status_code=200,
+    guards=WORKERS,
+    errors=(NotFound, Stale, Unprocessable),
+)
+async def grant_parts(
+    build: BuildInPath,
+    upload: Annotated[str, PathParameter(schema_extra=UPLOAD.schema, description="An upload's id.")],
+    data: JSONBody[PartGrantRequest],
+    parts: PartsHere,
 ) -> PartGrants:
+    """URLs to send parts of an upload to."""
+    if not UPLOAD.fits(upload):
+        raise Invalid("illegal_upload", f"{upload!r} is no upload that was opened here")
     return await parts.uploads.grants(build_id(build), data.token, upload, data.first, data.count)
 
 
-@post("/v1/builds/{build:int}/commit", status_code=200, guards=WORKERS)
-async def commit(build: FromPath[int], data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
+@post("/v1/builds/{build:int}/commit", status_code=200, guards=WORKERS, errors=(NotFound, Stale, Unprocessable))
+async def commit_build(build: BuildInPath, data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
+    """End the build SUCCEEDED with what was uploaded; safe to repeat."""
     status = await parts.uploads.commit(build_id(build), data.token, data)
     _wake(parts, build_id(build))
     return BuildAccepted(build_id(build), status)
 
 
-@post("/v1/builds/{build:int}/fail", status_code=200, guards=WORKERS)
-async def fail(build: FromPath[int], data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
+@post("/v1/builds/{build:int}/fail", status_code=200, guards=WORKERS, errors=(NotFound, Stale))
+async def fail_build(build: BuildInPath, data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
+    """End the build FAILED, or hand it back to the queue."""
     status = await parts.queue.fail(build_id(build), data.token, data.reason, hand_back=data.hand_back)
     _wake(parts, build_id(build))
     return BuildAccepted(build_id(build), status)
@@ -119,4 +135,4 @@ def _claimed(claimed: Claim, config: ControlConfig) -> ClaimedBuild:
     )
 
 
-HANDLERS = (claim, heartbeat, append_log, open_upload, part_grants, commit, fail)
+HANDLERS = (claim_build, heartbeat, append_log, open_upload, grant_parts, commit_build, fail_build)

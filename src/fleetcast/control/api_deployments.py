@@ -2,53 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from litestar import Request, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from fleetcast.control import queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.control.streams import DeploymentSource
 from fleetcast.http.holding import held_s, hold
-from fleetcast.http.parameters import After, IdempotencyKey, LastEventId, Limit
+from fleetcast.http.parameters import (
+    After,
+    DeploymentInPath,
+    IdempotencyKey,
+    LastEventId,
+    Limit,
+    OfService,
+    Seen,
+    WaitS,
+    chosen,
+)
 from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.deployment import Deployment, DeploymentState
-from fleetcast.model.ids import DeploymentId, commit_sha, service_name
+from fleetcast.model.errors import KeyReused, NotFound, Refused, Unprocessable
+from fleetcast.model.ids import NAME, DeploymentId, commit_sha, environment_name, service_name
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
 from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage, DeployRequest, RollbackRequest
 from fleetcast.rollouts.deployments import Wanted
 from fleetcast.schema.idempotency import request_key
 
+STATE: Final = {"enum": list(DeploymentState)}
 
-@post("/v1/deployments", status_code=201, guards=PEOPLE)
+
+@post("/v1/deployments", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
 async def deploy(data: JSONBody[DeployRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Deployment:
+    """Bring a commit to a service's machines, building it first where no artifact of it exists.
+
+    The answer is the deployment's first state, long before its end.
+    """
     service_name(data.service)
     commit_sha(data.commit_sha)
     return _woken(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data)))
 
 
-@post("/v1/rollbacks", status_code=201, guards=PEOPLE)
+@post("/v1/rollbacks", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
 async def rollback(data: JSONBody[RollbackRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Deployment:
+    """Go back to an earlier release.
+
+    By default to the newest earlier one whose deployment SUCCEEDED and was not rolled back. A rollback is a deployment.
+    """
     service_name(data.service)
     if data.to is not None:
         commit_sha(data.to)
     return _woken(parts, await parts.triggers.rollback(data, request_key("rollback", idempotency_key, data)))
 
 
-@post("/v1/deployments/{deployment:str}/abort", status_code=200, guards=PEOPLE)
-async def abort(deployment: FromPath[str], parts: PartsHere) -> Deployment:
+@post("/v1/deployments/{deployment:str}/abort", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def abort_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
+    """End a deployment where it stands: machines keep what they run, nobody else switches over."""
     return _woken(parts, await parts.triggers.abort(DeploymentId(deployment)))
 
 
-@get("/v1/deployments/{deployment:str}", guards=PEOPLE)
-async def deployment_detail(
+@get(
+    "/v1/deployments/{deployment:str}",
+    guards=PEOPLE,
+    errors=(NotFound,),
+    stream="`data`: a DeploymentDetail, `id`: its version. The last event is `end`, its `data` the state it ended in.",
+)
+async def get_deployment(
     request: Request[Any, Any, Any],
-    deployment: FromPath[str],
+    deployment: DeploymentInPath,
     parts: PartsHere,
-    wait_s: FromQuery[float] = 0.0,
-    seen: FromQuery[str] = "",
+    wait_s: WaitS = 0.0,
+    seen: Seen = "",
     last_event_id: LastEventId = None,
 ) -> DeploymentDetail | EventStream:
     """One deployment, as soon as its version is not ``seen``; unchanged when the wait is over.
@@ -67,18 +94,23 @@ async def deployment_detail(
     return changed or await queries.deployment_detail(parts, wanted)
 
 
-@get("/v1/deployments", guards=PEOPLE)
-async def deployments(
+@get("/v1/deployments", guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def list_deployments(
     parts: PartsHere,
-    service: FromQuery[str | None] = None,
-    in_state: Annotated[DeploymentState | None, QueryParameter(name="state")] = None,  # `state` is Litestar's own
-    environment: FromQuery[str | None] = None,
+    service: OfService = None,
+    in_state: Annotated[
+        str | None, QueryParameter(name="state", schema_extra=STATE, description="Those in one state only.")
+    ] = None,  # `state` is Litestar's own
+    environment: Annotated[
+        str | None, QueryParameter(schema_extra=NAME.schema, description="Those in one environment only.")
+    ] = None,
     after: After = "",
     limit: Limit = PAGE_ITEMS,
 ) -> DeploymentPage:
-    """Newest first."""
+    """Deployments, newest first."""
     named = None if service is None else service_name(service)
-    return await queries.deployment_page(parts, Wanted(named, in_state, environment), after, limit)
+    where = None if environment is None else environment_name(environment)
+    return await queries.deployment_page(parts, Wanted(named, chosen(DeploymentState, in_state), where), after, limit)
 
 
 def _woken(parts: Parts, triggered: Deployment) -> Deployment:
@@ -88,4 +120,4 @@ def _woken(parts: Parts, triggered: Deployment) -> Deployment:
     return triggered
 
 
-HANDLERS = (deploy, rollback, abort, deployment_detail, deployments)
+HANDLERS = (deploy, rollback, abort_deployment, get_deployment, list_deployments)

@@ -22,8 +22,10 @@ _NO_BLOB: Final = "diagnosis/none"
 
 
 @get("/v1/diagnosis", guards=PEOPLE)
-async def diagnosis(parts: PartsHere) -> Diagnosis:
-    """Regions, their buckets, and machines that are silent. Looks into every bucket before it answers."""
+async def get_diagnosis(parts: PartsHere) -> Diagnosis:
+    """What is wrong with regions, their buckets and machines.
+
+    Looks into every bucket before it answers."""
     async with parts.database.reading() as reading:
         regions = await known_regions(reading)
         machines = len(await known_machines(reading))
@@ -53,4 +55,4 @@ async def _look(bucket: BlobReader) -> str:
     return ""
 
 
-HANDLERS = (diagnosis,)
+HANDLERS = (get_diagnosis,)

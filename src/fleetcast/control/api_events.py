@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, get
-from litestar.params import FromQuery
+from litestar.params import QueryParameter
 
 from fleetcast.control.audiences import PEOPLE
-from fleetcast.control.events import read_events
+from fleetcast.control.events import PLACE, read_events
 from fleetcast.control.parts import PartsHere
 from fleetcast.control.streams import EventsSource
-from fleetcast.http.parameters import After, LastEventId, Limit
+from fleetcast.http.parameters import LastEventId, Limit, OfService
 from fleetcast.http.sse import EventStream, wants_stream
+from fleetcast.model.errors import Compacted, Unprocessable
 from fleetcast.model.ids import service_name
 from fleetcast.model.limits import PAGE_ITEMS
 from fleetcast.model.messages.events import EventPage
 
 
-@get("/v1/events", guards=PEOPLE)
-async def events(
+@get(
+    "/v1/events",
+    guards=PEOPLE,
+    errors=(Compacted, Unprocessable),
+    stream="`data`: an Event, `id`: its id. It has no end.",
+)
+async def list_events(
     request: Request[Any, Any, Any],
     parts: PartsHere,
-    service: FromQuery[str | None] = None,
-    after: After = "",
+    service: OfService = None,
+    after: Annotated[str, QueryParameter(pattern=PLACE, description="`next` of the page before, or an event's id.")] = "",
     limit: Limit = PAGE_ITEMS,
     last_event_id: LastEventId = None,
 ) -> EventPage | EventStream:
-    """Oldest first, behind ``after``: an event's id, ``newest`` for what is still to come, empty for all that are kept.
+    """What happened, oldest first.
 
+    Behind ``after``: an event's id, ``newest`` for what is still to come, empty for all that are kept.
     As a stream (``Accept: text/event-stream``) each one as it happens; ``Last-Event-ID`` goes before ``after``.
     """
     wanted = None if service is None else service_name(service)
@@ -38,4 +45,4 @@ async def events(
         return await read_events(reading, after, limit, wanted)
 
 
-HANDLERS = (events,)
+HANDLERS = (list_events,)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
 from litestar import get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from fleetcast.control import kv_pages
 from fleetcast.control.artifact_queries import source_of
 from fleetcast.control.audiences import REGIONS
 from fleetcast.control.parts import PartsHere
 from fleetcast.http.holding import held_s
-from fleetcast.model.errors import Invalid, Unavailable
+from fleetcast.http.parameters import DigestInPath, RegionInPath, WaitS
+from fleetcast.model.errors import Invalid, NotFound, Unavailable, Unprocessable
 from fleetcast.model.ids import digest as legal_digest
-from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
+from fleetcast.model.ids import machine_id, region_name, service_name
+from fleetcast.model.limits import KV_KEY_BYTES_MAX, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
 from fleetcast.model.messages.regions import (
+    DATA_KEY,
+    DATA_URL,
     KvPage,
     MachineAnswered,
     RegionHello,
@@ -22,20 +28,24 @@ from fleetcast.model.messages.regions import (
     ReportAccepted,
     SourceGrants,
 )
+from fleetcast.model.spelling import INTEGER_MAX
 from fleetcast.rollouts import questions
 from fleetcast.rollouts.intake import record_hello, record_report
 
+REVISION: Final = {"maximum": INTEGER_MAX}
+"""Said again as a whole number: Litestar makes a float of it, and rounds it up."""
 
-@post("/v1/regions/{region:str}/hello", status_code=200, guards=REGIONS)
-async def hello(region: FromPath[str], data: JSONBody[RegionHello], parts: PartsHere) -> ReportAccepted:
-    """A region process started. From now on its bucket counts."""
+
+@post("/v1/regions/{region:str}/hello", status_code=200, guards=REGIONS, errors=(Unprocessable,))
+async def say_hello(region: RegionInPath, data: JSONBody[RegionHello], parts: PartsHere) -> ReportAccepted:
+    """A region process started: from now on its bucket counts."""
     _must_be(data.region, region)
-    try:
-        key = bytes.fromhex(data.data_key)
-    except ValueError:
-        key = b""
-    if not key or not data.data_url.startswith(("http://", "https://")):
+    if not (DATA_KEY.fits(data.data_key) and DATA_URL.fits(data.data_url)):
         raise Invalid("illegal_hello", "a region names its data port by an http(s) URL and a key in hex digits")
+    try:
+        _ = urlsplit(data.data_url).port
+    except ValueError as error:
+        raise Unprocessable("illegal_hello", f"{data.data_url} leads nowhere: {error}") from None
     await record_hello(parts.database, data)
     await parts.buckets.refresh()
     parts.controller.wake()
@@ -43,13 +53,19 @@ async def hello(region: FromPath[str], data: JSONBody[RegionHello], parts: Parts
     return ReportAccepted()
 
 
-@post("/v1/regions/{region:str}/report", status_code=200, guards=REGIONS, request_max_body_size=REGION_REPORT_BYTES_MAX)
-async def report(region: FromPath[str], data: JSONBody[RegionReport], parts: PartsHere) -> ReportAccepted:
-    """Everything the region knows; what an earlier report said is replaced."""
+@post(
+    "/v1/regions/{region:str}/report",
+    status_code=200,
+    guards=REGIONS,
+    request_max_body_size=REGION_REPORT_BYTES_MAX,
+    errors=(NotFound, Unprocessable),
+)
+async def report_region(region: RegionInPath, data: JSONBody[RegionReport], parts: PartsHere) -> ReportAccepted:
+    """Everything the region knows.
+
+    What an earlier report said is replaced."""
     _must_be(data.region, region)
-    for machine in data.machines:
-        machine_id(machine.id)
-        _must_be(machine.region, region)
+    _check(data)
     now_ms = await record_report(parts.database, data)
     parts.controller.wake()
     parts.news.ring()
@@ -57,11 +73,16 @@ async def report(region: FromPath[str], data: JSONBody[RegionReport], parts: Par
         return ReportAccepted(await questions.wanted(reading, data.region), now_ms)
 
 
-@post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS)
-async def answer(region: FromPath[str], data: JSONBody[MachineAnswered], parts: PartsHere) -> ReportAccepted:
-    """About a machine that the region was asked for."""
+@post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS, errors=(Unprocessable,))
+async def answer_about_machine(region: RegionInPath, data: JSONBody[MachineAnswered], parts: PartsHere) -> ReportAccepted:
+    """What is known of a machine that the region was asked for."""
     _must_be(data.region, region)
     machine_id(data.answer.machine)
+    for service in data.answer.services:
+        service_name(service.service)
+        for release in (service.target, *([service.running] if service.running is not None else [])):
+            legal_digest(release.digest)
+            legal_digest(release.root)
     async with parts.database.transaction() as tx:
         await questions.record_answer(tx, data.region, data.answer)
     parts.news.ring()
@@ -69,10 +90,20 @@ async def answer(region: FromPath[str], data: JSONBody[MachineAnswered], parts: 
 
 
 @get("/v1/kv", guards=REGIONS)
-async def kv_page(
-    parts: PartsHere, prefix: FromQuery[str] = "", after: FromQuery[int] = 0, wait_s: FromQuery[float] = 0.0
+async def read_kv(
+    parts: PartsHere,
+    prefix: Annotated[
+        str, QueryParameter(pattern=r"^[!-~]*$", max_length=KV_KEY_BYTES_MAX, description="What the keys begin with.")
+    ] = "",
+    after: Annotated[
+        int, QueryParameter(ge=0, le=INTEGER_MAX, schema_extra=REVISION, description="A revision; 0: everything.")
+    ] = 0,
+    wait_s: WaitS = 0.0,
 ) -> KvPage:
-    """What changed under ``prefix`` after a revision; held up to ``wait_s`` until something did."""
+    """What changed in the key-value store after a revision.
+
+    Held up to ``wait_s`` until something did.
+    """
     wanted = kv_pages.page(parts.kv, prefix, after, held_s(wait_s, KV_WAIT_S_MAX))
     page = await parts.news.until_closed(wanted)
     if page is None:
@@ -80,18 +111,32 @@ async def kv_page(
     return page
 
 
-@post("/v1/artifacts/{digest:str}/source", status_code=200, guards=REGIONS)
-async def source(digest: FromPath[str], parts: PartsHere) -> SourceGrants:
+@post("/v1/artifacts/{digest:str}/source", status_code=200, guards=REGIONS, errors=(NotFound,))
+async def grant_source(digest: DigestInPath, parts: PartsHere) -> SourceGrants:
     """Read grants on the main store's copy, for a region to fill its bucket from."""
     return await source_of(parts, legal_digest(digest))
 
 
+def _check(report: RegionReport) -> None:
+    for machine in report.machines:
+        machine_id(machine.id)
+        _must_be(machine.region, report.region)
+    for rollup in report.rollups:
+        service_name(rollup.service)
+        for failure in (*rollup.failures, *rollup.waiting):
+            machine_id(failure.machine)
+        for progress in rollup.machines:
+            machine_id(progress.machine)
+    for copy in report.copies:
+        legal_digest(copy.digest)
+
+
 def _must_be(stated: str, region: str) -> None:
     if region_name(region) != stated:
-        raise Invalid(
+        raise Unprocessable(
             "wrong_region",
             f"this speaks of region {stated!r} and was sent to that of {region!r}: correct the region's settings",
         )
 
 
-HANDLERS = (hello, report, answer, kv_page, source)
+HANDLERS = (say_hello, report_region, answer_about_machine, read_kv, grant_source)

@@ -18,7 +18,8 @@ from fleetcast.control import (
 )
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
-from fleetcast.http.openapi import document_route
+from fleetcast.http.openapi import Audience, Described, document_route
+from fleetcast.http.tokens import Role
 
 HANDLERS: Final = (
     *api_services.HANDLERS,
@@ -32,7 +33,23 @@ HANDLERS: Final = (
 )
 
 
+_DESCRIBED: Final = Described(
+    title="Fleetcast",
+    description=(
+        "The API of Fleetcast's control process. Errors are problem details (RFC 9457) with a stable `code`; lists are pages, "
+        "`next` is the `after` of the next one; times are UTC milliseconds, durations seconds, sizes bytes. Fields that a "
+        "reader does not know are to be ignored, on both sides."
+    ),
+    audiences=(
+        Audience(Role.ADMIN, "people", "Services, builds, deployments and the fleet, for people and their programs."),
+        Audience(Role.WORKER, "workers", "For workers: claiming and publishing builds."),
+        Audience(Role.REGION, "regions", "For regions: reporting, and reading what they hand on."),
+    ),
+    provided=("parts",),
+)
+
+
 def control_app(parts: Parts) -> Litestar:
     """The ASGI application that serves ``parts``."""
-    document = document_route("/v1/openapi.json", "Fleetcast", HANDLERS, ["parts"])
+    document = document_route("/v1/openapi.json", HANDLERS, _DESCRIBED)
     return application([*HANDLERS, document], parts.config.tokens, {"parts": parts})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, union
 
 from fleetcast.builds.queue import build_of
-from fleetcast.control.pages import checked_limit, cut, number_after
 from fleetcast.control.parts import Parts
 from fleetcast.http import messages
+from fleetcast.http.cursors import Row, page, place
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
 from fleetcast.model.limits import GRANT_LIFETIME_S
 from fleetcast.model.messages.artifacts import Artifact, ArtifactPage, BuildDetail, BuildPage, CommitPage
@@ -19,8 +20,6 @@ from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.rollouts.services import get_service
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.tables import artifacts, build_log, deployments, jobs, releases
-
-_SHA_DIGITS_MAX = 64
 
 
 async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
@@ -41,51 +40,56 @@ async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
         return BuildDetail(shown, ahead, int(log_bytes.scalar_one()), version)
 
 
-async def builds(parts: Parts, which: dict[str, str], status: str, after: str, limit: int) -> BuildPage:
-    """Newest first; ``which`` is by column. Raises :class:`Invalid` for a status, page or limit that there is not, and
-    :class:`NotFound` for an unknown service."""
-    rows = select(jobs).order_by(jobs.c.id.desc()).limit(checked_limit(limit) + 1)
-    for column, value in which.items():
-        rows = rows.where(jobs.c[column] == value)
-    if status:
-        if status not in list(BuildStatus):
-            raise Invalid("illegal_status", f"{status!r} is no build's status: choose one of {', '.join(BuildStatus)}")
-        rows = rows.where(jobs.c.status == status)
-    if (below := number_after(after)) is not None:
-        rows = rows.where(jobs.c.id < below)
-    found = await _of_service(parts, which.get("service"), rows)
-    page, following = cut(found, limit, lambda row: str(row.id))
-    return BuildPage(tuple(map(build_of, page)), following)
+@dataclass(frozen=True, slots=True)
+class WantedBuilds:
+    """What a list of builds is narrowed to; ``None``: all."""
+
+    service: ServiceName | None = None
+    commit_sha: CommitSha | None = None
+    status: BuildStatus | None = None
+
+
+async def build_page(parts: Parts, wanted: WantedBuilds, after: str, limit: int) -> BuildPage:
+    """Newest first. Raises :class:`NotFound` for an unknown service."""
+    rows = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
+    for column, value in (
+        (jobs.c.service, wanted.service),
+        (jobs.c.commit_sha, wanted.commit_sha),
+        (jobs.c.status, wanted.status),
+    ):
+        if value is not None:
+            rows = rows.where(column == value)
+    if (behind := place(after, Row)) is not None:
+        rows = rows.where(jobs.c.id < behind)
+    found = await _of_service(parts, wanted.service, rows)
+    return BuildPage(*page(tuple(map(build_of, found)), limit, lambda build: build.id))
 
 
 async def artifact_page(parts: Parts, service: ServiceName | None, after: str, limit: int) -> ArtifactPage:
-    """Newest first. Raises as :func:`builds`."""
+    """Newest first. Raises :class:`NotFound` for an unknown service."""
     rows = (
         select(artifacts, releases.c.deployable)
         .join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
         .order_by(artifacts.c.id.desc())
-        .limit(checked_limit(limit) + 1)
+        .limit(limit + 1)
     )
     if service is not None:
         rows = rows.where(artifacts.c.service == service)
-    if (below := number_after(after)) is not None:
-        rows = rows.where(artifacts.c.id < below)
-    page, following = cut(await _of_service(parts, service, rows), limit, lambda row: str(row.id))
-    return ArtifactPage(tuple(map(_artifact, page)), following)
+    if (behind := place(after, Row)) is not None:
+        rows = rows.where(artifacts.c.id < behind)
+    found, following = page(await _of_service(parts, service, rows), limit, lambda row: row.id)
+    return ArtifactPage(tuple(map(_artifact, found)), following)
 
 
-async def commits(parts: Parts, service: ServiceName, prefix: str, after: str, limit: int) -> CommitPage:
-    """Raises as :func:`builds`, and :class:`Invalid` for a prefix that is not lower-case hex digits."""
-    for text in (prefix, after):
-        if len(text) > _SHA_DIGITS_MAX or set(text) - set("0123456789abcdef"):
-            raise Invalid("illegal_prefix", f"{text!r} is no beginning of a commit: use lower-case hex digits")
+async def commit_page(parts: Parts, service: ServiceName, prefix: str, after: str, limit: int) -> CommitPage:
+    """By SHA, those that begin with ``prefix``: hex digits. Raises :class:`NotFound` for an unknown service."""
     known = union(*(select(table.c.commit_sha).where(table.c.service == service) for table in (jobs, artifacts, deployments)))
     sha = known.subquery().c.commit_sha
-    rows = select(sha).where(sha > after).order_by(sha).limit(checked_limit(limit) + 1)
+    rows = select(sha).where(sha > (place(after, str) or "")).order_by(sha).limit(limit + 1)
     if prefix:
         rows = rows.where(sha >= prefix, sha < f"{prefix}g")
-    page, following = cut(await _of_service(parts, service, rows), limit, lambda row: str(row.commit_sha))
-    return CommitPage(tuple(CommitSha(row.commit_sha) for row in page), following)
+    found = await _of_service(parts, service, rows)
+    return CommitPage(*page(tuple(CommitSha(row.commit_sha) for row in found), limit, lambda commit: commit))
 
 
 async def source_of(parts: Parts, digest: Digest) -> SourceGrants:

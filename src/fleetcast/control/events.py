@@ -17,13 +17,15 @@ from fleetcast.stores.database import now_ms
 
 NEWEST: Final = "newest"
 """The cursor behind everything that has happened so far."""
+PLACE: Final = rf"^([0-9]{{1,18}}|{NEWEST})?$"
+"""What a cursor looks like."""
 
 
 async def read_events(reading: AsyncConnection, after: str, limit: int, service: str | None = None) -> EventPage:
     """Up to ``limit`` events behind the cursor ``after``, oldest first; empty: from the oldest that is kept.
 
     Raises:
-        Invalid: ``after`` is no event's id.
+        Unprocessable: ``after`` is no event's id.
         Compacted: events behind ``after`` are not kept any more.
     """
     bounds = (await reading.execute(select(func.min(events.c.id), func.max(events.c.id)))).one()

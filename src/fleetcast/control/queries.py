@@ -12,7 +12,7 @@ from fleetcast.control.artifact_queries import unknown_artifact
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.http import messages
-from fleetcast.http.cursors import page, place
+from fleetcast.http.cursors import Row, page, place
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName
 from fleetcast.model.messages.artifacts import ArtifactDetail
 from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage
@@ -78,7 +78,7 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
 
 async def deployment_page(parts: Parts, wanted: Wanted, after: str, limit: int) -> DeploymentPage:
     """Newest first. Raises :class:`NotFound` for a service that never was; of a removed one there are some still."""
-    behind = place(after, tuple[int, int, str])
+    behind = place(after, tuple[Row, Row, str])
     async with parts.database.reading() as reading:
         if wanted.service is not None:
             await known_service(reading, wanted.service)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from fleetcast.http import messages
 from fleetcast.model.build import broken_recipe
-from fleetcast.model.errors import Invalid, NotFound, Refused
-from fleetcast.model.ids import region_name, service_name
+from fleetcast.model.errors import Invalid, NotFound, Refused, Unprocessable
+from fleetcast.model.ids import environment_name, region_name, service_name
 from fleetcast.model.limits import REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
-from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.messages.services import REPOSITORY, TRUNK, ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.rollouts.services import known_service, put_service
 from fleetcast.stores.database import Database
@@ -20,7 +20,8 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
 
     Raises:
         Invalid: a name in it is illegal, the repository is missing, a limit is not positive, the recipe is none that a machine
-            could carry out, or it is too large as a whole.
+            could carry out.
+        Unprocessable: it is too large as a whole.
         Refused: it exists in another environment.
     """
     _check(spec)
@@ -41,23 +42,21 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
 
 def _check(spec: ServiceSpec) -> None:
     service_name(spec.name)
-    try:
-        service_name(spec.environment)
-    except Invalid:
-        raise Invalid("illegal_name", f"environment {spec.environment!r} is no legal name: use a-z, 0-9 and '-'") from None
+    environment_name(spec.environment)
     for region in spec.selector.regions:
         region_name(region)
-    for what, text in (("repository", spec.repository), ("trunk", spec.trunk)):
-        # Git would take it for an option.
-        if text.startswith("-") or "\0" in text:
-            raise Invalid(f"illegal_{what}", f"{text!r} is no {what}: it must not start with '-'")
     if not spec.repository:
         raise Invalid("no_repository", f"{spec.name} needs a repository: a path or URL that git clone takes")
+    for what, spelling, text in (("repository", REPOSITORY, spec.repository), ("trunk", TRUNK, spec.trunk)):
+        if not spelling.fits(text):
+            raise Invalid(f"illegal_{what}", f"{text!r} is no {what}: it must not start with '-'")
     broken = broken_recipe(spec.recipe)
     if broken is not None:
         raise Invalid("illegal_recipe", f"the recipe of {spec.name} cannot be carried out: {broken}")
     if len(messages.encode(spec)) > SERVICE_SPEC_BYTES_MAX:
-        raise Invalid("service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it")
+        raise Unprocessable(
+            "service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it"
+        )
     if spec.max_unavailable is not None and spec.max_unavailable < 1:
         raise Invalid(
             "illegal_max_unavailable",

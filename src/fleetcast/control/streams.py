@@ -64,7 +64,7 @@ class DeploymentSource:
 
 
 def log_offset(last_event_id: str | None, offset: int) -> int:
-    """Where a log is read from; negative: so far before its end. Raises :class:`Invalid` for no ``last_event_id``."""
+    """Where a log is read from; negative: so far before its end. Raises :class:`Unprocessable` for no ``last_event_id``."""
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit()):
             raise cursors.illegal(last_event_id)

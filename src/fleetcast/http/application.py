@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, route
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from fleetcast.http import messages
 from fleetcast.http.problems import PROBLEM_JSON, Problem, headers_of, problem_of, problem_of_status
 from fleetcast.http.tokens import TokenSet
-from fleetcast.model.errors import FleetcastError, Invalid
+from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -23,16 +25,13 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class MessageRequest(AnyRequest):
-    """Checks the protocol version of every message before a handler sees it (law 13)."""
+    """Decodes every body as the message that its handler takes. Litestar would take ``1`` for true, and ``"1"`` for 1."""
 
     async def json(self) -> Any:
-        try:
-            body = await super().json()
-        except RecursionError:
-            raise Invalid("invalid_message", "this is nested too deeply to be a message") from None
-        if isinstance(body, dict):
-            messages.check_protocol(body.get("protocol"), messages.CALLER, messages.SERVER)
-        return body
+        handler = self.route_handler
+        assert isinstance(handler, HTTPRouteHandler)
+        kind = handler.parsed_fn_signature.parameters["data"].annotation
+        return messages.decode(await self.body(), kind, messages.CALLER, messages.SERVER)
 
 
 def application(
@@ -44,7 +43,7 @@ def application(
     whose parameters have these names.
     """
     app = Litestar(
-        route_handlers=handlers,
+        route_handlers=[*_options(handlers), *handlers],  # in this order: a path that has none yet gets Litestar's
         dependencies={name: _constant(value) for name, value in (provided or {}).items()},
         exception_handlers={
             FleetcastError: _on_error,
@@ -67,6 +66,24 @@ def problem_of_exception(error: Exception) -> Problem:
         return problem_of(error)
     log.error("request_failed", exc_info=error)
     return problem_of_status(500, "the server failed at this request: its log says why", code="internal_error")
+
+
+def _options(handlers: Sequence[ControllerRouterHandler]) -> list[HTTPRouteHandler]:
+    """What each path answers to OPTIONS. Litestar's own names one method where several handlers share a path."""
+    methods: dict[str, set[str]] = {}
+    for handler in handlers:
+        if isinstance(handler, HTTPRouteHandler):
+            for path in handler.paths:
+                methods.setdefault(path, {HttpMethod.OPTIONS.value}).update(handler.http_methods)
+    return [_options_of(path, ", ".join(sorted(allowed))) for path, allowed in methods.items()]
+
+
+def _options_of(path: str, allowed: str) -> HTTPRouteHandler:
+    @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False, sync_to_thread=False)
+    def options() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": allowed})
+
+    return options
 
 
 def _constant(value: object) -> Provide:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
 
 from fleetcast.http.tokens import Role, TokenSet
 
 
-def allow(*roles: Role) -> Guard:
+@dataclass(frozen=True, slots=True)
+class Allowed:
     """A guard that lets only these roles pass; it looks at the application's ``state.tokens``.
 
-    The guard runs before the body is read. It raises :class:`Unauthorized` or :class:`Forbidden`.
+    It runs before the body is read, and raises :class:`Unauthorized` or :class:`Forbidden`.
     """
-    allowed = frozenset(roles)
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    roles: frozenset[Role]
+
+    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         tokens: TokenSet = connection.app.state.tokens
-        tokens.authorize(connection.headers.get("authorization"), allowed)
+        tokens.authorize(connection.headers.get("authorization"), self.roles)
 
-    return guard
+
+def allow(*roles: Role) -> Allowed:
+    """The guard of a handler that these roles may call."""
+    return Allowed(frozenset(roles))

@@ -9,14 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Unprocessable
+from fleetcast.model.spelling import INTEGER_MAX
 
 Item = TypeVar("Item")
 Place = TypeVar("Place")
+
+Row: TypeAlias = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
+"""A whole number as part of a sort key: a cursor that somebody made up is refused before the database sees it."""
 
 
 def cursor(place: object) -> str:
@@ -28,7 +32,7 @@ def place(after: str, shape: type[Place]) -> Place | None:
     """The sort key that :func:`cursor` was given; ``None`` for an empty one: from the start.
 
     Raises:
-        Invalid: it is no cursor of such a list.
+        Unprocessable: it is no cursor of such a list.
     """
     if not after:
         return None
@@ -45,5 +49,7 @@ def page(found: Sequence[Item], limit: int, place_of: Callable[[Item], object]) 
     return items, cursor(place_of(items[-1])) if len(found) > limit else None
 
 
-def illegal(after: str) -> Invalid:
-    return Invalid("illegal_cursor", f"{after!r} is no place in this list: take `next` of the page before, or leave it out")
+def illegal(after: str) -> Unprocessable:
+    return Unprocessable(
+        "illegal_cursor", f"{after!r} is no place in this list: take `next` of the page before, or leave it out"
+    )

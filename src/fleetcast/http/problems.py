@@ -21,6 +21,7 @@ _KINDS: Final[dict[str, type[FleetcastError]]] = {
     for kind in (
         errors.FleetcastError,
         errors.Invalid,
+        errors.Unprocessable,
         errors.TooLarge,
         errors.Unauthorized,
         errors.Forbidden,
@@ -43,6 +44,7 @@ _KIND_OF_STATUS: Final[dict[int, type[FleetcastError]]] = {
     409: errors.Refused,
     410: errors.Compacted,
     413: errors.TooLarge,
+    422: errors.Unprocessable,
     426: errors.Incompatible,
     429: errors.Unavailable,
     502: errors.Unavailable,

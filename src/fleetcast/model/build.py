@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
+from fleetcast.model.spelling import Natural, Spelling, stated
+
+VARIABLE: Final = Spelling(r"(?!FLEETCAST_)[A-Za-z_][A-Za-z0-9_]*")
+TEXT: Final = Spelling(r"[^\x00]*")
+"""What can be handed to a program."""
 
 
 class BuildStatus(StrEnum):
@@ -37,16 +41,16 @@ class Recipe:
     come from one of them.
     """
 
-    build: str | None = None
+    build: Annotated[str, TEXT.meta] | None = None
     """Run in the worktree. ``None`` after merging: nothing to build, ``output`` is in the commit."""
-    output: str | None = None
+    output: Annotated[str, TEXT.meta] | None = None
     """File or directory that becomes the artifact, relative to the worktree."""
-    activate: str | None = None
+    activate: Annotated[str, TEXT.meta] | None = None
     """Run in the release's directory after the switch. While it runs it is the service's process and is supervised."""
-    health: str | None = None
+    health: Annotated[str, TEXT.meta] | None = None
     """Run in the release's directory until it exits 0 or ``health_timeout_s`` is over."""
-    health_timeout_s: float | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    health_timeout_s: Annotated[float, stated(exclusiveMinimum=0, maximum=HEALTH_TIMEOUT_S_MAX)] | None = None
+    environment: Mapping[Annotated[str, VARIABLE.meta], Annotated[str, TEXT.meta]] = field(default_factory=dict)
     """Added to what ``activate`` and ``health`` see."""
 
     def over(self, other: Recipe) -> Recipe:
@@ -61,19 +65,16 @@ class Recipe:
         )
 
 
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
 def broken_recipe(recipe: Recipe) -> str | None:
     """What no recipe may say wherever it comes from, because no machine could carry it out; ``None`` when all is well."""
     commands = {"build": recipe.build, "output": recipe.output, "activate": recipe.activate, "health": recipe.health}
     for name, text in commands.items():
-        if text is not None and "\0" in text:
+        if text is not None and not TEXT.fits(text):
             return f"{name} contains a NUL character"
     for name, text in recipe.environment.items():
-        if not _VARIABLE.fullmatch(name) or name.startswith("FLEETCAST_"):
+        if not VARIABLE.fits(name):
             return f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_..."
-        if "\0" in text:
+        if not TEXT.fits(text):
             return f"{name} contains a NUL character"
     # Not written as two comparisons that NaN would pass.
     if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
@@ -109,11 +110,11 @@ class Build:
     status: BuildStatus
     reason: str
     """Why it FAILED, or why it went back to QUEUED; empty otherwise."""
-    attempt: int
+    attempt: Natural
     """How often it was claimed."""
     worker: str
-    created_at_ms: int
-    last_heartbeat_ms: int | None
-    finished_at_ms: int | None
+    created_at_ms: Natural
+    last_heartbeat_ms: Natural | None
+    finished_at_ms: Natural | None
     blob: str
     """Key of the artifact's content in the main store; empty until SUCCEEDED."""

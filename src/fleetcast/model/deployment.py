@@ -10,6 +10,7 @@ from typing import Final
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, ServiceName
+from fleetcast.model.spelling import Natural
 
 
 class DeploymentKind(StrEnum):
@@ -48,9 +49,9 @@ DEPLOYMENT_TRANSITIONS: Final[Mapping[DeploymentState, frozenset[DeploymentState
 class ByteCounts:
     """First verified copies of payload, by where they came from, in bytes. ``local`` includes what was there already."""
 
-    origin: int = 0
-    peer: int = 0
-    local: int = 0
+    origin: Natural = 0
+    peer: Natural = 0
+    local: Natural = 0
 
     def __add__(self, other: ByteCounts) -> ByteCounts:
         return ByteCounts(self.origin + other.origin, self.peer + other.peer, self.local + other.local)

@@ -29,6 +29,12 @@ class Invalid(FleetcastError):
     exit_code = 2
 
 
+class Unprocessable(Invalid):
+    """Each part of the request is legal, all of it together is not, here and now: correct it, do not repeat it."""
+
+    status = 422
+
+
 class TooLarge(Invalid):
     """More bytes than one message may have: send less."""
 

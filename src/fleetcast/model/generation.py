@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleetcast.model.spelling import Natural
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Generation:
@@ -13,8 +15,8 @@ class Generation:
     passed over (a region acting without control), so that whatever was handed out before stays lower than what comes after.
     """
 
-    epoch: int
-    counter: int
+    epoch: Natural
+    counter: Natural
 
     def next(self) -> Generation:
         """The generation of the next write in this epoch."""

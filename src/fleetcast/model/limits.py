@@ -315,6 +315,8 @@ PAGE_ITEMS: Final = 50
 """In one page of a list when the caller names no number."""
 PAGE_ITEMS_MAX: Final = 500
 CURSOR_CHARS_MAX: Final = 1024
+WORD_CHARS_MAX: Final = 256
+"""Of a word that is looked up among the names of all kinds."""
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
 IDEMPOTENCY_KEY_LIFETIME_S: Final = 24 * 3600
 """How long the same key is answered with what the first request made."""

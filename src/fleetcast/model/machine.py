@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Invalid, Unprocessable
 from fleetcast.model.ids import MachineId, RegionName
 from fleetcast.model.limits import GIVEN_LABELS_MAX, LABEL_VALUE_BYTES_MAX, REPORTED_MACHINE_BYTES
+from fleetcast.model.spelling import Spelling, stated
 
-_LABEL_KEY: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+LABEL_KEY: Final = Spelling(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+LabelsToGive: TypeAlias = Annotated[
+    Mapping[Annotated[str, LABEL_KEY.meta], Annotated[str, stated(maxLength=LABEL_VALUE_BYTES_MAX)]],
+    stated(maxProperties=GIVEN_LABELS_MAX),
+]
+"""As :func:`given_labels` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class GivenLabels:
 
 def label_key(text: str) -> str:
     """Raises :class:`Invalid` for what cannot be given: one that ends with '-' could never be taken away again."""
-    if not _LABEL_KEY.fullmatch(text):
+    if not LABEL_KEY.fits(text):
         rule = "use 1 to 63 of letters, digits, '.', '_', '/' and '-', a letter or digit first and last"
         raise Invalid("illegal_label", f"label {text!r} has no legal key: {rule}")
     return text
@@ -58,7 +63,7 @@ def given_labels(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         label_key(key)
         if not value.isprintable() or len(value.encode()) > LABEL_VALUE_BYTES_MAX:
-            raise Invalid(
+            raise Unprocessable(
                 "illegal_label", f"the value of label {key} must be printable, and at most {LABEL_VALUE_BYTES_MAX} bytes"
             )
     return dict(sorted(labels.items()))

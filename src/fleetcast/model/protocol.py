@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 from fleetcast.model.errors import Incompatible
+from fleetcast.model.spelling import stated
 
 PROTOCOL: Final = 1
 """Version spoken by this program over HTTP and between peers."""
+Protocol: TypeAlias = Annotated[int, stated(minimum=PROTOCOL - 1, maximum=PROTOCOL + 1)]
+"""Of a message; as :func:`check` takes it."""
 
 
 def check(theirs: int, other: str = "the other side", this: str = "this program") -> None:

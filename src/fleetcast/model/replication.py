@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetcast.model.ids import Digest, RegionName
+from fleetcast.model.spelling import Natural
 
 
 class ReplicaStatus(StrEnum):
@@ -31,7 +32,7 @@ class CopyProgress:
     """A region's own account of a copy under way. Control believes only what it sees in the bucket itself."""
 
     digest: Digest
-    bytes_copied: int
-    bytes_total: int
+    bytes_copied: Natural
+    bytes_total: Natural
     error: str = ""
     """Why the last attempt ended; empty while there is nothing wrong."""

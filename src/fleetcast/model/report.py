@@ -10,6 +10,7 @@ from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import DeploymentId, MachineId, ServiceName
+from fleetcast.model.spelling import Natural
 
 
 class Phase(StrEnum):
@@ -38,9 +39,9 @@ class ServiceReport:
     """What ``current`` points to, with its health check passed; ``None``: nothing."""
     bytes: ByteCounts
     """Of the target's content, for this deployment. All ``local`` when it was on disk already."""
-    target_bytes: int
+    target_bytes: Natural
     """Content size of the target; 0 until its root is known."""
-    active_age_ms: int
+    active_age_ms: Natural
     """How long ago the health check passed, by the machine's monotonic clock; 0 unless ACTIVE."""
     waiting_for: str = ""
     error: str = ""
@@ -53,7 +54,7 @@ class MachineAnswer:
     """What a region knows of one machine that somebody asked about."""
 
     machine: MachineId
-    heard_age_ms: int | None
+    heard_age_ms: Natural | None
     """How long ago the machine last reported; ``None``: this region has not heard of it."""
     services: tuple[ServiceReport, ...] = ()
     """As it last reported them, by environment and name."""
@@ -76,7 +77,7 @@ class MachineProgress:
     phase: Phase | None
     """``None``: it has not answered to this goal yet."""
     bytes: ByteCounts = field(default_factory=ByteCounts)
-    target_bytes: int = 0
+    target_bytes: Natural = 0
     """0 until it knows."""
     note: str = ""
     """What it waits for, or what went wrong."""
@@ -93,21 +94,21 @@ class DeploymentRollup:
     environment: str
     generation: Generation
     """The lowest among the reporting machines."""
-    selected: int
+    selected: Natural
     """Machines known to this region that the goal selects."""
-    reporting: int
-    fetched: int
+    reporting: Natural
+    fetched: Natural
     """FETCHED, ACTIVATING, ACTIVE, or FAILED after the fetch."""
-    active: int
-    failed: int
+    active: Natural
+    failed: Natural
     bytes: ByteCounts
-    last_active_age_ms: int
+    last_active_age_ms: Natural
     """How long ago the last of the active ones became so; 0 when none is."""
     failures: tuple[NamedFailure, ...] = ()
     """At most ``ROLLUP_FAILURES_MAX``."""
     waiting: tuple[NamedFailure, ...] = ()
     """Some that are not done and what they wait for, for people; at most ``ROLLUP_FAILURES_MAX``."""
-    phases: Mapping[str, int] = field(default_factory=dict)
+    phases: Mapping[str, Natural] = field(default_factory=dict)
     """Reporting machines by :class:`Phase`; empty from a region of an older version."""
     machines: tuple[MachineProgress, ...] = ()
     """Some of the selected machines one by one, those that are not done first; at most ``ROLLUP_MACHINES_MAX``."""

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import labels_key
-from fleetcast.model.errors import Conflict, Invalid
+from fleetcast.model.errors import Conflict, Unprocessable
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import LABELS_PUBLISHED_AT_ONCE_MAX, REPORTED_MACHINE_BYTES
 from fleetcast.model.machine import GivenLabels, Machine, given_labels
@@ -38,7 +38,8 @@ async def give(
 
     Raises:
         NotFound: control has never seen this machine.
-        Invalid: a label that cannot be given, or they are too long together with those of the machine itself.
+        Invalid: a label that cannot be given.
+        Unprocessable: they are too long together with those of the machine itself.
         Conflict: it was given other labels than ``instead_of`` meanwhile.
     """
     wanted = given_labels(labels)
@@ -51,7 +52,9 @@ async def give(
     own = {key: value for key, value in known.labels.items() if key not in before}
     if Machine(known.id, known.region, known.zone, known.rack, own).labelled(wanted).too_long:
         most = REPORTED_MACHINE_BYTES // 2
-        raise Invalid("labels_too_long", f"zone, rack and labels of {machine} would have more than {most} bytes: shorten them")
+        raise Unprocessable(
+            "labels_too_long", f"zone, rack and labels of {machine} would have more than {most} bytes: shorten them"
+        )
     row = {"machine": machine, "labels": wanted, "updated_at": await read_clock_ms(tx), "published": False}
     await upsert(tx, machine_labels, [row], update=["labels", "updated_at", "published"])
     log.info("machine_labelled", machine=machine, labels=wanted)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.errors import Invalid, NotFound, Unprocessable
 from fleetcast.model.limits import BLOB_PARTS_MAX, BLOB_UPLOAD_IDLE_S_MAX
 from fleetcast.model.messages.grants import PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors, no_blob, sync_directory, write_all
@@ -187,11 +187,11 @@ def _checked_size(record: UploadRecord, parts: Sequence[PartReceipt]) -> int:
     received = {part.number: part for part in record.parts}
     for expected, part in enumerate(parts, start=1):
         if part.number != expected:
-            raise Invalid("missing_part", f"part {expected} of {record.key} is missing: name all parts, from 1, in order")
+            raise Unprocessable("missing_part", f"part {expected} of {record.key} is missing: name all parts, from 1, in order")
         if received.get(part.number) != part:
-            raise Invalid("wrong_part", f"part {part.number} of {record.key} is not what was received: send it again")
+            raise Unprocessable("wrong_part", f"part {part.number} of {record.key} is not what was received: send it again")
         if part.size != record.part_bytes and expected != len(parts):
-            raise Invalid("short_part", f"part {part.number} of {record.key} is not the last but short: send it whole")
+            raise Unprocessable("short_part", f"part {part.number} of {record.key} is not the last but short: send it whole")
     return sum(part.size for part in parts)
 
 

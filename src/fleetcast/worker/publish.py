@@ -28,7 +28,7 @@ from fleetcast.model.limits import (
     UPLOAD_PART_ATTEMPTS_MAX,
     WORKER_BACKOFF_S_MAX,
 )
-from fleetcast.model.messages.builds import ClaimedBuild, CommitRequest, FinishedUpload, UploadOpened
+from fleetcast.model.messages.builds import Blob, ClaimedBuild, CommitRequest, FinishedUpload, UploadOpened
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.transfer import GrantConnection
 from fleetcast.worker.backoff import delay_s
@@ -163,7 +163,7 @@ class Publisher:
                 manifests.send(view[start : start + manifests.part_bytes])
             return Uploaded(packed, contents.finished(), manifests.finished())
 
-    async def _open(self, blob: str) -> UploadOpened:
+    async def _open(self, blob: Blob) -> UploadOpened:
         return await until_answered(lambda: self._builds.open_upload(self._claimed.build, self._claimed.token, blob), self._rng)
 
     def _grants_from_thread(self, opened: UploadOpened, loop: asyncio.AbstractEventLoop) -> GetGrants:

@@ -10,7 +10,7 @@ from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
 from fleetcast.model.permit import PermitDecision, PermitRequest
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.report import ServiceReport
 
 
@@ -24,7 +24,7 @@ class GoalsRequest:
     wait_s: float
     instance: str = ""
     """Of the agent's process, new at every start; empty: an agent too old to say."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class GoalsReply:
     """Given to this machine by people, all of them; ``None``: nothing is known of any, so that those it has stay."""
     now_ms: int = 0
     """The region's clock when this was sent, UTC; 0: a region too old to say."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class MachineReport:
     alarms: tuple[str, ...] = ()
     instance: str = ""
     """As in :class:`GoalsRequest`: of two agents with one id, only that one's reports are taken whose polls are."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class MachineReportAccepted:
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class RootReply:
     """``GET /v1/roots/{root digest}``: the signed root, to be checked against digest and worker key by the receiver."""
 
     envelope: str
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class PermitCall:
     """``POST /v1/permits`` (ask or renew), ``POST /v1/permits/release`` (done with it)."""
 
     request: PermitRequest
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class PermitReply:
     decision: PermitDecision
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 # The swarm of one artifact is named by its digest: equal files are one swarm, whatever commit they came from.
@@ -106,7 +106,7 @@ class AnnounceRequest:
     want: int
     """How many peers to be introduced to; 0: none."""
     leaving: bool = False
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class AnnounceReply:
     ticket: str
     """To show to peers; see ``swarm/tickets.py``."""
     interval_s: float
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class LeaseRequest:
     returned: tuple[int, ...]
     """Pieces leased to it earlier that it gives up."""
     want: int
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +145,4 @@ class LeaseReply:
     """Read grants on the regional bucket; ``None`` when no piece was leased."""
     content: Grant | None
     retry_after_s: float
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

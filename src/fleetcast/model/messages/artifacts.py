@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fleetcast.model.build import Build
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
 
 
@@ -18,7 +18,7 @@ class BuildRequest:
     commit_sha: CommitSha
     rebuild: bool = False
     allow_unmerged: bool = False
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class BuildDetail:
     """Size of its log so far."""
     version: str
     """Opaque; changes whenever ``build`` or ``ahead`` does. The log grows without it."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class BuildPage:
     items: tuple[Build, ...]
     next: str | None
     """``after`` of the page that follows; ``None``: this was the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class BuildLog:
     text: str
     next_offset: int
     finished: bool
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ArtifactPage:
     items: tuple[Artifact, ...]
     next: str | None
     """``after`` of the page that follows; ``None``: this was the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class ArtifactDetail:
     deployable: bool
     build: BuildId | None = None
     """That made it; ``None`` from a control that does not say."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +102,4 @@ class CommitPage:
     items: tuple[CommitSha, ...]
     next: str | None
     """``after`` of the page that follows; ``None``: this was the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final, Literal, TypeAlias
+
+from msgspec import Meta
 
 from fleetcast.model.build import Recipe
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
+from fleetcast.model.limits import BLOB_PARTS_MAX, BUILD_GRANTS_MAX, WORKER_NAME_CHARS_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
+from fleetcast.model.spelling import Natural, Spelling
+
+UPLOAD: Final = Spelling(r"(content|manifest)\.[0-9A-Za-z._~-]+")
+"""An upload's id: what it is for, and the id that the store gave it."""
+Blob: TypeAlias = Literal["content", "manifest"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """``POST /v1/builds/claim``: held up to ``wait_s``; 204 when there was nothing."""
 
-    worker: str
-    wait_s: float
-    protocol: int = PROTOCOL
+    worker: Annotated[str, Meta(min_length=1, max_length=WORKER_NAME_CHARS_MAX)]
+    wait_s: Annotated[float, Meta(ge=0)]
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class ClaimedBuild:
 
     build: BuildId
     token: Token
-    attempt: int
+    attempt: Natural
     name: ArtifactName
     service: ServiceName
     commit_sha: CommitSha
@@ -38,7 +47,7 @@ class ClaimedBuild:
     heartbeat_interval_s: float
     command_s_max: float
     pack_upload_s_max: float
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Heartbeat:
     """``POST /v1/builds/{build}/heartbeat``. Refused as stale: stop the build."""
 
     token: Token
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,9 @@ class LogAppend:
     """
 
     token: Token
-    offset: int
+    offset: Natural
     text: str
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +76,16 @@ class UploadRequest:
     """``POST /v1/builds/{build}/uploads``: opens the upload of ``content`` or ``manifest`` of this attempt."""
 
     token: Token
-    blob: str
-    protocol: int = PROTOCOL
+    blob: Blob
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class UploadOpened:
-    upload: str
-    part_bytes: int
+    upload: Annotated[str, UPLOAD.meta]
+    part_bytes: Natural
     """Size of every part but the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +93,20 @@ class PartGrantRequest:
     """``POST /v1/builds/{build}/uploads/{upload}/parts``: URLs for parts ``first .. first + count - 1``."""
 
     token: Token
-    first: int
-    count: int
-    protocol: int = PROTOCOL
+    first: Annotated[int, Meta(ge=1, le=BLOB_PARTS_MAX)]
+    count: Annotated[int, Meta(ge=1, le=BUILD_GRANTS_MAX)]
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class PartGrants:
     grants: tuple[Grant, ...]
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedUpload:
-    upload: str
+    upload: Annotated[str, UPLOAD.meta]
     parts: tuple[PartReceipt, ...]
 
 
@@ -113,7 +122,7 @@ class CommitRequest:
     """The DSSE envelope of the root, JSON text."""
     content: FinishedUpload
     manifest: FinishedUpload
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,7 @@ class FailRequest:
     reason: str
     hand_back: bool = False
     """True: not the build's fault (the worker is stopping, the infrastructure failed): QUEUED again, if attempts are left."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +142,4 @@ class BuildAccepted:
 
     build: BuildId
     status: str
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

@@ -8,7 +8,7 @@ from fleetcast.model.build import Build
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.model.picture import RegionPicture
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
 
 
@@ -20,7 +20,7 @@ class DeployRequest:
     commit_sha: CommitSha
     rebuild: bool = False
     allow_unmerged: bool = False
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RollbackRequest:
 
     service: ServiceName
     to: CommitSha | None = None
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class DeploymentDetail:
     """In the queue, while the build is QUEUED."""
     age_s: float = 0.0
     """Since the trigger, until the end, when this was answered."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,4 @@ class DeploymentPage:
     items: tuple[Deployment, ...]
     next: str | None
     """``after`` of the next page; ``None``: this is the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetcast.model.ids import MachineId, RegionName
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,4 @@ class Diagnosis:
     """There are more."""
     main_bucket_error: str = ""
     """Why control cannot look into the main store; empty: it can."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

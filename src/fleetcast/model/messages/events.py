@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetcast.model.event import Event
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,4 +17,4 @@ class EventPage:
 
     items: tuple[Event, ...]
     next: str
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from fleetcast.model.deployment import ByteCounts, Deployment
 from fleetcast.model.ids import RegionName
-from fleetcast.model.machine import Machine
+from fleetcast.model.machine import LabelsToGive, Machine
 from fleetcast.model.messages.services import ServiceSpec
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import MachineAnswer
 
@@ -39,7 +39,7 @@ class FleetStatus:
     """The newest of each service."""
     alarms: tuple[str, ...] = ()
     """What a person should know of control itself."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,17 @@ class RegionPage:
     items: tuple[RegionStatus, ...]
     next: str | None
     """``after`` of the next page; ``None``: this is the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class LabelsRequest:
     """``PUT /v1/machines/{id}/labels``: all that people give this machine; what is not in it is taken away."""
 
-    labels: Mapping[str, str]
+    labels: LabelsToGive
     instead_of: Mapping[str, str] | None = None
     """What the caller saw and changed: refused if somebody else has given others meanwhile. ``None``: whatever there is."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class MachinePage:
     items: tuple[Machine, ...]
     next: str | None
     """``after`` of the next page; ``None``: this is the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class MachineDetail:
     """Its region's, newer than the question; ``None``: there was none in time."""
     now_ms: int
     """The database's clock when this was said."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class RegionDetail:
     """That its bucket lacks."""
     deployments: tuple[RegionDeployment, ...]
     """Those under way that concern it, newest first."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 class Kind(StrEnum):
@@ -148,4 +148,4 @@ class WordMeaning:
     """What has exactly this name."""
     near: tuple[Named, ...]
     """Names like it, the nearest first; empty when something has the very name."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

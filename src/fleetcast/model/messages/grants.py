@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+from fleetcast.model.limits import BLOB_PARTS_MAX
+from fleetcast.model.spelling import Natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +18,7 @@ class Grant:
 
     method: str
     url: str
-    expires_at_ms: int
+    expires_at_ms: Natural
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -20,7 +26,6 @@ class Grant:
 class PartReceipt:
     """What a store answered to one uploaded part; needed to complete the upload."""
 
-    number: int
-    """From 1."""
-    size: int
+    number: Annotated[int, Meta(ge=1, le=BLOB_PARTS_MAX)]
+    size: Natural
     etag: str

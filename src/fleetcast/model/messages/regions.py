@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final
 
 from fleetcast.model.ids import Digest, MachineId, RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import DeploymentRollup, MachineAnswer
+from fleetcast.model.spelling import Natural, Spelling
+
+DATA_URL: Final = Spelling(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
+DATA_KEY: Final = Spelling(r"([0-9a-f]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +22,11 @@ class RegionHello:
     """``POST /v1/regions/{region}/hello`` at every start of a region process."""
 
     region: RegionName
-    data_url: str
+    data_url: Annotated[str, DATA_URL.meta]
     """Base URL of the data port in front of the region's bucket."""
-    data_key: str
+    data_key: Annotated[str, DATA_KEY.meta]
     """Hex: the key with which that port's grants are signed, so that control can look into the bucket."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class KvEntry:
     key: str
     value: str
     """UTF-8 JSON."""
-    mod_revision: int
+    mod_revision: Natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,11 @@ class KvPage:
     compacted away). False: ``entries`` and ``deleted`` are the changes.
     """
 
-    revision: int
+    revision: Natural
     snapshot: bool
     entries: tuple[KvEntry, ...]
     deleted: tuple[str, ...] = ()
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class SourceGrants:
     digest: Digest
     manifest: Grant
     content: Grant
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class RegionReport:
     copies: tuple[CopyProgress, ...]
     alarms: tuple[str, ...] = ()
     """What a person should know: a goal refused, a peer that lied."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class ReportAccepted:
     """Machines somebody asks about: answer at once, each with a :class:`MachineAnswered`."""
     now_ms: int = 0
     """The database's clock, UTC; 0: a control too old to say."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +92,4 @@ class MachineAnswered:
 
     region: RegionName
     answer: MachineAnswer
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Final
 
 from fleetcast.model.build import Recipe
-from fleetcast.model.ids import ServiceName
+from fleetcast.model.ids import NAME, ServiceName
+from fleetcast.model.limits import REGION_MACHINES_MAX
 from fleetcast.model.machine import Selector
-from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.protocol import PROTOCOL, Protocol
+from fleetcast.model.spelling import Spelling, stated
+
+# Git would take what starts with '-' for an option.
+REPOSITORY: Final = Spelling(r"(?!-)[^\x00]+")
+TRUNK: Final = Spelling(r"(?!-)[^\x00]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +22,15 @@ class ServiceSpec:
     """``PUT /v1/services/{name}``: creates or changes a service."""
 
     name: ServiceName
-    repository: str
-    trunk: str = "main"
+    repository: Annotated[str, REPOSITORY.meta]
+    trunk: Annotated[str, TRUNK.meta] = "main"
     """Commits must be on this branch; empty: any."""
-    environment: str = "production"
+    environment: Annotated[str, NAME.meta] = "production"
     selector: Selector = field(default_factory=Selector)
     recipe: Recipe = field(default_factory=Recipe)
     """Wins over the ``fleetcast.toml`` of each commit."""
-    max_unavailable: int | None = None
-    protocol: int = PROTOCOL
+    max_unavailable: Annotated[int, stated(minimum=1, maximum=REGION_MACHINES_MAX)] | None = None
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class ServicePage:
     items: tuple[ServiceSpec, ...]
     next: str | None
     """``after`` of the next page; ``None``: this is the last."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +53,4 @@ class ServiceRemoved:
     """That are told to stop it; 0: it was not deployed since it was added."""
     tombstone_s: int
     """For so long a machine that is away now still learns of it when it is back."""
-    protocol: int = PROTOCOL
+    protocol: Protocol = PROTOCOL
