@@ -138,6 +138,7 @@ async def test_the_document_says_what_a_client_is_made_from(control: Any) -> Non
     schemas = document["components"]["schemas"]
     assert schemas["ServiceSpec"]["properties"]["repository"] == {"pattern": "^(?!-)[^\\x00]+$", "type": "string"}
     assert "additionalProperties" not in schemas["ServiceSpec"], "a newer neighbour may say more"
+    assert schemas["ServiceSpec"]["properties"]["trunk"]["description"] == "Commits must be on this branch; empty: any."
 
 
 def _operation(paths: dict[str, Any], method: str, path: str) -> Any:

@@ -25,7 +25,8 @@ _NO_BLOB: Final = "diagnosis/none"
 async def get_diagnosis(parts: PartsHere) -> Diagnosis:
     """What is wrong with regions, their buckets and machines.
 
-    Looks into every bucket before it answers."""
+    Looks into every bucket before it answers.
+    """
     async with parts.database.reading() as reading:
         regions = await known_regions(reading)
         machines = len(await known_machines(reading))

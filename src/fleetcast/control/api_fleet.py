@@ -50,7 +50,8 @@ async def list_machines(parts: PartsHere, region: OfRegion = None, after: After 
 async def drain_region(region: RegionInPath, parts: PartsHere) -> FleetStatus:
     """Wait for this region no more.
 
-    Its bucket and its machines are left out of every release and deployment."""
+    Its bucket and its machines are left out of every release and deployment.
+    """
     return await _drained(parts, region, drained=True)
 
 
@@ -80,7 +81,8 @@ async def get_region(region: RegionInPath, parts: PartsHere) -> RegionDetail:
 async def get_machine(machine: MachineInPath, parts: PartsHere, wait_s: WaitS = 0.0) -> MachineDetail:
     """One machine.
 
-    With ``wait_s`` its region is asked what runs there; the answer comes without it when the wait is over."""
+    With ``wait_s`` its region is asked what runs there; the answer comes without it when the wait is over.
+    """
     return await fleet_queries.machine_detail(parts, machine_id(machine), held_s(wait_s, MACHINE_WAIT_S_MAX))
 
 
@@ -88,7 +90,8 @@ async def get_machine(machine: MachineInPath, parts: PartsHere, wait_s: WaitS = 
 async def label_machine(machine: MachineInPath, data: JSONBody[LabelsRequest], parts: PartsHere) -> MachineDetail:
     """Give a machine these labels over its own, and no others.
 
-    It takes them up within a few seconds."""
+    It takes them up within a few seconds.
+    """
     async with parts.database.transaction() as tx:
         await labels.give(tx, machine_id(machine), data.labels, data.instead_of)
     parts.controller.wake()

@@ -63,7 +63,8 @@ async def say_hello(region: RegionInPath, data: JSONBody[RegionHello], parts: Pa
 async def report_region(region: RegionInPath, data: JSONBody[RegionReport], parts: PartsHere) -> ReportAccepted:
     """Everything the region knows.
 
-    What an earlier report said is replaced."""
+    What an earlier report said is replaced.
+    """
     _must_be(data.region, region)
     _check(data)
     now_ms = await record_report(parts.database, data)

@@ -19,7 +19,10 @@ from fleetcast.rollouts import services as known
 
 @put("/v1/services/{name:str}", status_code=200, guards=PEOPLE, errors=(Refused, Unprocessable))
 async def put_service(name: ServiceInPath, data: JSONBody[ServiceSpec], parts: PartsHere) -> ServiceSpec:
-    """Create or change a service. What was triggered before keeps what it was triggered with."""
+    """Create or change a service.
+
+    What was triggered before keeps what it was triggered with.
+    """
     if data.name != name:
         raise Unprocessable("wrong_service", f"this describes {data.name!r} and was sent to {name!r}")
     stored = await registration.register(parts.database, data)
@@ -29,7 +32,7 @@ async def put_service(name: ServiceInPath, data: JSONBody[ServiceSpec], parts: P
 
 @delete("/v1/services/{name:str}", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
 async def remove_service(name: ServiceInPath, parts: PartsHere) -> ServiceRemoved:
-    """Stop it on every machine and forget it; refused while a deployment of it is unfinished."""
+    """Stop a service on every machine and forget it; refused while a deployment of it is unfinished."""
     async with parts.database.transaction() as tx:
         gone = await removal.remove_service(tx, service_name(name), goal_lifetime_s=parts.config.goal_lifetime_s)
     parts.controller.wake()

@@ -27,6 +27,7 @@ from litestar.handlers import HTTPRouteHandler
 from fleetcast import __version__
 from fleetcast.http import messages
 from fleetcast.http.auth import Allowed
+from fleetcast.http.docstrings import dataclasses_in, fields_of, markdown
 from fleetcast.http.messages import EVENT_STREAM
 from fleetcast.http.problems import PROBLEM_JSON, Problem
 from fleetcast.http.sse import EventStream
@@ -78,7 +79,7 @@ def document_route(path: str, handlers: Sequence[HTTPRouteHandler], described: D
     """A route that answers with the OpenAPI 3.1 document of ``handlers``, to everybody: it is no secret."""
     made: list[bytes] = []
 
-    @get(path, media_type=DOCUMENT, include_in_schema=False, sync_to_thread=False)
+    @get(path, media_type=DOCUMENT, include_in_schema=False, sync_to_thread=True)
     def document() -> bytes:
         if not made:  # at the first question: most processes are never asked
             made.append(messages.encode(_document(handlers, described)))
@@ -99,7 +100,6 @@ def _document(handlers: Sequence[HTTPRouteHandler], described: Described) -> dic
             raised.setdefault(error.status, []).append(error)
             operation["responses"].setdefault(str(error.status), {"$ref": f"#/components/responses/{_phrase(error.status)}"})
         kinds |= dict.fromkeys(_messages(handler))
-    _, schemas = msgspec.json.schema_components(list(kinds), ref_template=_REFERENCE)
     return {
         "openapi": "3.1.0",
         "info": {"title": described.title, "version": __version__, "description": described.description},
@@ -107,7 +107,7 @@ def _document(handlers: Sequence[HTTPRouteHandler], described: Described) -> dic
         "tags": [{"name": each.name, "description": each.description} for each in described.audiences],
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": _schemas(list(kinds)),
             "responses": {_phrase(status): _problem(status, kinds) for status, kinds in sorted(raised.items())},
             "securitySchemes": {
                 each.role: {"type": "http", "scheme": "bearer", "description": f"The token of role {each.role}."}
@@ -115,6 +115,17 @@ def _document(handlers: Sequence[HTTPRouteHandler], described: Described) -> dic
             },
         },
     }
+
+
+def _schemas(kinds: Sequence[Any]) -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = markdown(schema["description"])
+    for name, kind in dataclasses_in(kinds).items():
+        for field, text in fields_of(kind).items():
+            schemas[name]["properties"][field]["description"] = text
+    return schemas
 
 
 def _paths(handlers: Sequence[HTTPRouteHandler], provided: Iterable[str]) -> dict[str, Any]:
@@ -139,20 +150,18 @@ def _describe(operation: dict[str, Any], handler: HTTPRouteHandler, audiences: S
     roles = {role for guard in handler.guards or () if isinstance(guard, Allowed) for role in guard.roles}
     callers = [each for each in audiences if each.role in roles]
     summary, _, rest = (inspect.getdoc(handler.fn) or "").partition("\n")
-    text = rest.strip().replace("``", "`")
     operation.update(
         operationId=handler.fn.__name__,
-        summary=summary.replace("``", "`").rstrip("."),
+        summary=markdown(summary).rstrip("."),
         tags=[each.name for each in callers],
         security=[{each.role: []} for each in callers],
         responses=_successes(handler),
     )
     operation.pop("description", None)
-    if text:
-        operation["description"] = text
+    if rest:
+        operation["description"] = markdown(rest)
     for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _without_null(parameter["schema"])
-        parameter.pop("allowEmptyValue", None)
+        parameter["schema"] = _plain(parameter["schema"])
     if (body := _body(handler)) is not None:
         operation["requestBody"] = {"required": True, "content": {messages.JSON: {"schema": _schema(body)}}}
 
@@ -185,7 +194,7 @@ def _errors(operation: Mapping[str, Any], handler: HTTPRouteHandler) -> list[typ
 
 
 def _problem(status: int, kinds: Iterable[type[FleetcastError]]) -> dict[str, Any]:
-    means = "\n\n".join(f"`{kind.__name__}`: {inspect.getdoc(kind)}" for kind in dict.fromkeys(kinds))
+    means = "\n\n".join(f"`{kind.__name__}`: {markdown(kind.__doc__ or '')}" for kind in dict.fromkeys(kinds))
     if status == FleetcastError.status:
         means = "The server failed at this request: its log says why."
     answer: dict[str, Any] = {"description": means, "content": {PROBLEM_JSON: {"schema": _PROBLEM}}}
@@ -214,12 +223,17 @@ def _schema(kind: Any) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter may be left out; it is never null."""
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter: that may be left out, it is never null; and it is described already."""
     choices = [choice for choice in schema.get("oneOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:
         schema = {**choices[0], **{key: value for key, value in schema.items() if key != "oneOf"}}
-    return {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+    return {key: _whole(value) for key, value in schema.items() if key != "description" and (key, value) != ("default", None)}
+
+
+def _whole(value: Any) -> Any:
+    """Litestar writes every bound as a fraction."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _phrase(status: int) -> str:
