@@ -133,6 +133,32 @@ def test_a_deployment_is_followed_across_a_restart_of_control(installed: Install
     assert "SUCCEEDED" in out
 
 
+def test_a_log_is_followed_across_a_restart_of_control(installed: Installation, tmp_path: Path) -> None:
+    repository, go = str(installed.directory.parent / "web"), tmp_path / "go"
+    build = f"echo it begins; while [ ! -e {go} ]; do sleep 0.1; done; echo it goes on"
+    assert installed.fleetcast("service", "add", "slow", repository, "--build", build, "--output", "page.html").returncode == 0
+    ordered = installed.fleetcast("build", f"slow@{installed.commits[0].sha}", "--no-wait", "--json")
+    argv = [
+        *installed.run.process.args[:3],
+        "logs",
+        str(json.loads(ordered.stdout)["id"]),
+        "--follow",
+        "--settings",
+        str(installed.directory / "settings.toml"),
+    ]
+    following = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    before = ""
+    while "it begins\n" not in before:
+        before += following.stdout.readline()
+    os.kill(installed.pid("control"), signal.SIGKILL)
+    go.touch()
+    out, error = following.communicate(timeout=60)
+    assert following.returncode == 0, error
+    assert "it begins" not in out, "said once"
+    assert "it goes on\n" in out
+
+
 def test_a_region_is_drained_and_a_machine_that_reports_is_not_retired(installed: Installation) -> None:
     assert installed.fleetcast("drain", "local").returncode == 0
     assert "local (drained)" in installed.fleetcast("status").stdout
