@@ -125,6 +125,7 @@ async def test_the_document_says_what_a_client_is_made_from(control: Any) -> Non
         for parameter in operation.get("parameters", ()):
             assert parameter["description"], (name, parameter["name"])
             assert "null" not in json.dumps(parameter["schema"]), (name, parameter["name"])
+            assert "allowEmptyValue" not in parameter, (name, parameter["name"])
             assert parameter["in"] != "header" or not parameter["required"], (name, parameter["name"])
         assert {"401", "403", "503"} <= set(operation["responses"]), name
     for answer in document["components"]["responses"].values():

@@ -162,6 +162,7 @@ def _describe(operation: dict[str, Any], handler: HTTPRouteHandler, audiences: S
         operation["description"] = markdown(rest)
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _plain(parameter["schema"])
+        parameter.pop("allowEmptyValue", None)  # Litestar's is false everywhere, also where empty is what we say by default
     if (body := _body(handler)) is not None:
         operation["requestBody"] = {"required": True, "content": {messages.JSON: {"schema": _schema(body)}}}
 
