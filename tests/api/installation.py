@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,7 +135,7 @@ class Installation:
             async for machine in control.machines(region=REGION):
                 await control.label(MachineId(machine.id), LabelsRequest({}))
         process = json.loads((self.directory / "run" / f"region-{REGION}.ready").read_text())["pid"]
-        os.kill(process, 15)  # it is started again, and says where its bucket is
+        os.kill(process, signal.SIGTERM)  # it is started again, and says where its bucket is
 
 
 @contextlib.contextmanager
