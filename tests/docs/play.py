@@ -162,7 +162,7 @@ def _reader(directory: Path) -> Iterator[Reader]:
     program.chmod(0o755)
     if shutil.which("curl") is None:
         (programs / "curl").symlink_to(Path(__file__).with_name("curl"))
-    (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n")
+    (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
     make_example(home / "src" / "web", PAYLOAD_BYTES)
     path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
     plain = {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "TERM": "dumb", "COLUMNS": "120", "TMPDIR": str(temporary)}
