@@ -209,7 +209,7 @@ def failed() -> Scene:
             + [a_machine("us-east", n, Phase.ACTIVE) for n in (2, 3)],
         ),
     )
-    reason = f"3 of 5 machines failed: eu-west-1 ({SICK}), eu-west-2 ({SICK}), us-east-1 (no space left on device)"
+    reason = f"3 of 5 machines failed: eu-west-1, eu-west-2: {SICK}; us-east-1: no space left on device"
     return a_scene(a_deployment(DeploymentState.FAILED, reason=reason, progress=progress_of(regions)), regions)
 
 

@@ -287,7 +287,7 @@ async def test_all_reported_and_some_failed_is_failure_with_names(company: Compa
     await company.active(a, {"eu": 1, "us": 1}, failed={"eu": 1})
     await company.step()
     shown = await company.show(a)
-    assert (shown.state, shown.reason) == (State.FAILED, "1 of 3 machines failed: eu-2 (health check failed)")
+    assert (shown.state, shown.reason) == (State.FAILED, "1 of 3 machines failed: eu-2: health check failed")
     assert (shown.progress.active, shown.progress.failed, shown.distribute_s) == (2, 1, None)
 
 
@@ -300,7 +300,7 @@ async def test_deadlines_end_a_deployment_and_name_who_is_missing(company: Compa
     await company.step()
     shown = await company.show(a)
     assert shown.state is State.FAILED
-    assert shown.reason == "not on every machine within 1800 s: eu: 1 of 2 machines active: eu-2 (no permit)"
+    assert shown.reason == "not on every machine within 1800 s: eu: 1 of 2 machines active: eu-2: no permit"
 
     b = await company.deploy("b")
     await company.claim()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import DeploymentId, MachineId, ServiceName
 from fleetcast.model.spelling import Natural
+
+_Reason = TypeVar("_Reason", bound=Hashable)
 
 
 class Phase(StrEnum):
@@ -67,6 +70,14 @@ class NamedFailure:
 
     machine: MachineId
     error: str
+
+
+def by_reason(said: Iterable[tuple[MachineId, _Reason]]) -> dict[_Reason, list[MachineId]]:
+    """Machines of which the same is to be said, together: a fleet that fails, fails for one reason."""
+    found: dict[_Reason, list[MachineId]] = {}
+    for machine, reason in said:
+        found.setdefault(reason, []).append(machine)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fleetcast.model.build import BuildStatus
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId, MachineId, RegionName
 from fleetcast.model.limits import REASON_NAMES_MAX
-from fleetcast.model.report import NamedFailure
+from fleetcast.model.report import NamedFailure, by_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,11 @@ def _too_late(facts: Facts, limits: GateLimits) -> str:
 
 
 def _named(entries: list[NamedFailure], total: int) -> str:
-    texts = [f"{entry.machine} ({entry.error})" if entry.error else entry.machine for entry in entries[:REASON_NAMES_MAX]]
-    return ", ".join(texts) + _and_more(total - len(texts))
+    named = entries[:REASON_NAMES_MAX]
+    groups = by_reason((entry.machine, entry.error) for entry in named)
+    texts = [", ".join(machines) + (f": {error}" if error else "") for error, machines in groups.items()]
+    return "; ".join(texts) + _and_more(total - len(named), "; ")
 
 
-def _and_more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""
+def _and_more(count: int, before: str = " ") -> str:
+    return f"{before}and {count} more" if count > 0 else ""

@@ -9,7 +9,7 @@ from typing import Final
 from fleetcast.cli.picture.scene import Paper
 from fleetcast.cli.picture.text import Line, Span, Symbols, Tone, cells, clean, clip, clip_line, names, pad, wrap
 from fleetcast.model.picture import RegionPicture
-from fleetcast.model.report import MachineProgress, Phase
+from fleetcast.model.report import MachineProgress, Phase, by_reason
 
 CELL_NAME_MAX: Final = 20
 NOTES_MIN: Final = 3
@@ -29,7 +29,7 @@ _WORDS: Final[Mapping[Phase | None, tuple[str, str]]] = {
     Phase.FETCHED: ("waits", "wait"),
     Phase.FETCHING: ("fetches", "fetch"),
     Phase.FAILED: ("failed", "failed"),
-    None: ("is silent", "silent"),
+    None: ("not heard yet", "not heard yet"),
 }
 _WORTH_A_NOTE: Final = (Phase.FAILED, Phase.FETCHED, None)
 """Of the others the symbol says enough."""
@@ -102,12 +102,8 @@ def counts_line(counts: Mapping[Phase | None, int], paper: Paper) -> Line:
 
 def notes_of(regions: Sequence[RegionPicture]) -> list[Note]:
     """What machines say that failed or wait, failed ones first; those that say the same together."""
-    said: dict[tuple[Phase | None, str], list[str]] = {}
-    for region in regions:
-        for machine in region.machines:
-            text = clean(machine.note)
-            if text and machine.phase in _WORTH_A_NOTE:
-                said.setdefault((machine.phase, text), []).append(machine.machine)
+    everybody = [machine for region in regions for machine in region.machines if machine.phase in _WORTH_A_NOTE]
+    said = by_reason((each.machine, (each.phase, text)) for each in everybody if (text := clean(each.note)))
     found = [Note(phase, text, tuple(machines)) for (phase, text), machines in said.items()]
     return sorted(found, key=lambda note: (note.phase is not Phase.FAILED, _ORDER.index(note.phase)))
 
