@@ -288,13 +288,27 @@ def test_the_doctor_finds_nothing_and_then_what_is_wrong(installed: Installation
     assert "fail  token: a token for worker may not do this" in wrong.stdout
 
 
-def test_the_doctor_of_an_installation_that_is_down_only_warns(tmp_path: Path) -> None:
+def test_the_doctor_warns_of_an_installation_that_is_down_and_fails_one_that_runs_without_control(tmp_path: Path) -> None:
     ports = free_ports(Blueprint.ports_needed(1, 1), "127.0.0.1", random.Random())
     file = installation.create(tmp_path / "data", Blueprint(1, ("local",), 1, ports))
     program = [sys.executable, "-m", "fleetcast", "doctor", "--settings", str(file)]
     down = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert down.returncode == 0, down.stdout
     assert "fleetcast up starts it" in down.stdout
+    region = (
+        "import socket, sys\n"
+        "listening = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
+        "print('up', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    alone = [sys.executable, "-c", region, "fleetcast", str(ports[2])]
+    with subprocess.Popen(alone, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        without = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+        running.kill()
+    assert without.returncode == 1, without.stdout
+    assert "fail  control: " in without.stdout
     with socket.create_server(("127.0.0.1", ports[0])):
         taken = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert taken.returncode == 1

@@ -45,7 +45,7 @@ def doctor(*, json: bool = False, connection: Connection = NO_CONNECTION) -> int
 
 def _all(connection: Connection) -> Iterator[Check]:
     from fleetcast.cli.doctor.control import control
-    from fleetcast.cli.doctor.installation import installation
+    from fleetcast.cli.doctor.installation import installation, ports_of
     from fleetcast.cli.doctor.listeners import listeners
 
     yield from host()
@@ -61,10 +61,12 @@ def _all(connection: Connection) -> Iterator[Check]:
         yield warn("control", error.message, "pass --control-url and --token-file to have it looked at")
         return
     here = settings.control if settings is not None and not connection.control_url else None
-    listening = listeners({here.port}).get(here.port) if here is not None else None
-    if listening is not None and listening.pid is not None and not listening.ours:
+    listening = listeners(set(ports_of(settings))) if settings is not None and here is not None else {}
+    ours = listening.get(here.port) if here is not None else None
+    if ours is not None and ours.pid is not None and not ours.ours:
         return  # its port is somebody else's, which has been said
-    yield from control(url, token, down_is_fine=here is not None and listening is None)
+    down = here is not None and ours is None and not any(listener.ours for listener in listening.values())
+    yield from control(url, token, down_is_fine=down)
 
 
 def _settings(connection: Connection) -> tuple[Settings | None, list[Check]]:

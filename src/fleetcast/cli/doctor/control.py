@@ -39,7 +39,7 @@ class _Answer:
 
 
 def control(url: str, token: str, *, down_is_fine: bool) -> Iterator[Check]:
-    """All there is to say about it. ``down_is_fine``: nobody has started it here."""
+    """All there is to say about it. ``down_is_fine``: nobody has started it here, nor anything else."""
     try:
         answer = _ask(url, token)
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -106,7 +106,8 @@ def _nearest(path: Path) -> Path:
     return next((each for each in (path, *path.parents) if each.exists()), path)
 
 
-def _ports(settings: Settings) -> Iterator[Check]:
+def ports_of(settings: Settings) -> dict[int, str]:
+    """The ports that processes of this host listen on, as far as they are fixed, and whose each is."""
     users: dict[int, str] = {}
     if settings.control is not None:
         users |= {settings.control.port: "control's API", settings.control.data_port: "control's data port"}
@@ -114,6 +115,11 @@ def _ports(settings: Settings) -> Iterator[Check]:
         users |= {region.port: f"the API of region {region.name}", region.data_port: f"the data port of region {region.name}"}
     users |= {agent.peer_port: f"the peers of machine {agent.machine}" for agent in settings.agents}
     users.pop(0, None)
+    return users
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    users = ports_of(settings)
     taken = listeners(set(users))
     foreign = {port: listener for port, listener in taken.items() if not listener.ours}
     for port, listener in sorted(foreign.items()):
