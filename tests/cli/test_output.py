@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fleetcast.cli.demo.sizes import parse_size
-from fleetcast.cli.output import in_colour, seconds, size, table, when
+from fleetcast.cli.output import counted, fitted, in_colour, seconds, size, table, table_width, when
 from fleetcast.cli.terminal import coloured
 from fleetcast.model.errors import Invalid
 
@@ -74,6 +74,20 @@ def test_colour_does_not_move_a_column() -> None:
     assert in_colour("FAILED   ", "FAILED") in shown
     bare = re.sub("\x1b\\[[0-9]*m", "", shown)
     assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
+
+
+def test_columns_that_have_no_room_are_left_out_and_rows_stay_whole() -> None:
+    header, rows, ranks = ["WHO", "SIZE", "ORIGIN", "PEERS"], [["a-service", "1 B", "2 B", "3 B"]], [0, 1, 2, 2]
+    assert fitted(header, rows, ranks, None) == (header, rows)
+    whole = table_width(header, rows)
+    assert whole == max(map(len, table(header, rows).splitlines()))
+    assert fitted(header, rows, ranks, whole) == (header, rows)
+    assert fitted(header, rows, ranks, whole - 1) == (["WHO", "SIZE"], [["a-service", "1 B"]])
+    assert fitted(header, rows, ranks, 1) == (["WHO"], [["a-service"]]), "what matters most is never left out"
+
+
+def test_one_is_no_plural() -> None:
+    assert (counted(0, "region"), counted(1, "region"), counted(2, "copy", "copies")) == ("0 regions", "1 region", "2 copies")
 
 
 def test_points_in_time_for_people() -> None:

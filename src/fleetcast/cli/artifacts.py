@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.output import print_json, short, size, when
+from fleetcast.cli.output import counted, print_json, short, size, when
 from fleetcast.cli.terminal import print_table
 from fleetcast.model.errors import FleetcastError, Invalid, Refused
 from fleetcast.model.limits import PAGE_ITEMS
@@ -161,7 +161,8 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     root = unverified_root(detail.envelope)
     print(f"{detail.name}: {'complete in every bucket, deployable' if detail.deployable else 'not yet in every bucket'}")
     print(f"  built: {root.built_at} by build {root.build}, attempt {root.attempt}")
-    print(f"  holds: {root.files} files, {size(root.content_size)} in {root.chunks} chunks, digest {root.digest}")
+    content = f"{size(root.content_size)} in {counted(root.chunks, 'chunk')}"
+    print(f"  holds: {counted(root.files, 'file')}, {content}, digest {root.digest}")
     for part in ("activate", "health"):
         if said := getattr(root, part):
             print(f"  {part}: {said}")
@@ -220,7 +221,7 @@ def export(
         return
     where = "standard output" if tar == STDOUT else str(target)
     print(
-        f"{root.artifact}: {root.files} files, {size(root.content_size)} to {where}, {_assurance(trust)}",
+        f"{root.artifact}: {counted(root.files, 'file')}, {size(root.content_size)} to {where}, {_assurance(trust)}",
         file=sys.stderr if tar == STDOUT else None,
     )
 
@@ -276,7 +277,7 @@ def verify(
             )
         )
     elif not count:
-        print(f"{root.artifact} in {place}: {root.files} files, {size(root.content_size)}, {_assurance(trust)}")
+        print(f"{root.artifact} in {place}: {counted(root.files, 'file')}, {size(root.content_size)}, {_assurance(trust)}")
     else:
         print(f"{root.artifact} in {place}: {count} {'differences' if count > 1 else 'difference'}")
         print("\n".join(f"  {difference.path} {difference.what}" for difference in found))

@@ -46,6 +46,30 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool 
     )
 
 
+def fitted(
+    header: Sequence[str], rows: Sequence[Sequence[str]], ranks: Sequence[int], width: int | None
+) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table that has room in ``width``; ``None``: all of them.
+
+    ``ranks``: of the columns; those of the highest are left out first, all at once, and 0 never is.
+    """
+    lines, ranks = [list(header), *map(list, rows)], list(ranks)
+    while width is not None and table_width(lines[0], lines[1:]) > width and (least := max(ranks)) > 0:
+        lines = [[cell for cell, rank in zip(line, ranks, strict=True) if rank < least] for line in lines]
+        ranks = [rank for rank in ranks if rank < least]
+    return lines[0], lines[1:]
+
+
+def table_width(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How many characters the widest line of a table has, blanks at its end included."""
+    return sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 region``, ``3 regions``; ``many``: where it is not ``one`` with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def in_colour(text: str, word: str) -> str:
     """``text`` in the colour of ``word``, a state or a verdict; as it stands where that has none."""
     colour = _COLOURS.get(word)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fleetcast.cli.output import print_json
-from fleetcast.cli.terminal import print_table
+from fleetcast.cli.output import print_json, table_width
+from fleetcast.cli.terminal import stdout_table, stdout_width
 
 
 def settings(
@@ -50,8 +52,20 @@ def settings(
         rows = [
             [item.key, _written(item.value), item.given_by or item.source, *([item.about] if about else [])] for item in members
         ]
-        print_table(header, rows)
+        text, width = stdout_table(header, rows), stdout_width()
+        print(text if width is None or table_width(header, rows) <= width else _listed(rows, width))
         print()
+
+
+def _listed(rows: Sequence[Sequence[str]], width: int) -> str:
+    """Without columns, for a terminal that is too narrow: what finds no room beside a value stands below it."""
+    lines: list[str] = []
+    for key, value, origin, *about in rows:
+        whole = f"{key} = {value}  ({origin})"
+        lines += [whole] if len(whole) <= width else [f"{key} = {value}", f"    ({origin})"]
+        for text in about:
+            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    return "\n".join(lines)
 
 
 def _written(value: Any) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import SHOWN, describe
-from fleetcast.cli.output import ago, print_json, seconds, short, size
-from fleetcast.cli.terminal import stdout_table
+from fleetcast.cli.output import ago, counted, fitted, print_json, seconds, short, size
+from fleetcast.cli.terminal import stdout_table, stdout_width
 from fleetcast.model.lines import showable
 
 if TYPE_CHECKING:
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 MACHINE_WAIT_S: Final = 10.0
 """How long a machine's region is given to say what runs there."""
+
+
+_COLUMNS: Final[Mapping[str, int]] = {
+    "WHEN": 0,
+    "KIND": 0,
+    "COMMIT": 0,
+    "STATE": 0,
+    "BUILD": 2,
+    "COPY": 2,
+    "DISTRIBUTE": 2,
+    "ACTIVE": 1,
+    "SIZE": 3,
+    "ORIGIN": 4,
+    "PEERS": 4,
+    "LOCAL": 4,
+    "ID": 0,
+}
+"""Of deployments; where a terminal has no room for all, those with the highest figure are left out first."""
 
 
 def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -50,23 +68,9 @@ def deployments_table(deployments: Sequence[Deployment], now_ms: float | None = 
 
     ``now_ms``: UTC; by default this machine's clock.
     """
-    header = [
-        "WHEN",
-        "KIND",
-        "COMMIT",
-        "STATE",
-        "BUILD",
-        "COPY",
-        "DISTRIBUTE",
-        "ACTIVE",
-        "SIZE",
-        "ORIGIN",
-        "PEERS",
-        "LOCAL",
-        "ID",
-    ]
     now_ms = time.time() * 1000 if now_ms is None else now_ms
-    return stdout_table(header, [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments])
+    rows = [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments]
+    return stdout_table(*fitted(list(_COLUMNS), rows, list(_COLUMNS.values()), stdout_width()))
 
 
 def _row(item: Deployment) -> list[str]:
@@ -159,7 +163,7 @@ def _region_text(found: RegionDetail) -> str:
     drained = "; drained: nothing waits for it" if region.drained else ""
     started = ago(found.started_age_s)
     lines = [
-        f"region {region.name}: {region.machines} machines{silent}, last report {_age(region.last_report_age_s)}, "
+        f"region {region.name}: {counted(region.machines, 'machine')}{silent}, last report {_age(region.last_report_age_s)}, "
         f"started {started}{drained}"
     ]
     if found.copies:
@@ -190,7 +194,8 @@ def _fleet_text(fleet: FleetStatus) -> str:
         [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
     )
     lines = [
-        f"fleetcast {fleet.version}: {count} machines in {len(fleet.regions)} regions, {len(fleet.services)} services",
+        f"fleetcast {fleet.version}: {counted(count, 'machine')} in {counted(len(fleet.regions), 'region')}, "
+        f"{counted(len(fleet.services), 'service')}",
         regions,
     ]
     lines += [f"alarm: control: {showable(alarm)}" for alarm in fleet.alarms]

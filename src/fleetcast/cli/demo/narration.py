@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from fleetcast.cli.demo import company
 from fleetcast.cli.deployments import state_of
+from fleetcast.cli.output import counted
 from fleetcast.cli.picture.following import follow, has_ended
 from fleetcast.cli.picture.terminal import can_show
 from fleetcast.cli.picture.text import wrap
@@ -69,7 +70,8 @@ class Narrator:
     def introduce(self, directory: Path, regions: Sequence[str], machines: int) -> None:
         """What there will be, and how its pace differs from a real installation's."""
         self.say(f"a company in {directory}:")
-        self.say(f"  control, {company.WORKERS} workers, {len(regions)} regions ({', '.join(regions)}), {machines} machines")
+        places = f"{counted(len(regions), 'region')} ({', '.join(regions)})"
+        self.say(f"  control, {company.WORKERS} workers, {places}, {counted(machines, 'machine')}")
         usual = f"{HEARTBEAT_INTERVAL_S}, {HEARTBEAT_SILENCE_S_MAX} and {KV_POLL_INTERVAL_S} s"
         ours = f"heartbeat {company.HEARTBEAT_S:g} s, silence {company.SILENCE_S:g} s, KV poll {company.KV_POLL_S:g} s"
         self.say(f"  intervals: {ours} (usually {usual})")

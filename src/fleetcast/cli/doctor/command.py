@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.doctor.checks import Check, Verdict, fail, ok, warn
 from fleetcast.cli.doctor.host import host
-from fleetcast.cli.output import print_json
+from fleetcast.cli.output import counted, print_json
 from fleetcast.cli.terminal import verdict
 from fleetcast.model.errors import FleetcastError, NotFound
 
@@ -86,7 +86,8 @@ def _settings(connection: Connection) -> tuple[Settings | None, list[Check]]:
         ]
     except FleetcastError as error:
         return None, [fail("settings", error.message, "correct it")]
-    counts = f"{len(settings.workers)} workers, {len(settings.regions)} regions, {len(settings.agents)} machines"
+    parts = {"worker": settings.workers, "region": settings.regions, "machine": settings.agents}
+    counts = ", ".join(counted(len(members), name) for name, members in parts.items())
     return settings, [ok("settings", f"{file}: {'control, ' if settings.control else ''}{counts}")]
 
 
