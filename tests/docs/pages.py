@@ -12,6 +12,10 @@ Kinds of block, by the word after the fence:
     Commands of the reference, made from the code. They name what is not there, so they are understood, and not run.
 ``sh``
     Commands whose output is not shown; every line is one.
+``sh example``
+    Commands for other hosts. A shell understands them; they are not run.
+``ini``
+    A unit of systemd. It can be read, and the command in it is understood.
 ``toml``, ``json``, ``python``, and ``sh file``
     A paragraph before it that ends with a name (```fleetcast.toml`:``) makes the block a file, written where the session is.
     Without one: settings or a recipe are read as Fleetcast would, JSON is parsed, Python is run.
@@ -35,8 +39,8 @@ RECORDING_BEGINS: Final = "<!-- recording of make demo"
 """What stands from there to the end was written by ``make recording``, and nobody types it."""
 RECORDING_ENDS: Final = "<!-- end of the recording"
 RUN_KINDS: Final = frozenset({"console", "sh", "python"})
-KINDS: Final = RUN_KINDS | {"toml", "json", "text"}
-VARIANTS: Final = ("console foreground", "console example", "sh file")
+KINDS: Final = RUN_KINDS | {"toml", "json", "ini", "text"}
+VARIANTS: Final = ("console foreground", "console example", "sh example", "sh file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from itertools import takewhile
@@ -41,6 +43,14 @@ def test_what_is_not_run_is_right_all_the_same(block: Block, tmp_path: Path) -> 
             json.loads(block.text)
         case "text":
             assert not [line for line in block.lines if line.startswith("$ ")], "a command that nobody runs: use console"
+        case "sh":
+            subprocess.run(["/bin/sh", "-n", "-c", block.text], check=True)
+        case "ini":
+            unit = configparser.ConfigParser()
+            unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd tells capitals apart
+            unit.read_string(block.text)
+            assert {"Unit", "Service"} <= set(unit.sections())
+            assert_understood(unit["Service"]["ExecStart"].removeprefix("/opt/fleetcast/bin/"))
         case "recording":
             assert block.page == ROOT / "README.md", "there is one recording"
         case "console":
