@@ -128,6 +128,7 @@ CALLS: list[tuple[str, Call, Any]] = [
         {"name": "web/x", "envelope": "{}", "replicas": [], "deployable": True},
     ),
     ("POST /v1/builds/7/heartbeat", lambda c: c.heartbeat(BUILD, TOKEN), ACCEPTED),
+    ("POST /v1/builds/7/watch", lambda c: c.watch(BUILD, TOKEN, 5), ACCEPTED),
     ("POST /v1/builds/7/log", lambda c: c.append_log(BUILD, TOKEN, 3, "made\n"), ACCEPTED),
     ("POST /v1/builds/7/uploads", lambda c: c.open_upload(BUILD, TOKEN, "content"), {"upload": "content.1", "part_bytes": 5}),
     (

@@ -142,7 +142,9 @@ async def test_what_does_not_exist_is_not_found_and_nonsense_is_refused(control:
             admin.rollback(RollbackRequest(WEB)),
             admin.build_log(BuildId(9)),
             admin.artifact(f"web/{A}"),
+            admin.abort_build(BuildId(9)),
             worker.heartbeat(BuildId(9), Token("t")),
+            worker.watch(BuildId(9), Token("t"), 0),
             region.source_grants("d" * 64),
             region.report(RegionReport(RegionName("eu"), (), (), ())),
         ]

@@ -13,7 +13,7 @@ import pytest
 
 from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildStatus, Recipe
-from fleetcast.model.errors import Stale, Unprocessable
+from fleetcast.model.errors import Refused, Stale, Unprocessable
 from fleetcast.model.ids import CommitSha, ServiceName, Token
 from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_SOURCE_S_MAX
 from fleetcast.model.messages.builds import CommitRequest
@@ -57,6 +57,48 @@ async def test_builds_are_claimed_oldest_first_and_once(control: Any) -> None:
         await admin.deploy(DeployRequest(WEB, A))  # shares the build that is queued
         claims = await asyncio.gather(*(worker.claim(f"w{n}", wait_s=0) for n in range(4)))
         assert sorted(claim.commit_sha for claim in claims if claim is not None) == [A, B]
+
+
+async def test_a_worker_that_watches_its_build_is_told_when_nobody_wants_it(control: Any) -> None:
+    async with control(claim_poll_interval_s=FAR_S) as installation:
+        admin = await _deployable(installation)
+        worker = await installation.client(Role.WORKER)
+        deployment = await admin.deploy(DeployRequest(WEB, A))
+        claimed = await worker.claim("w1", wait_s=5)
+        watching = asyncio.create_task(worker.watch(claimed.build, claimed.token, 30))
+        assert (await worker.watch(claimed.build, claimed.token, 0.2)).status == BuildStatus.RUNNING
+        assert not watching.done()
+        await worker.append_log(claimed.build, claimed.token, 0, "making")
+        following = admin.follow_build_log(claimed.build)
+        assert (await anext(following)).text == "making"
+        await admin.abort(deployment.id)
+        with pytest.raises(Stale):
+            await asyncio.wait_for(watching, 5)
+        rest = [piece async for piece in following]
+        assert "".join(piece.text for piece in rest) == (
+            "\n==> stopped: nobody wants it any more: its deployment was aborted\n"
+        )
+        assert rest[-1].finished
+
+
+async def test_a_person_aborts_a_build(control: Any) -> None:
+    async with control(claim_poll_interval_s=FAR_S) as installation:
+        admin = await _deployable(installation)
+        worker = await installation.client(Role.WORKER)
+        deployment = await admin.deploy(DeployRequest(WEB, A))
+        claimed = await worker.claim("w1", wait_s=5)
+        watching = asyncio.create_task(worker.watch(claimed.build, claimed.token, 30))
+        await worker.watch(claimed.build, claimed.token, 0.2)
+        assert (await admin.abort_build(claimed.build)).reason == "aborted"
+        with pytest.raises(Stale):
+            await asyncio.wait_for(watching, 5)
+        async with asyncio.timeout(10):
+            seen = ""
+            while not (detail := await admin.deployment(deployment.id, wait_s=5, seen=seen)).deployment.state.ended:
+                seen = detail.version
+        assert detail.deployment.reason == f"build {claimed.build} was aborted"
+        with pytest.raises(Refused):
+            await admin.abort_build(claimed.build)
 
 
 def _change(home: Path, sql: str) -> None:

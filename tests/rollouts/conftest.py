@@ -204,7 +204,7 @@ async def company(tmp_path: Path, migrated: Path) -> AsyncIterator[Company]:
     database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
     kv = await SqliteKv.open(tmp_path / "kv.db")
     queue = BuildQueue(database, QueueLimits(attempts_max=1, queued_s_max=7200, silence_s_max=600))
-    company = Company(database, kv, queue, Triggers(database, queue), RolloutController(database, kv))
+    company = Company(database, kv, queue, Triggers(database, queue), RolloutController(database, kv, queue))
     await company.settle_in()
     yield company
     await kv.close()

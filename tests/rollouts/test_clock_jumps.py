@@ -34,7 +34,7 @@ async def jump(company: Any, deployment: Any, steady: Steady, seconds: int) -> N
 @pytest.mark.parametrize("jump_s", JUMPS)
 async def test_a_deployment_under_way_goes_on_and_still_has_an_end(company: Any, jump_s: int) -> None:
     steady = Steady()
-    company.controller = RolloutController(company.database, company.kv, steady=steady)
+    company.controller = RolloutController(company.database, company.kv, company.queue, steady=steady)
     deployment = await company.deploy("a")
     await company.make("a")
     await company.step()
@@ -50,7 +50,7 @@ async def test_a_deployment_under_way_goes_on_and_still_has_an_end(company: Any,
 @pytest.mark.parametrize("jump_s", JUMPS)
 async def test_it_ends_well_where_all_is_well(company: Any, jump_s: int) -> None:
     steady = Steady()
-    company.controller = RolloutController(company.database, company.kv, steady=steady)
+    company.controller = RolloutController(company.database, company.kv, company.queue, steady=steady)
     deployment = await company.deploy("a")
     await company.claim()
     await company.step()
@@ -70,7 +70,7 @@ async def test_another_controller_goes_on_within_a_lease(company: Any, jump_s: i
     await company.claim()
     await company.step()
     await company.passed(deployment, jump_s)
-    successor = RolloutController(company.database, company.kv)
+    successor = RolloutController(company.database, company.kv, company.queue)
     await company.finish("a")
     await company.replicate("a")
     await successor.step()
@@ -82,7 +82,7 @@ async def test_another_controller_goes_on_within_a_lease(company: Any, jump_s: i
 @pytest.mark.parametrize("jump_s", JUMPS)
 async def test_goals_are_good_for_a_day_by_the_clock_there_is_now(company: Any, jump_s: int) -> None:
     steady = Steady()
-    company.controller = RolloutController(company.database, company.kv, steady=steady)
+    company.controller = RolloutController(company.database, company.kv, company.queue, steady=steady)
     deployment = await company.succeed("a")
     before = await company.goal()
     await jump(company, deployment, steady, jump_s)

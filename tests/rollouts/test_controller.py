@@ -54,7 +54,7 @@ class Flaky:
 
 
 async def test_two_controllers_at_once_write_each_goal_once(company: Company) -> None:
-    other = RolloutController(company.database, company.kv)
+    other = RolloutController(company.database, company.kv, company.queue)
     a = await company.deploy("a")
     await company.make("a")
     for _ in range(5):
@@ -75,7 +75,7 @@ async def test_a_claimed_deployment_is_left_to_its_controller_until_the_claim_ex
     a = await company.deploy("a")
     await company.step()
     await company.make("a")
-    other = RolloutController(company.database, company.kv)
+    other = RolloutController(company.database, company.kv, company.queue)
     await other.step()
     assert await company.state(a) is State.BUILDING
     await company.passed(a, 60)
@@ -90,7 +90,7 @@ async def test_a_claimed_deployment_is_left_to_its_controller_until_the_claim_ex
 
 async def test_what_a_killed_controller_had_claimed_is_its_successors_at_once(company: Company) -> None:
     def controller(place: str) -> RolloutController:
-        return RolloutController(company.database, company.kv, lease_s=1000, interval_s=0.02, place=place)
+        return RolloutController(company.database, company.kv, company.queue, lease_s=1000, interval_s=0.02, place=place)
 
     killed = controller("here")
     a = await company.deploy("a")
@@ -171,7 +171,7 @@ async def test_a_goal_is_written_over_the_one_that_was_read_or_not_at_all(compan
 
 async def test_the_loop_goes_all_the_way_and_lets_go_when_it_stops(company: Company) -> None:
     stop = asyncio.Event()
-    controller = RolloutController(company.database, company.kv, interval_s=60)
+    controller = RolloutController(company.database, company.kv, company.queue, interval_s=60)
     loop = asyncio.create_task(controller.run(stop))
     a = await company.deploy("a")
     await company.make("a")
@@ -202,7 +202,7 @@ async def test_who_waits_for_news_is_told_after_they_are_published_and_only_then
             return await super().put(key, value, expected=expected)
 
     kv = Counting(company.kv, failures=0)
-    controller = RolloutController(company.database, cast(KeyValueStore, kv), on_step=told)
+    controller = RolloutController(company.database, cast(KeyValueStore, kv), company.queue, on_step=told)
     a = await company.deploy("a")
     await company.make("a")
     await controller.step()
@@ -217,7 +217,9 @@ async def test_the_loop_survives_a_store_that_is_away(company: Company) -> None:
     await company.make("a")
     kv = Flaky(company.kv, failures=3)
     stop = asyncio.Event()
-    loop = asyncio.create_task(RolloutController(company.database, cast(KeyValueStore, kv), interval_s=0.01).run(stop))
+    loop = asyncio.create_task(
+        RolloutController(company.database, cast(KeyValueStore, kv), company.queue, interval_s=0.01).run(stop)
+    )
 
     async def written() -> bool:
         return await company.goal() is not None
@@ -236,7 +238,7 @@ async def test_a_restarted_control_goes_on_from_the_files(company: Company, tmp_
     await company.everywhere(a)
     await company.passed(a, 60)  # the claim of the one that died has expired
     again = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
-    await RolloutController(again, company.kv).step()
+    await RolloutController(again, company.kv, company.queue).step()
     await again.close()
     assert await company.state(a) is State.SUCCEEDED
 

@@ -80,7 +80,7 @@ async def test_a_goal_that_was_decided_and_not_published_is_published_unchanged(
     await company.deploy("a")
     await company.make("a")
     other = await SqliteKv.open(tmp_path / "elsewhere.db")
-    dying = RolloutController(company.database, other)
+    dying = RolloutController(company.database, other, company.queue)
     await dying.step()
     decided = await other.get(KEY)
     await other.close()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
+from fleetcast.model.build import BuildStatus
 from fleetcast.model.deployment import DeploymentState as State
-from fleetcast.model.errors import Invalid, NotFound, Refused
+from fleetcast.model.errors import Invalid, NotFound, Refused, Stale
 from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine, Selector
+from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
@@ -114,6 +116,82 @@ async def test_a_waiting_worker_is_told_after_the_job_is_there(company: Company)
     company.queue.on_queued = lambda: told.append("queued")
     await company.deploy("a")
     assert told == ["queued"]
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_a_build_ends_with_the_deployment_that_wanted_it(company: Company, running: bool) -> None:
+    a = await company.deploy("a")
+    claim = await company.claim() if running else None
+    build = (await company.show(a)).build
+    assert build is not None
+
+    assert (await company.triggers.abort(a)).reason == f"aborted while BUILDING; build {build} was stopped"
+
+    ended = await company.queue.get(build)
+    assert (ended.status, ended.reason) == (BuildStatus.FAILED, "nobody wants it any more: its deployment was aborted")
+    assert await company.queue.claim("w2") is None
+    if claim is not None:
+        with pytest.raises(Stale):
+            await company.queue.fail(build, claim.token, "its worker was killed", hand_back=True)
+        with pytest.raises(Stale):
+            await company.queue.heartbeat(build, claim.token)
+    again = await company.show(await company.deploy("a"))
+    assert again.build not in (None, build)
+
+
+async def test_a_build_goes_on_while_another_deployment_wants_it(company: Company) -> None:
+    first, second = await company.deploy("a"), await company.deploy("a")
+    await company.claim()
+    assert (await company.triggers.abort(first)).reason == "aborted while BUILDING"
+    await company.finish("a")
+    await company.step()
+    assert await company.state(second) is State.REPLICATING
+
+
+async def test_deployments_that_end_at_once_leave_no_build_behind(company: Company) -> None:
+    going = [await company.deploy("a") for _ in range(4)]
+    await company.claim()
+    await asyncio.gather(*(company.triggers.abort(one) for one in going))
+    build = (await company.show(going[0])).build
+    assert build is not None
+    assert (await company.queue.get(build)).status is BuildStatus.FAILED
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_build_that_was_ordered_for_itself_goes_on(company: Company, before: bool) -> None:
+    order = BuildRequest(ServiceName("web"), CommitSha("a" * 40))
+    if before:
+        await company.triggers.build(order)
+    a = await company.deploy("a")
+    if not before:
+        await company.triggers.build(order)
+    assert (await company.triggers.abort(a)).reason == "aborted while BUILDING"
+    assert (await company.claim()).build.status is BuildStatus.RUNNING
+
+
+async def test_a_build_of_what_a_newer_deployment_replaced_ends(company: Company) -> None:
+    old = await company.deploy("a")
+    await company.claim()
+    await company.deploy("b")
+    await company.make("b")
+    await company.step()
+    shown = await company.show(old)
+    assert shown.state is State.SUPERSEDED
+    assert shown.build is not None
+    assert shown.reason.endswith(f"; build {shown.build} was stopped")
+    assert (await company.queue.get(shown.build)).reason == "nobody wants it any more: its deployment was superseded"
+
+
+async def test_an_aborted_build_fails_what_waits_for_it(company: Company) -> None:
+    first, second = await company.deploy("a"), await company.deploy("a")
+    claim = await company.claim()
+    assert (await company.queue.abort(claim.build.id)).status is BuildStatus.FAILED
+    await company.step()
+    for deployment in (first, second):
+        shown = await company.show(deployment)
+        assert (shown.state, shown.reason) == (State.FAILED, f"build {claim.build.id} was aborted")
+    with pytest.raises(Refused, match="FAILED already"):
+        await company.queue.abort(claim.build.id)
 
 
 async def test_services_are_kept_as_they_were_put(company: Company) -> None:

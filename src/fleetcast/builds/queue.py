@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.clock_jumps import JobClock
 from fleetcast.builds.lease_rules import Lease, QueueLimits, Verdict, given_up, judge
-from fleetcast.model.build import Build, BuildOrder, BuildStatus, Recipe
+from fleetcast.model.build import ABORTED, Build, BuildOrder, BuildStatus, Recipe
 from fleetcast.model.errors import NotFound, Refused, Stale
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
@@ -22,7 +22,7 @@ from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
 from fleetcast.model.lines import one_line
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
-from fleetcast.schema.tables import jobs
+from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 __all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "held_job"]
@@ -67,13 +67,17 @@ class BuildQueue:
         """To be called once by a control process that starts; see :meth:`JobClock.begin`."""
         await self._clock.begin()
 
-    async def enqueue(self, tx: AsyncConnection, order: BuildOrder) -> BuildId:
+    async def enqueue(self, tx: AsyncConnection, order: BuildOrder, *, for_itself: bool = False) -> BuildId:
         """Queue a build, or share the one of the same name that is QUEUED or RUNNING.
+
+        ``for_itself``: somebody wants it whatever becomes of deployments.
 
         Raises:
             Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
         """
-        live = (await tx.execute(select(jobs).where(jobs.c.name == order.name, jobs.c.status.in_(_LIVE)))).one_or_none()
+        # Locked, so that it is not stopped between this look and the commit of who shares it.
+        shared = select(jobs).where(jobs.c.name == order.name, jobs.c.status.in_(_LIVE)).with_for_update()
+        live = (await tx.execute(shared)).one_or_none()
         if live is not None:
             if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
                 raise Refused(
@@ -81,6 +85,8 @@ class BuildQueue:
                     f"build {live.id} of {order.name} is under way with another repository, trunk or recipe: "
                     "wait for it to end, then deploy again",
                 )
+            if for_itself:
+                await tx.execute(update(jobs).where(jobs.c.id == live.id).values(for_itself=True))
             return BuildId(live.id)
         added = await tx.execute(
             insert(jobs)
@@ -95,6 +101,7 @@ class BuildQueue:
                 repository=order.repository,
                 trunk=order.trunk,
                 recipe=order.recipe,
+                for_itself=for_itself,
             )
             .returning(jobs)
         )
@@ -142,6 +149,43 @@ class BuildQueue:
             row = (await tx.execute(_held(build, token).values(last_heartbeat=now_ms()).returning(jobs.c.id))).one_or_none()
             if row is None:
                 raise await _refusal(tx, build)
+
+    async def standing(self, build: BuildId, token: Token) -> BuildStatus:
+        """RUNNING while the attempt may go on, SUCCEEDED once it is done. Raises as :meth:`heartbeat`, which this is not."""
+        async with self._database.reading() as reading:
+            found = select(jobs.c.status, jobs.c.token).where(jobs.c.id == build)
+            row = (await reading.execute(found)).one_or_none()
+            if row is None or row.token != token or row.status not in (BuildStatus.RUNNING, BuildStatus.SUCCEEDED):
+                raise await _refusal(reading, build)
+        return BuildStatus(row.status)
+
+    async def stop(self, tx: AsyncConnection, build: BuildId, reason: str) -> bool:
+        """End the build FAILED whoever holds it; the token is void, so that nothing brings it back. The log says why.
+
+        Returns whether it was QUEUED or RUNNING.
+        """
+        live = update(jobs).where(jobs.c.id == build, jobs.c.status.in_(_LIVE)).values(token=None)
+        if not await _carry_out(tx, live, Verdict(BuildStatus.FAILED, reason)):
+            return False
+        await _last_line(tx, build, f"==> stopped: {reason}\n")
+        log.warning("build_stopped", build=build, reason=reason)
+        return True
+
+    async def abort(self, build: BuildId) -> Build:
+        """Stop a build because somebody said so; deployments that wait for it fail.
+
+        Raises:
+            NotFound: no such build.
+            Refused: it has ended already.
+        """
+        async with self._database.transaction() as tx:
+            stopped = await self.stop(tx, build, ABORTED)
+            row = (await tx.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
+        if row is None:
+            raise _unknown(build)
+        if not stopped:
+            raise Refused("build_ended", f"build {build} is {row.status} already: there is nothing to abort")
+        return build_of(row)
 
     async def succeed(self, tx: AsyncConnection, build: BuildId, token: Token, blob: str) -> None:
         """End the build SUCCEEDED with the content's key in the main store. Repeatable with the same token.
@@ -256,6 +300,17 @@ async def _carry_out(tx: AsyncConnection, which: Update, verdict: Verdict) -> bo
     if row is not None:
         await _record(tx, row, EventKind.BUILD_REQUEUED if requeued else EventKind.BUILD_ENDED, verdict.reason)
     return row is not None
+
+
+async def _last_line(tx: AsyncConnection, build: BuildId, text: str) -> None:
+    """Add what no attempt writes, its token being void."""
+    attempt = (await tx.execute(select(jobs.c.attempt).where(jobs.c.id == build))).scalar_one()
+    pieces = select(build_log).where(build_log.c.build_id == build).order_by(build_log.c.start.desc())
+    last = (await tx.execute(pieces.limit(1))).one_or_none()
+    if last is not None and not last.text.endswith("\n"):
+        text = f"\n{text}"
+    start = 0 if last is None else last.start + last.size
+    await tx.execute(insert(build_log).values(build_id=build, start=start, attempt=attempt, size=len(text.encode()), text=text))
 
 
 async def _record(tx: AsyncConnection, job: AnyRow, kind: EventKind, text: str = "") -> None:

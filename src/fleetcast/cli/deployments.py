@@ -9,11 +9,14 @@ from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.failures import tell_failed_build
 from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.errors import Invalid
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
+    from fleetcast.model.build import Build
     from fleetcast.model.deployment import Deployment
 
+_BUILD: Final = "build:"
 SHOWN: Final = 20
 """Newest deployments of a service."""
 
@@ -87,25 +90,33 @@ def rollback(
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
-def abort(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
-    """End an unfinished deployment. Machines keep what they run.
+def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """End an unfinished deployment, and its build where nobody else wants it. Machines keep what they run.
 
-    For example: `fleetcast abort 5e1f0c2ab3d49a77`
+    For example: `fleetcast abort 5e1f0c2ab3d49a77`, or `fleetcast abort build:12`
 
     Parameters
     ----------
-    deployment
-        Its id.
+    what
+        A deployment's id. Or build:NUMBER, to end a build: the deployments that wait for it fail.
     json
-        Print the deployment as JSON.
+        Print the deployment, or the build, as JSON.
     """
-    from fleetcast.model.ids import DeploymentId
+    from fleetcast.cli import builds
+    from fleetcast.model.ids import DeploymentId, build_id
 
-    ended = connection.ask(lambda control: control.abort(DeploymentId(deployment)))
+    async def end(control: ControlClient) -> tuple[Deployment | Build, str]:
+        if what.startswith(_BUILD):
+            aborted = await control.abort_build(build_id(_number(what)))
+            return aborted, builds.describe(aborted)
+        ended = await control.abort(DeploymentId(what))
+        return ended, describe(ended)
+
+    ended, text = connection.ask(end)
     if json:
         print_json(ended)
     else:
-        print(describe(ended))
+        print(text)
 
 
 def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
@@ -162,6 +173,13 @@ async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: b
     if not json:
         await tell_failed_build(control, ended)
     return ended
+
+
+def _number(what: str) -> int:
+    number = what.removeprefix(_BUILD)
+    if not (number.isascii() and number.isdigit()):
+        raise Invalid("illegal_build", f"{what!r} names no build: write {_BUILD}NUMBER")
+    return int(number)
 
 
 def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:

@@ -51,6 +51,11 @@ class Artifacts:
             timeout_s=HTTP_TIMEOUT_S + wait_s,
         )
 
+    async def abort_build(self, build: BuildId) -> Build:
+        """End a build, and with it the deployments that wait for it. Raises :class:`NotFound`, :class:`Refused` when it has
+        ended."""
+        return await self._session.ask("POST", f"/v1/builds/{build}/abort", reply=Build)
+
     async def build_page(
         self,
         *,

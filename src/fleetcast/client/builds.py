@@ -18,6 +18,7 @@ from fleetcast.model.messages.builds import (
     PartGrants,
     UploadOpened,
     UploadRequest,
+    WatchRequest,
 )
 
 
@@ -36,6 +37,13 @@ class Builds:
     async def heartbeat(self, build: BuildId, token: Token) -> BuildAccepted:
         """Say that the attempt is alive."""
         return await self._session.ask("POST", f"/v1/builds/{build}/heartbeat", Heartbeat(token), reply=BuildAccepted)
+
+    async def watch(self, build: BuildId, token: Token, wait_s: float = CLAIM_WAIT_S_MAX) -> BuildAccepted:
+        """Wait up to ``wait_s`` for the attempt to be void, which raises :class:`Stale`, or done. Raises :class:`NotFound`
+        from a control that is too old to tell."""
+        body = WatchRequest(token, wait_s)
+        path = f"/v1/builds/{build}/watch"
+        return await self._session.ask("POST", path, body, reply=BuildAccepted, timeout_s=HTTP_TIMEOUT_S + wait_s)
 
     async def append_log(self, build: BuildId, token: Token, offset: int, text: str) -> BuildAccepted:
         """Add to the log from byte ``offset`` on; safe to repeat."""

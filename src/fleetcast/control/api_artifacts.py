@@ -61,6 +61,16 @@ async def order_build(data: JSONBody[BuildRequest], parts: PartsHere, idempotenc
     return await parts.queue.get(await parts.triggers.build(data, request_key("build", idempotency_key, data)))
 
 
+@post("/v1/builds/{build:int}/abort", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def abort_build(build: BuildInPath, parts: PartsHere) -> Build:
+    """End a build. It has FAILED, and so have the deployments that wait for it."""
+    aborted = await parts.queue.abort(build_id(build))
+    parts.controller.wake()
+    parts.news.ring()
+    parts.logged.ring(aborted.id)
+    return aborted
+
+
 @get("/v1/builds", guards=PEOPLE, errors=(NotFound, Unprocessable))
 async def list_builds(
     parts: PartsHere,
@@ -164,6 +174,7 @@ def _name(service: str, commit: str) -> ArtifactName:
 
 HANDLERS = (
     order_build,
+    abort_build,
     list_builds,
     get_build,
     read_build_log,

@@ -30,6 +30,7 @@ from fleetcast.model.messages.builds import (
     PartGrants,
     UploadOpened,
     UploadRequest,
+    WatchRequest,
 )
 
 
@@ -61,6 +62,32 @@ async def heartbeat(build: BuildInPath, data: JSONBody[Heartbeat], parts: PartsH
     """Say that the attempt is alive."""
     await parts.queue.heartbeat(build_id(build), data.token)
     return BuildAccepted(build_id(build), BuildStatus.RUNNING)
+
+
+@post("/v1/builds/{build:int}/watch", status_code=200, guards=WORKERS, errors=(NotFound, Stale))
+async def watch_build(
+    build: BuildInPath, data: JSONBody[WatchRequest], request: Request[Any, Any, Any], parts: PartsHere
+) -> BuildAccepted:
+    """Wait until the attempt need not go on.
+
+    RUNNING: it must when the wait is over. SUCCEEDED: its commit was taken. Refused as stale: nobody wants it any more.
+    """
+    wanted = build_id(build)
+
+    async def look() -> BuildStatus | None:
+        status = await parts.queue.standing(wanted, data.token)
+        return None if status is BuildStatus.RUNNING else status
+
+    # The build's own bell, not the news: a fleet of workers need not look at whatever happens anywhere.
+    async with caller_gone(request.receive) as gone:
+        ended = await hold(
+            parts.logged.of(wanted),
+            look,
+            wait_s=held_s(data.wait_s, CLAIM_WAIT_S_MAX),
+            poll_s=parts.config.claim_poll_interval_s,
+            abandoned=gone,
+        )
+    return BuildAccepted(wanted, ended or BuildStatus.RUNNING)
 
 
 @post("/v1/builds/{build:int}/log", status_code=200, guards=WORKERS, errors=(NotFound, Stale, Unprocessable))
@@ -135,4 +162,4 @@ def _claimed(claimed: Claim, config: ControlConfig) -> ClaimedBuild:
     )
 
 
-HANDLERS = (claim_build, heartbeat, append_log, open_upload, grant_parts, commit_build, fail_build)
+HANDLERS = (claim_build, heartbeat, watch_build, append_log, open_upload, grant_parts, commit_build, fail_build)

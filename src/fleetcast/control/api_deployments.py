@@ -117,6 +117,8 @@ def _woken(parts: Parts, triggered: Deployment) -> Deployment:
     """Everybody whom a trigger concerns, told."""
     parts.controller.wake()
     parts.news.ring()
+    if triggered.build is not None and triggered.state.ended:
+        parts.logged.ring(triggered.build)
     return triggered
 
 

@@ -42,7 +42,7 @@ class Parts:
     news: Bell
     """Rings when something that deployments or events show may have changed."""
     logged: Bells[BuildId]
-    """Rings when a build's log grew, or the build ended."""
+    """Rings when a build's log grew, or the build ended or was stopped."""
     streams: Streams
 
 

@@ -124,6 +124,7 @@ def _assemble(
     controller = RolloutController(
         database,
         kv,
+        queue,
         replicate_s_max=config.replicate_s_max,
         distribute_s_max=config.distribute_s_max,
         goal_lifetime_s=config.goal_lifetime_s,

@@ -24,13 +24,17 @@ class BuildStatus(StrEnum):
 
 
 BUILD_TRANSITIONS: Final[Mapping[BuildStatus, frozenset[BuildStatus]]] = {
-    # Out of QUEUED straight to FAILED: the queue deadline passed.
+    # Out of QUEUED straight to FAILED: the queue deadline passed, or nobody wants it any more.
     BuildStatus.QUEUED: frozenset({BuildStatus.RUNNING, BuildStatus.FAILED}),
     # Back to QUEUED: the reaper found the worker silent, or the worker handed the build back.
     BuildStatus.RUNNING: frozenset({BuildStatus.QUEUED, BuildStatus.SUCCEEDED, BuildStatus.FAILED}),
     BuildStatus.SUCCEEDED: frozenset(),
     BuildStatus.FAILED: frozenset(),
 }
+
+
+ABORTED: Final = "aborted"
+"""The reason of a build that somebody ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ HEARTBEAT_SILENCE_S_MAX: Final = 600
 REAPER_INTERVAL_S: Final = 30
 CLAIM_WAIT_S_MAX: Final = 30
 CLAIM_POLL_INTERVAL_S: Final = 5
+BUILD_WATCH_INTERVAL_S_MIN: Final = 1
+"""Between two questions of a worker whether its attempt may go on, each of them held up to ``CLAIM_WAIT_S_MAX``."""
 BUILD_REASON_CHARS_MAX: Final = 2000
 BUILD_GRANTS_MAX: Final = 256
 """Parts of an upload that one call asks URLs for."""

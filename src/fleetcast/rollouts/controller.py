@@ -39,6 +39,7 @@ from fleetcast.rollouts.gate import GateLimits, Step, next_step
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.planner import Order, plan, succeeded
 from fleetcast.rollouts.publishing import Publisher
+from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
@@ -58,6 +59,7 @@ class RolloutController:
         self,
         database: Database,
         kv: KeyValueStore,
+        builds: Builds,
         *,
         replicate_s_max: float = REPLICATE_S_MAX,
         distribute_s_max: float = DISTRIBUTE_S_MAX,
@@ -75,6 +77,7 @@ class RolloutController:
         claim to expire.
         """
         self._database = database
+        self._builds = builds
         self._publisher = Publisher(database, kv)
         self._limits = GateLimits(replicate_s_max, distribute_s_max)
         self._goal_lifetime_s = goal_lifetime_s
@@ -213,7 +216,7 @@ class RolloutController:
         elif step.state is DeploymentState.DISTRIBUTING:
             await self._set_going(tx, row, now)
         else:
-            await end(tx, row, step.state, step.reason)
+            await self._end(tx, row, step.state, step.reason)
             if step.state is DeploymentState.SUCCEEDED:
                 await self._settle(tx, row, now)
 
@@ -255,7 +258,10 @@ class RolloutController:
         for old in (await tx.execute(older)).all():
             taken_back = row.kind == DeploymentKind.ROLLBACK and old.state == DeploymentState.DISTRIBUTING
             state = DeploymentState.ROLLED_BACK if taken_back else DeploymentState.SUPERSEDED
-            await end(tx, old, state, f"{what} {row.id} took its place while it was {old.state}")
+            await self._end(tx, old, state, f"{what} {row.id} took its place while it was {old.state}")
+
+    async def _end(self, tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: str) -> None:
+        await end(tx, row, state, reason + await stop_unwanted(tx, self._builds, row, state))
 
     async def _settle(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
         """After success the target is what an empty machine takes."""

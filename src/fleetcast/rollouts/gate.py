@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleetcast.model.build import BuildStatus
+from fleetcast.model.build import ABORTED, BuildStatus
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId, MachineId, RegionName
 from fleetcast.model.limits import REASON_NAMES_MAX
@@ -88,6 +88,8 @@ def _building(facts: Facts) -> Step:
     build = facts.build
     if build is None:
         return Step(DeploymentState.FAILED, "it has neither a build nor an artifact")
+    if build.status is BuildStatus.FAILED and build.reason == ABORTED:
+        return Step(DeploymentState.FAILED, f"build {build.id} was aborted")
     if build.status is BuildStatus.FAILED:
         return Step(DeploymentState.FAILED, f"build {build.id} failed: {build.reason}")
     if build.status is BuildStatus.RUNNING:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import insert, select
@@ -25,6 +24,7 @@ from fleetcast.rollouts.going_back import Past, back_to
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
+from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.idempotency import RequestKey, once
@@ -34,17 +34,6 @@ from fleetcast.stores.database import Database, now_ms, read_clock_ms
 log = structlog.get_logger(__name__)
 
 _ID_BYTES: Final = 8
-
-
-class Builds(Protocol):
-    """What triggers need of the build queue."""
-
-    on_queued: Callable[[], None]
-    """To be called after the commit of a transaction in which something was enqueued."""
-
-    async def enqueue(self, tx: AsyncConnection, order: BuildOrder) -> BuildId:
-        """Queue a build as part of ``tx``, or share the one of the same name that waits or runs."""
-        ...
 
 
 class Triggers:
@@ -93,7 +82,8 @@ class Triggers:
         artifact = await _newest_artifact(tx, spec, sha)
         if artifact is None or request.rebuild:
             number = 1 if artifact is None else artifact.build_number + 1
-            return await self._builds.enqueue(tx, BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number))
+            order = BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number)
+            return await self._builds.enqueue(tx, order, for_itself=isinstance(request, BuildRequest))
         if trunk and artifact.trunk != trunk:
             raise Refused(
                 "unmerged_artifact",
@@ -118,7 +108,8 @@ class Triggers:
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def abort(self, deployment: DeploymentId) -> Deployment:
-        """End a deployment ABORTED where it stands: machines keep what they run, nobody else switches over.
+        """End a deployment ABORTED where it stands: machines keep what they run, nobody else switches over. A build that
+        nobody else wants ends with it.
 
         Raises:
             NotFound: no such deployment.
@@ -130,7 +121,8 @@ class Triggers:
                 raise unknown(deployment)
             if DeploymentState(row.state).ended:
                 raise Refused("deployment_ended", f"deployment {deployment} is {row.state} already: roll back to undo it")
-            await end(tx, row, DeploymentState.ABORTED, f"aborted while {row.state}")
+            stopped = await stop_unwanted(tx, self._builds, row, DeploymentState.ABORTED)
+            await end(tx, row, DeploymentState.ABORTED, f"aborted while {row.state}{stopped}")
             standing = await read_standing(tx, row.service, row.environment)
             if standing is not None and standing.goal is not None and standing.goal.deployment == deployment:
                 now = await read_clock_ms(tx)

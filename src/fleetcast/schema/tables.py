@@ -88,6 +88,8 @@ jobs: Final = Table(
     Column("queued_at", BigInteger, nullable=False),
     Column("claimed_at", BigInteger),
     Column("finished_at", BigInteger),
+    # Ordered without a deployment: it goes on when those that wait for it are aborted.
+    Column("for_itself", Boolean, nullable=False, server_default=false()),
     _one_of("status", BuildStatus),
     Index("ix_jobs_status_created_at", "status", "created_at"),
     # One build of a name at a time: a second trigger shares it.

@@ -18,9 +18,14 @@ import structlog
 from fleetcast.artifacts.signing import PrivateKey
 from fleetcast.artifacts.tree import remove_tree
 from fleetcast.client.builds import Builds
-from fleetcast.model.build import Recipe
+from fleetcast.model.build import BuildStatus, Recipe
 from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Stale, Unavailable
-from fleetcast.model.limits import BUILD_FINISH_S_MAX, BUILD_HAND_BACK_S_MAX, BUILD_SOURCE_S_MAX
+from fleetcast.model.limits import (
+    BUILD_FINISH_S_MAX,
+    BUILD_HAND_BACK_S_MAX,
+    BUILD_SOURCE_S_MAX,
+    BUILD_WATCH_INTERVAL_S_MIN,
+)
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.stores.obstacles import obstacle
 from fleetcast.worker.command import run_group
@@ -96,17 +101,18 @@ class Attempt:
         verdict: Verdict | None = None
         work = asyncio.create_task(self._work())
         beating = asyncio.create_task(self._beat())
+        watching = asyncio.create_task(self._watch())
         sending = asyncio.create_task(self._log.pump(self._send_log))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({work, beating, sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, beating, watching, sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
             verdict = await self._verdict(work, stopping)
-            if verdict is not None and (beating.done() or sending.done()):
+            if verdict is not None and (beating.done() or watching.done() or sending.done()):
                 self._bound.warning("attempt_void", reason=verdict.reason)
             elif verdict is not None:
                 await self._tell(verdict, BUILD_HAND_BACK_S_MAX if stop.is_set() else BUILD_FINISH_S_MAX, sending)
         finally:
-            await _cancelled(work, beating, sending, stopping)
+            await _cancelled(work, beating, watching, sending, stopping)
             self._log.close()
             await asyncio.to_thread(end_leftovers, self._directory)
             await self._source.drop(self._claimed.repository, self._claimed.commit_sha, self._tree)
@@ -196,6 +202,23 @@ class Attempt:
                 self._rng,
                 longest_wait_s=self._claimed.heartbeat_interval_s,
             )
+
+    async def _watch(self) -> None:
+        """Ends only by :class:`Stale`, seconds after nobody wants the attempt any more; heartbeats would tell minutes later."""
+        loop, claimed = asyncio.get_running_loop(), self._claimed
+        status: str = BuildStatus.RUNNING
+        while status == BuildStatus.RUNNING:
+            again_at = loop.time() + BUILD_WATCH_INTERVAL_S_MIN
+            try:
+                answer = await until_answered(lambda: self._builds.watch(claimed.build, claimed.token), self._rng)
+            except Stale:
+                raise
+            except FleetcastError as error:  # such as a control that is too old to be asked this
+                self._bound.info("attempt_unwatched", reason=error.message)
+                break
+            status = answer.status
+            await asyncio.sleep(again_at - loop.time())
+        await asyncio.Event().wait()
 
     async def _send_log(self, offset: int, text: str) -> None:
         if self._log_refused:

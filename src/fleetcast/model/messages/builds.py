@@ -59,6 +59,16 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """``POST /v1/builds/{build}/watch``: held up to ``wait_s``, and refused as stale the moment the build is not wanted any
+    more or somebody else's. No heartbeat."""
+
+    token: Token
+    wait_s: Annotated[float, Meta(ge=0)]
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class LogAppend:
     """``POST /v1/builds/{build}/log``: bytes of the log from ``offset`` on, as UTF-8 text with undecodable bytes replaced.
 

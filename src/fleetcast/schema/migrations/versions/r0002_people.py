@@ -19,6 +19,7 @@ def upgrade() -> None:
     _pictures()
     _machines()
     _pages()
+    op.add_column("jobs", sa.Column("for_itself", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("services", sa.Column("removed_at", sa.BigInteger()))
     op.add_column("regions", sa.Column("alarms", sa.Text(), server_default="[]", nullable=False))
 
