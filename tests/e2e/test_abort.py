@@ -42,7 +42,7 @@ def deploy(place: Any, what: str) -> Any:
 
 
 def runs(place: Any, build: int) -> bool:
-    return "hanging" in str(place.fleetcast("logs", str(build)).stdout)
+    return "\nhanging\n" in str(place.fleetcast("logs", str(build)).stdout)
 
 
 def end_soon(place: Any, until: Until) -> None:
@@ -54,12 +54,12 @@ def test_an_abort_ends_the_build_and_the_worker_goes_on(place: Any, make_reposit
     deployment = deploy(place, what)
     build = deployment["build"]
     until(lambda: runs(place, build), "the build hangs")
-    follower = place.start("logs", str(build), "--follow")
+    follower = place.start("logs", str(build), "--follow", "--settings", str(place.directory / "settings.toml"))
 
     said = place.fleetcast("abort", deployment["id"])
     assert said.stdout.endswith(f"ABORTED: aborted while BUILDING; build {build} was stopped\n")
     end_soon(place, until)
-    assert follower.process.wait(GONE_S) == 0
+    assert follower.end() == 0
     assert any("==> stopped: nobody wants it any more" in line for line in follower.lines)
     place.good()
 

@@ -17,8 +17,9 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.deployment import ByteCounts, Deployment, DeploymentState
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
+from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine
+from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
@@ -65,6 +66,10 @@ class Company:
 
     async def deploy(self, commit: str, *, rebuild: bool = False, allow_unmerged: bool = False) -> DeploymentId:
         return (await self.triggers.deploy(DeployRequest(WEB, sha(commit), rebuild, allow_unmerged))).id
+
+    async def build(self, commit: str) -> BuildId:
+        """To go on whatever becomes of deployments."""
+        return await self.triggers.build(BuildRequest(WEB, sha(commit)))
 
     async def rollback(self, to: str | None = None) -> DeploymentId:
         return (await self.triggers.rollback(RollbackRequest(WEB, None if to is None else sha(to)))).id

@@ -45,6 +45,7 @@ async def test_a_region_never_sees_a_goal_before_the_artifact_it_names(company: 
 
 async def test_an_artifact_is_published_as_soon_as_it_exists_and_only_when_wanted(company: Company) -> None:
     a = await company.deploy("a")
+    await company.build("a")
     await company.triggers.abort(a)
     await company.claim()
     await company.finish("a")

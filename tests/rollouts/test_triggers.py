@@ -13,7 +13,6 @@ from fleetcast.model.deployment import DeploymentState as State
 from fleetcast.model.errors import Invalid, NotFound, Refused, Stale
 from fleetcast.model.ids import CommitSha, DeploymentId, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine, Selector
-from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
@@ -159,12 +158,11 @@ async def test_deployments_that_end_at_once_leave_no_build_behind(company: Compa
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_build_that_was_ordered_for_itself_goes_on(company: Company, before: bool) -> None:
-    order = BuildRequest(ServiceName("web"), CommitSha("a" * 40))
     if before:
-        await company.triggers.build(order)
+        await company.build("a")
     a = await company.deploy("a")
     if not before:
-        await company.triggers.build(order)
+        await company.build("a")
     assert (await company.triggers.abort(a)).reason == "aborted while BUILDING"
     assert (await company.claim()).build.status is BuildStatus.RUNNING
 

@@ -78,6 +78,7 @@ async def test_success_makes_the_release_the_baseline(company: Company) -> None:
 async def test_a_build_that_finishes_late_does_not_overwrite_a_newer_one(company: Company) -> None:
     b = await company.deploy("b")
     c = await company.deploy("c")
+    await company.build("b")
     await company.claim()
     await company.make("c")
     await company.step()

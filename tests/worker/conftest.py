@@ -103,6 +103,19 @@ class Company:
 
 @pytest.fixture
 async def company(tmp_path: Path) -> AsyncIterator[Company]:
+    async with _company(tmp_path, heartbeat_interval_s=0.2) as company:
+        yield company
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[Company]:
+    """With heartbeats that never come in a test."""
+    async with _company(tmp_path, heartbeat_interval_s=200, heartbeat_silence_s_max=600, build_command_s_max=100) as company:
+        yield company
+
+
+@contextlib.asynccontextmanager
+async def _company(tmp_path: Path, **settings: float) -> AsyncIterator[Company]:
     home = tmp_path / "company"
     home.mkdir()
     generate_key(home / "worker.key", home / "worker.pub")
@@ -113,10 +126,8 @@ async def company(tmp_path: Path) -> AsyncIterator[Company]:
         kv_path=home / "kv.db",
         main_bucket=home / "bucket",
         worker_public_keys=(home / "worker.pub",),
-        heartbeat_interval_s=0.2,
-        heartbeat_silence_s_max=5,
         reaper_interval_s=0.2,
-        build_command_s_max=3,
+        **{"heartbeat_silence_s_max": 5, "build_command_s_max": 3, **settings},
     )
     stop, addresses = asyncio.Event(), asyncio.get_running_loop().create_future()
     served = asyncio.create_task(control_process.serve(config, stop, addresses.set_result))

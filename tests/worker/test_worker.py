@@ -19,7 +19,8 @@ from fleetcast.client.builds import Builds
 from fleetcast.http.session import Session
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid, Refused
-from fleetcast.model.ids import Token
+from fleetcast.model.ids import BuildId, Token
+from fleetcast.model.messages.builds import BuildAccepted
 from fleetcast.stores.database import Database
 from fleetcast.worker.process import serve
 from fleetcast.worker.workspace import Held, Workspace
@@ -204,6 +205,39 @@ async def test_a_worker_whose_token_is_void_does_not_wait_for_its_log_to_be_take
             while first.exists():  # noqa: ASYNC110 -- likewise
                 await asyncio.sleep(0.01)
         assert (await company.ended()).attempt == 2
+
+
+async def test_a_worker_whose_build_nobody_wants_ends_it_long_before_its_next_heartbeat(
+    slow: Any, working: Any, repository: Any
+) -> None:
+    build = await slow.order(repository, repository.commit(recipe("echo hanging; sleep 1000")))
+    async with working(slow.worker):
+        async with asyncio.timeout(20):
+            while "\nhanging\n" not in await slow.log(build):  # noqa: ASYNC110 -- nor has its log
+                await asyncio.sleep(0.05)
+        await slow.people.abort(slow.deployment)
+        async with asyncio.timeout(10):
+            while processes_in(slow.home):  # noqa: ASYNC110 -- its processes have no event for us
+                await asyncio.sleep(0.05)
+        await slow.order(repository, repository.commit(recipe(MAKE)))
+        assert (await slow.ended()).status is BuildStatus.SUCCEEDED
+    assert (await slow.log(build)).endswith("==> stopped: nobody wants it any more: its deployment was aborted\n")
+
+
+async def test_a_control_that_cannot_be_watched_is_told_by_heartbeats(
+    company: Any, working: Any, repository: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(builds: Builds, build: BuildId, token: Token, wait_s: float = 1.0) -> Any:
+        asked.append("")
+        return await builds._session.ask("POST", f"/v1/builds/{build}/no-such-call", reply=BuildAccepted)
+
+    monkeypatch.setattr(Builds, "watch", elsewhere)
+    await company.order(repository, repository.commit(recipe(f"sleep 1.5; {MAKE}")))
+    async with working(company.worker):
+        ended = await company.ended()
+    assert (ended.status, ended.attempt, len(asked)) == (BuildStatus.SUCCEEDED, 1, 1)
 
 
 async def test_it_stops_at_once_while_control_is_away(company: Any, working: Any) -> None:

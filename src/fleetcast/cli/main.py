@@ -37,7 +37,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "build", "fleetcast.cli.builds:build", "Build a commit without deploying it."),
     ("Deploy", "deploy", "fleetcast.cli.deployments:deploy", "Take a commit to the service's machines; builds it if needed."),
     ("Deploy", "rollback", "fleetcast.cli.deployments:rollback", "Take the machines back to an earlier release."),
-    ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment."),
+    ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment, or a build."),
     ("Deploy", "status", "fleetcast.cli.status:status", "Show the fleet, or one service, deployment, region or machine."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
