@@ -10,7 +10,8 @@ import pytest
 from fleetcast.cli import git
 from fleetcast.cli.commits import Wanted, parse, parse_artifact, same_repository
 from fleetcast.cli.demo.repository import make_example
-from fleetcast.model.errors import Invalid
+from fleetcast.model.branches import missing_trunk
+from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import ServiceName
 
 WEB, SHA = ServiceName("web"), "7e583c86d2de" + "0" * 28
@@ -81,3 +82,32 @@ def test_where_somebody_stands(tmp_path: Path) -> None:
     assert git.standing_in(tmp_path / "mine" / "deep") == (tmp_path / "mine", frozenset({str(tmp_path / "web")}))
     (tmp_path / "plain").mkdir()
     assert git.standing_in(tmp_path / "plain") is None
+
+
+def test_a_repository_is_a_path_that_git_can_clone_or_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_example(tmp_path / "web", 0)
+    subprocess.run(["git", "init", "--quiet", "--bare", "empty"], check=True)
+    (tmp_path / "web" / "inner").mkdir()
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "file").touch()
+    assert git.located("web") == (str(tmp_path / "web"), ("main",))
+    assert git.located("empty") == (str(tmp_path / "empty"), ())
+    for address in ("https://example.org/web.git", "git@example.org:web.git", "file:///nowhere", "ssh://git@example.org/web"):
+        assert git.located(address) == (address, None)
+    for missing in ("src/web", "/nowhere/at/all", "./a:b"):
+        with pytest.raises(NotFound, match=f"no repository {missing}, seen from {tmp_path}: give its path or a URL"):
+            git.located(missing)
+    for other in ("loose", "file"):
+        with pytest.raises(Invalid, match=f"{tmp_path / other} is no git repository"):
+            git.located(other)
+    with pytest.raises(Invalid, match=f"is in the git repository {tmp_path / 'web'}: give that one"):
+        git.located("web/inner")
+
+
+def test_a_trunk_that_is_not_there_is_told_with_one_that_is() -> None:
+    assert missing_trunk("main", ["master"], "say --trunk") == (
+        "the repository has no branch 'main' (it has: master): say --trunk master"
+    )
+    assert missing_trunk("x", [], "say --trunk").endswith("nor any other: push to it first")
+    assert "9 and 2 more): say --trunk 0" in missing_trunk("x", [str(number) for number in range(12)], "say --trunk")

@@ -92,7 +92,7 @@ class TestCommits:
     def test_a_trunk_that_is_not_there(self, place: Any, repository: Any, failed: Check) -> None:
         service = added(place, str(repository.path), trunk="nosuch")
         done = place.fleetcast("deploy", f"{service}@{repository.git('rev-parse', 'HEAD')}")
-        failed(done, "has no branch 'nosuch': correct the service's trunk")
+        failed(done, "has no branch 'nosuch' .it has: main.: fleetcast service add ... --trunk main")
 
 
 class TestRepositories:

@@ -81,7 +81,7 @@ def test_at_controls_database(place: Any, one_line: Check, until: Callable[..., 
     answers: list[Any] = []
 
     def refused() -> bool:
-        answers.append(place.fleetcast("service", "add", "never", "/repo"))
+        answers.append(place.fleetcast("service", "add", "never", "file:///repo"))
         return bool(answers[-1].returncode)
 
     with no_room(place, "control", 16 << 10):

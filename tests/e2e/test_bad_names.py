@@ -34,7 +34,7 @@ def services(place: Any) -> str:
 @pytest.mark.parametrize("name", ["Web", "we_b", "web-", "w" * 64, "", "w\u00e9b", "a/b", "a b"])
 def test_a_service_with_an_illegal_name(place: Any, one_line: Check, name: str) -> None:
     before = services(place)
-    one_line(place.fleetcast("service", "add", name, "/repo"), 2, "is not a legal name: use 1 to 63 of a-z, 0-9 and '-'")
+    one_line(place.fleetcast("service", "add", name, "file:///repo"), 2, "is not a legal name: use 1 to 63 of a-z, 0-9 and '-'")
     assert services(place) == before
 
 
@@ -49,15 +49,30 @@ def test_a_service_with_an_illegal_name(place: Any, one_line: Check, name: str) 
 )
 def test_a_service_that_is_described_wrongly(place: Any, one_line: Check, arguments: tuple[str, ...], reason: str) -> None:
     before = services(place)
-    one_line(place.fleetcast("service", "add", "wrong", "/repo", *arguments), 2, reason)
+    one_line(place.fleetcast("service", "add", "wrong", "file:///repo", *arguments), 2, reason)
+    assert services(place) == before
+
+
+def test_a_service_whose_repository_is_not_what_it_was_meant_to_be(
+    place: Any, one_line: Check, tmp_path: Path, make_repository: Callable[..., Any]
+) -> None:
+    repository = make_repository(tmp_path / "web")
+    empty = place.fleetcast("service", "add", "blank", str(repository.path))
+    assert (empty.returncode, "its repository is empty" in empty.stdout) == (0, True)
+    before = services(place)
+    one_line(place.fleetcast("service", "add", "wrong", "src/web"), 3, "there is no repository src/web, seen from /")
+    one_line(place.fleetcast("service", "add", "wrong", str(tmp_path)), 2, f"{tmp_path} is no git repository")
+    repository.commit({"README": "one"})
+    repository.git("branch", "--move", "master")
+    one_line(place.fleetcast("service", "add", "wrong", str(repository.path)), 3, "has no branch 'main'", "say --trunk master")
     assert services(place) == before
 
 
 def test_a_service_added_twice_is_described_anew(place: Any) -> None:
-    for repository in ("/repo/one", "/repo/two"):
+    for repository in ("file:///repo/one", "file:///repo/two"):
         assert place.fleetcast("service", "add", "twice", repository).returncode == 0
     assert services(place).count("twice") == 1
-    assert "/repo/two" in services(place)
+    assert "file:///repo/two" in services(place)
 
 
 @pytest.mark.parametrize("verb", [("deploy", f"nosuch@{SHA}"), ("rollback", "nosuch"), ("service", "show", "nosuch")])
@@ -81,7 +96,7 @@ def test_a_machine_that_does_not_exist(place: Any, one_line: Check) -> None:
 
 @pytest.mark.parametrize("selection", [("--region", "moon"), ("--label", "role=none"), ("--zone", "none")])
 def test_a_service_that_selects_no_machine(place: Any, one_line: Check, selection: tuple[str, ...]) -> None:
-    assert place.fleetcast("service", "add", "nowhere", "/repo", *selection).returncode == 0
+    assert place.fleetcast("service", "add", "nowhere", "file:///repo", *selection).returncode == 0
     one_line(
         place.fleetcast("deploy", f"nowhere@{SHA}"), 4, "selects no machine", "start agents that match", "change its selector"
     )

@@ -131,7 +131,7 @@ def test_at_control(place: Place, disk: Disk) -> None:
     answers = []
 
     def refused() -> bool:
-        answers.append(place.fleetcast("service", "add", f"never-{len(answers)}", "/repo/" + "x" * 900))
+        answers.append(place.fleetcast("service", "add", f"never-{len(answers)}", "file:///repo/" + "x" * 900))
         return bool(answers[-1].returncode)
 
     with disk.full():

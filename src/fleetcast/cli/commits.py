@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 CANDIDATES_SHOWN_MAX: Final = 10
 _PREFIX: Final = re.compile(rf"[0-9a-f]{{{COMMIT_PREFIX_CHARS_MIN},64}}")
 _REBUILD: Final = re.compile(r"([0-9a-fA-F]{4,64})\.([1-9][0-9]{0,8})")
-_SCP_LIKE: Final = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)")
-_URL: Final = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/]*)/(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +134,8 @@ def _at_hand(repository: str) -> Path | None:
 
 
 def _plain(location: str, top: Path) -> str:
-    found = _URL.fullmatch(location) or (None if location.startswith(("/", ".")) else _SCP_LIKE.fullmatch(location))
-    host, path = (
-        (found[1], found[2]) if found and not location.startswith("file://") else ("", location.removeprefix("file://"))
-    )
+    found = git.address(location)
+    host, path = found if found and not location.startswith("file://") else ("", location.removeprefix("file://"))
     if not host:
         path = str((top / path).resolve())
     return f"{host.lower()}/{path.strip('/').removesuffix('.git')}"

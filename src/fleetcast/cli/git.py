@@ -17,6 +17,8 @@ REMOTES_MAX: Final = 50
 _REPOSITORY_VARIABLES: Final = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
 """Set where we are called from a git hook; meant for another repository."""
 _FULL_SHA: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_SCP_LIKE: Final = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)")
+_URL: Final = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/]*)/(.*)")
 
 
 def is_full_sha(text: str) -> bool:
@@ -116,6 +118,35 @@ def standing_in(directory: Path) -> tuple[Path, frozenset[str]] | None:
         return None
 
 
+def address(location: str) -> tuple[str, str] | None:
+    """Host and path of a URL (of ``file://`` the host is empty) or of ``[user@]host:path``; ``None``: it is a path."""
+    found = _URL.fullmatch(location) or (None if location.startswith(("/", ".")) else _SCP_LIKE.fullmatch(location))
+    return (found[1], found[2]) if found else None
+
+
+def located(repository: str) -> tuple[str, tuple[str, ...] | None]:
+    """A repository as workers will see it, and its branches; ``None``: it is elsewhere, and is not asked.
+
+    A path counts from here, not from where the worker stands.
+
+    Raises:
+        NotFound: neither a path that exists nor an address.
+        Invalid: a path at which git finds no repository.
+    """
+    path = Path(repository).expanduser()
+    if not repository or not path.exists():
+        if address(repository) is None:
+            raise NotFound(
+                "no_repository",
+                f"there is no repository {repository or repr('')}, seen from {Path.cwd()}: give its path or a URL",
+            )
+        return repository, None
+    path = path.resolve()
+    # What the worker will do: git looks for a repository in this very directory, not in those around it.
+    listed = git(["ls-remote", "--heads", "--", str(path)], Path.cwd(), failing_is=lambda said: _no_repository(path, said))
+    return str(path), tuple(line.partition("\t")[2].removeprefix("refs/heads/") for line in listed.splitlines())
+
+
 def resolve(repository: str, revision: str) -> tuple[str, CommitSha]:
     """A repository as workers will see it, and the commit that ``revision`` means in it.
 
@@ -144,6 +175,14 @@ def no_revision(what: str) -> NotFound:
 
 def _is_commit(name: str, where: Path) -> bool:
     return git(["cat-file", "-t", name], where) == "commit"
+
+
+def _no_repository(path: Path, complaint: str) -> Invalid:
+    around = standing_in(path) if path.is_dir() else None
+    if around is not None and around[0] != path:
+        return Invalid("no_repository", f"{path} is in the git repository {around[0]}: give that one")
+    reason = "" if "does not appear to be a git repository" in complaint else f" that git can read ({complaint})"
+    return Invalid("no_repository", f"{path} is no git repository{reason}: git init there, or give another path or a URL")
 
 
 def _unreachable(complaint: str) -> Unavailable:

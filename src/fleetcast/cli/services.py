@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
@@ -61,24 +60,35 @@ def add(
     json
         Print the service as JSON.
     """
+    from fleetcast.cli import git
+    from fleetcast.model.branches import missing_trunk
     from fleetcast.model.build import Recipe
+    from fleetcast.model.errors import NotFound
     from fleetcast.model.ids import region_name, service_name
     from fleetcast.model.machine import Selector
     from fleetcast.model.messages.services import ServiceSpec
 
+    wanted = service_name(name)
+    selector = Selector(tuple(map(region_name, region)), zone, dict(map(_label, label)))
+    location, branches = git.located(repository)
+    if branches and trunk and trunk not in branches:
+        raise NotFound("unknown_trunk", missing_trunk(trunk, branches, "say --trunk"))
     spec = ServiceSpec(
-        name=service_name(name),
-        repository=_location(repository),
+        name=wanted,
+        repository=location,
         trunk=trunk,
-        selector=Selector(tuple(map(region_name, region)), zone, dict(map(_label, label))),
+        selector=selector,
         recipe=Recipe(build=build, output=output, activate=activate, health=health),
         max_unavailable=max_unavailable,
     )
     stored = connection.ask(lambda control: control.put_service(spec))
     if json:
         print_json(stored)
+    elif branches == ():
+        revision = trunk or "SHA"
+        print(f"service {wanted} is set up; its repository is empty: commit, then fleetcast deploy {wanted}@{revision}")
     else:
-        print(f"service {stored.name} is set up; next: fleetcast deploy {stored.name}@SHA")
+        print(f"service {wanted} is set up; next: fleetcast deploy {wanted}@SHA")
 
 
 def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -182,12 +192,6 @@ def _confirm(name: str) -> None:
     print(f"This stops {name} on every machine. To confirm, type its name: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:
         raise Refused("not_confirmed", f"that is not {name}: nothing was removed")
-
-
-def _location(repository: str) -> str:
-    """A path counts from here, not from where the worker stands."""
-    path = Path(repository).expanduser()
-    return str(path.resolve()) if path.exists() else repository
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -349,6 +349,8 @@ STREAM_AWAY_S_MAX: Final = 60
 """How long a reader tries to resume a stream before it gives up."""
 STREAM_EVENT_BYTES_MAX: Final = 64 * MIB
 """Of one event; the largest is a page of a build's log that is nothing but line ends."""
+BRANCHES_SHOWN_MAX: Final = 10
+"""Of a repository that lacks the one that is meant."""
 COMMIT_PREFIX_CHARS_MIN: Final = 4
 """Hex digits that name a commit; with fewer, too many begin alike."""
 CONTROL_STOP_S_MAX: Final = 2
