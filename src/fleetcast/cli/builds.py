@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fleetcast.client.control import ControlClient
     from fleetcast.model.build import Build
-    from fleetcast.model.ids import BuildId
+    from fleetcast.model.ids import BuildId, ServiceName
     from fleetcast.model.messages.artifacts import BuildDetail, BuildLog
 
 WAIT_S: Final = DEPLOYMENT_WAIT_S_MAX / 3
@@ -80,12 +80,13 @@ def build(
 def logs(what: str, *, follow: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Show what a build said.
 
-    For example: `fleetcast logs 12 --follow`, or `fleetcast logs web@main`
+    For example: `fleetcast logs 12 --follow`, `fleetcast logs web@main`, or `fleetcast logs web`
 
     Parameters
     ----------
     what
-        A build's number, a deployment's id, or SERVICE@REV for the newest build of a commit.
+        A build's number, a deployment's id or the beginning of it, SERVICE@REV for the newest build of a commit, or SERVICE for
+        the newest of all.
     follow
         Go on until the build has ended.
     json
@@ -151,24 +152,31 @@ async def _as_it_is(control: ControlClient, build: BuildId) -> AsyncGenerator[Bu
 
 
 async def _meant(control: ControlClient, what: str, *, quiet: bool) -> BuildId:
-    from fleetcast.model.ids import DeploymentId, build_id
+    from fleetcast.cli.naming import DEPLOYMENT_ID_CHARS, deployable_meant
+    from fleetcast.model.ids import DeploymentId, build_id, service_name
+    from fleetcast.model.messages.fleet import Kind
 
     if "@" in what or "/" in what:
         return await _of_commit(control, parse_artifact(what, "show the log of"), quiet=quiet)
-    try:
-        deployment = (await control.deployment(DeploymentId(what))).deployment
-    except NotFound:
-        if what.isascii() and what.isdigit():
-            return build_id(int(what))
-        raise NotFound(
-            "unknown_build", f"{what!r} is neither a build's number nor a deployment's id: fleetcast status SERVICE shows both"
-        ) from None
+    if what.isascii() and what.isdigit() and len(what) < DEPLOYMENT_ID_CHARS:
+        with contextlib.suppress(NotFound):  # an id may begin with digits alone
+            return (await control.build(build_id(int(what)))).build.id
+    named = await deployable_meant(control, what)
+    if named.kind is Kind.SERVICE:
+        return await _newest(control, service_name(named.name))
+    deployment = (await control.deployment(DeploymentId(named.name))).deployment
     if deployment.build is not None:
         return deployment.build
     made_by = None if deployment.artifact is None else (await control.artifact(deployment.artifact)).build
     if made_by is None:
-        raise NotFound("no_build", f"deployment {what} built nothing: its release is older")
+        raise NotFound("no_build", f"deployment {deployment.id} built nothing: its release is older")
     return made_by
+
+
+async def _newest(control: ControlClient, service: ServiceName) -> BuildId:
+    for build in (await control.build_page(service=service, limit=1)).items:
+        return build.id
+    raise NotFound("unknown_build", f"{service} was never built: fleetcast build {service}@SHA does it")
 
 
 async def _of_commit(control: ControlClient, wanted: Wanted, *, quiet: bool) -> BuildId:

@@ -93,23 +93,25 @@ def rollback(
 def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """End an unfinished deployment, and its build where nobody else wants it. Machines keep what they run.
 
-    For example: `fleetcast abort 5e1f0c2ab3d49a77`, or `fleetcast abort build:12`
+    For example: `fleetcast abort 5e1f0c2ab3d49a77`, `fleetcast abort web`, or `fleetcast abort build:12`
 
     Parameters
     ----------
     what
-        A deployment's id. Or build:NUMBER, to end a build: the deployments that wait for it fail.
+        A deployment's id or the beginning of it, or the name of a service: its unfinished deployment. Or build:NUMBER, to end
+        a build: the deployments that wait for it fail.
     json
         Print the deployment, or the build, as JSON.
     """
     from fleetcast.cli import builds
-    from fleetcast.model.ids import DeploymentId, build_id
+    from fleetcast.cli.naming import deployment_meant
+    from fleetcast.model.ids import build_id
 
     async def end(control: ControlClient) -> tuple[Deployment | Build, str]:
         if what.startswith(_BUILD):
             aborted = await control.abort_build(build_id(_number(what)))
             return aborted, builds.describe(aborted)
-        ended = await control.abort(DeploymentId(what))
+        ended = await control.abort(await deployment_meant(control, what))
         return ended, describe(ended)
 
     ended, text = connection.ask(end)
@@ -122,20 +124,20 @@ def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
 def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
     """Follow a deployment to its end; the exit code says whether it succeeded.
 
-    For example: `fleetcast watch 5e1f0c2ab3d49a77`
+    For example: `fleetcast watch 5e1f0c2ab3d49a77`, or `fleetcast watch web`
 
     Parameters
     ----------
     deployment
-        Its id.
+        Its id or the beginning of it, or the name of a service: its unfinished deployment, else its newest.
     json
         Print the deployment as JSON, at the end.
     """
+    from fleetcast.cli.naming import deployment_meant
     from fleetcast.cli.picture.watching import watch_to_the_end
-    from fleetcast.model.ids import DeploymentId
 
     async def look(control: ControlClient) -> Deployment:
-        ended = (await watch_to_the_end(control, DeploymentId(deployment), json=json)).deployment
+        ended = (await watch_to_the_end(control, await deployment_meant(control, deployment), json=json)).deployment
         if not json:
             await tell_failed_build(control, ended)
         return ended

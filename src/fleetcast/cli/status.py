@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.messages.deployments import DeploymentDetail
-    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, Named, RegionDetail
+    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, RegionDetail
 
 MACHINE_WAIT_S: Final = 10.0
 """How long a machine's region is given to say what runs there."""
@@ -48,7 +48,8 @@ def status(what: str | None = None, *, json: bool = False, connection: Connectio
     Parameters
     ----------
     what
-        Its name or id. Where a word names several things, say which: service:NAME, deployment:ID, region:NAME, machine:ID.
+        Its name or id; of a deployment's id the beginning is enough. Where a word names several things, say which:
+        service:NAME, deployment:ID, region:NAME, machine:ID.
     json
         Print it as JSON.
     """
@@ -88,12 +89,13 @@ def _row(item: Deployment) -> list[str]:
 
 async def _look(control: ControlClient, what: str) -> tuple[str, object]:
     """What to say about it, and the same for programs."""
+    from fleetcast.cli import naming
     from fleetcast.cli.machines import machine_text
     from fleetcast.model import ids
     from fleetcast.model.messages.fleet import Kind
 
     found: MachineDetail | RegionDetail | DeploymentDetail
-    named = await _meant(control, what)
+    named = await naming.meant(control, what)
     if named.kind is Kind.SERVICE:
         return await _service(control, named.name)
     if named.kind is Kind.MACHINE:
@@ -104,35 +106,6 @@ async def _look(control: ControlClient, what: str) -> tuple[str, object]:
         return _region_text(found), found
     found = await control.deployment(ids.DeploymentId(named.name))
     return _deployment_text(found), found
-
-
-async def _meant(control: ControlClient, what: str) -> Named:
-    """The one thing that ``what`` names.
-
-    Raises:
-        NotFound: nothing has this name.
-        Invalid: several things have it, or there is no such kind of thing.
-    """
-    from fleetcast.model.errors import Invalid, NotFound
-    from fleetcast.model.messages.fleet import Kind, Named
-
-    kind, colon, name = what.partition(":")
-    if colon:
-        if kind not in [*Kind]:
-            raise Invalid("unknown_kind", f"there is no kind {kind!r}: write {', '.join(f'{each}:NAME' for each in Kind)}")
-        return Named(Kind(kind), name)
-    meaning = await control.names(what)
-    if len(meaning.named) == 1:
-        return meaning.named[0]
-    if meaning.named:
-        kinds, words = (" and ".join(f"a {each.kind}" for each in meaning.named)), [f"{n.kind}:{n.name}" for n in meaning.named]
-        raise Invalid("ambiguous_name", f"{what} is {kinds}: write {' or '.join(words)}")
-    if meaning.near:
-        near = ", ".join(f"{each.name} ({each.kind})" for each in meaning.near)
-        raise NotFound("unknown_name", f"nothing here is called {what!r}: did you mean {near}?")
-    raise NotFound(
-        "unknown_name", f"no service, deployment, region or machine is called {what!r}: fleetcast status shows what there is"
-    )
 
 
 async def _service(control: ControlClient, name: str) -> tuple[str, object]:
