@@ -116,6 +116,8 @@ def test_status_of_whatever_has_a_name(fleet: Fleet) -> None:
         "web": "ago",
         "service:web": deployment,
         deployment: "triggered",
+        deployment[:6]: "triggered",
+        f"deployment:{deployment[:6]}": "triggered",
         "local": "region local: 2 machines",
         "region:local": "no deployment is under way here",
         "local-1": "machine local-1 in local",
@@ -134,6 +136,28 @@ def test_status_of_whatever_has_a_name(fleet: Fleet) -> None:
     both = fleet("status", "local")
     assert (both.returncode, "write service:local or region:local" in both.stderr) == (2, True), both.stderr
     assert fleet("service", "remove", "local", "--yes").stdout == "service local is removed: it runs nowhere\n"
+
+
+def test_a_service_or_the_beginning_of_an_id_stands_for_a_deployment_and_its_build(fleet: Fleet) -> None:
+    deployment = fleet.told("status", "web")[0]
+    for what in ("web", deployment["id"][:6], deployment["id"]):
+        assert fleet.told("watch", what)["id"] == deployment["id"]
+        refused = fleet("abort", what)
+        assert (refused.returncode, deployment["id"] in refused.stderr) == (4, True), refused.stderr
+        assert fleet("logs", what).stdout == fleet("logs", str(deployment["build"])).stdout != ""
+    assert "no service or deployment" in fleet("logs", "99999999").stderr
+    assert "local-1 is a machine, no service or deployment" in fleet("watch", "local-1").stderr
+
+
+def test_a_slip_in_a_service_s_name_is_told_what_was_meant(fleet: Fleet) -> None:
+    for verb in (["deploy", "wbe@main"], ["build", "wbe@main"], ["rollback", "wbe"], ["logs", "wbe"], ["watch", "wbe"]):
+        done = fleet(*verb)
+        assert done.returncode == 3
+        assert "did you mean" in done.stderr, done.stderr
+    for verb in (["show", "wbe"], ["remove", "wbe", "--yes"]):
+        done = fleet("service", *verb)
+        assert (done.returncode, "there is no service 'wbe': did you mean 'web'?" in done.stderr) == (3, True), done.stderr
+    assert "fleetcast service add payments REPOSITORY makes it" in fleet("service", "show", "payments").stderr
 
 
 @pytest.mark.parametrize("changes", [["role"], ["=x"], ["role=a", "role-"], ["a b=c"], ["role=" + "x" * 500]])

@@ -13,6 +13,7 @@ from fleetcast.model.ids import ServiceName
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.spans import span
+from fleetcast.rollouts.names import service_like
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import services
@@ -55,6 +56,8 @@ async def known_service(reading: AsyncConnection, name: ServiceName) -> AnyRow:
     """Its row, removed or not. Raises :class:`NotFound`."""
     row = (await reading.execute(select(services).where(services.c.name == name))).one_or_none()
     if row is None:
+        if (like := await service_like(reading, name)) is not None:
+            raise NotFound("unknown_service", f"there is no service {name!r}: did you mean {like!r}?")
         advice = f"fleetcast service list shows those there are, fleetcast service add {name} REPOSITORY makes it"
         raise NotFound("unknown_service", f"there is no service {name!r}: {advice}")
     return row
