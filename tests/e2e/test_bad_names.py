@@ -69,8 +69,16 @@ def test_a_service_whose_repository_is_not_what_it_was_meant_to_be(
 
 
 def test_a_service_added_twice_is_described_anew(place: Any) -> None:
-    for repository in ("file:///repo/one", "file:///repo/two"):
-        assert place.fleetcast("service", "add", "twice", repository).returncode == 0
+    assert "is set up" in place.fleetcast("service", "add", "twice", "file:///repo/one").stdout
+    more = ("--label", "role=api", "--max-unavailable", "2", "--health", "./check")
+    changed = place.fleetcast("service", "add", "twice", "file:///repo/two", *more).stdout
+    assert changed == (
+        "service twice changed: repository file:///repo/two (was: file:///repo/one), runs on role=api (was: every machine), "
+        "max-unavailable 2 (was: any number), health ./check (was: as the commit says)\n"
+    )
+    assert place.fleetcast("service", "add", "twice", "file:///repo/two", *more).stdout == "service twice is as it was\n"
+    shown = place.fleetcast("service", "show", "twice").stdout
+    assert shown.endswith("runs on role=api\n  max-unavailable: 2\n  health: ./check\n")
     assert services(place).count("twice") == 1
     assert "file:///repo/two" in services(place)
 

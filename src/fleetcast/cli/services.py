@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
-from fleetcast.cli.output import print_json
+from fleetcast.cli.output import print_json, seconds
 from fleetcast.cli.terminal import print_table
 
 if TYPE_CHECKING:
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.build import Recipe
     from fleetcast.model.messages.services import ServiceSpec
 
 
@@ -81,9 +84,18 @@ def add(
         recipe=Recipe(build=build, output=output, activate=activate, health=health),
         max_unavailable=max_unavailable,
     )
-    stored = connection.ask(lambda control: control.put_service(spec))
+
+    async def put(control: ControlClient) -> tuple[ServiceSpec | None, ServiceSpec]:
+        before = None
+        with contextlib.suppress(NotFound):
+            before = await control.service(wanted)
+        return before, await control.put_service(spec)
+
+    before, stored = connection.ask(put)
     if json:
         print_json(stored)
+    elif before is not None:
+        print(changes_text(before, stored))
     elif branches == ():
         revision = trunk or "SHA"
         print(f"service {wanted} is set up; its repository is empty: commit, then fleetcast deploy {wanted}@{revision}")
@@ -127,7 +139,6 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     """
     from fleetcast.cli.deployments import SHOWN
     from fleetcast.cli.status import deployments_table
-    from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.ids import service_name
 
@@ -141,8 +152,9 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         print_json({"service": spec, "deployments": deployments})
         return
     print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
-    for part in ("build", "output", "activate", "health"):
-        if (said := getattr(spec.recipe, part)) is not None:
+    print(f"  max-unavailable: {_facts(spec)['max-unavailable']}")
+    for part, said in _overrides(spec.recipe).items():
+        if said is not None:
             print(f"  {part}: {said}")
     if deployments:
         print(deployments_table(deployments))
@@ -192,6 +204,35 @@ def _confirm(name: str) -> None:
     print(f"This stops {name} on every machine. To confirm, type its name: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:
         raise Refused("not_confirmed", f"that is not {name}: nothing was removed")
+
+
+def changes_text(before: ServiceSpec, now: ServiceSpec) -> str:
+    """What a service's new description has changed, in one line."""
+    was = _facts(before)
+    changed = [f"{what} {said} (was: {was[what]})" for what, said in _facts(now).items() if said != was[what]]
+    return f"service {now.name} changed: {', '.join(changed)}" if changed else f"service {now.name} is as it was"
+
+
+def _facts(spec: ServiceSpec) -> dict[str, str]:
+    return {
+        "repository": spec.repository,
+        "trunk": spec.trunk or "any branch",
+        "runs on": _selection(spec),
+        "max-unavailable": "any number" if spec.max_unavailable is None else str(spec.max_unavailable),
+        **{part: "as the commit says" if said is None else said for part, said in _overrides(spec.recipe).items()},
+    }
+
+
+def _overrides(recipe: Recipe) -> dict[str, str | None]:
+    """Each part of a recipe that can win over the commit's; ``None``: the commit's holds."""
+    return {
+        "build": recipe.build,
+        "output": recipe.output,
+        "activate": recipe.activate,
+        "health": recipe.health,
+        "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
+        "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,
+    }
 
 
 def _label(text: str) -> tuple[str, str]:
