@@ -63,7 +63,9 @@ def test_a_setting_from_elsewhere_that_nobody_knows(command: Command, one_line: 
 
 def test_no_settings_file(command: Command, one_line: Check, tmp_path: Path) -> None:
     one_line(command("control", "--settings", str(tmp_path / "none.toml")), 3, "there is no settings file", "--settings FILE")
-    one_line(command("control", "--settings", str(tmp_path)), 2, "cannot be read: Is a directory")
+    one_line(command("control", "--settings", str(tmp_path)), 3, f"there is no settings file {tmp_path / 'settings.toml'}")
+    (tmp_path / "settings.toml").mkdir()
+    one_line(command("control", "--settings", str(tmp_path / "settings.toml")), 3, "settings.toml/settings.toml")
     one_line(command("status", environ={"FLEETCAST_SETTINGS": str(tmp_path / "none.toml")}), 3, "--settings FILE names another")
 
 

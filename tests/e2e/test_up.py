@@ -175,7 +175,9 @@ def test_it_is_up_once(installed: Installation) -> None:
     before = installed.pid("control")
     again = installed.fleetcast("up", str(installed.directory))
     assert again.returncode == 4
-    assert "is up already" in again.stderr
+    assert "fleetcast up runs in " in again.stderr
+    assert "fleetcast up runs in " in installed.fleetcast("up", str(installed.directory / "settings.toml")).stderr
+    assert "local" in installed.fleetcast("status", "--settings", str(installed.directory)).stdout
     assert installed.pid("control") == before
     assert installed.fleetcast("status").returncode == 0
 
@@ -192,7 +194,11 @@ def test_a_killed_process_is_started_again_where_it_was(installed: Installation,
 
 def test_stopped_the_services_stay_until_they_are_ended_too(installed: Installation) -> None:
     """The last test of this module: nothing is left to look at afterwards."""
-    assert installed.fleetcast("down", str(installed.directory)).returncode == 4, "not while it is up"
+    for place in (installed.directory, installed.directory / "settings.toml"):
+        refused = installed.fleetcast("down", str(place))
+        pid = installed.run.process.pid
+        assert refused.returncode == 4, "not while it is up"
+        assert f"(process {pid}): end it first (Ctrl-C there, or kill {pid})" in refused.stderr
     pids = [installed.pid(path.stem) for path in (installed.directory / "run").glob("*.ready")]
     assert len(pids) == 5
     installed.run.signal(signal.SIGINT)

@@ -26,7 +26,7 @@ class Program:
     """What the four processes have in common."""
 
     settings: Annotated[Path | None, Parameter(env_var="FLEETCAST_SETTINGS")] = None
-    """Settings file; default: fleetcast-data/settings.toml."""
+    """Settings file, or its directory; default: fleetcast-data/settings.toml."""
     set: tuple[str, ...] = ()
     """One setting that wins over file and environment, for instance control.port=7401; repeatable."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -72,7 +72,7 @@ def up(
     Parameters
     ----------
     data
-        The installation's directory. Its settings.toml says what runs.
+        The installation's directory, or the settings file in it that says what runs; by default settings.toml.
     workers
         Only for a new installation: how many workers.
     region
@@ -85,7 +85,8 @@ def up(
     from fleetcast.launch import installation, sources
 
     ports = installation.consecutive_ports(len(region), machines)
-    file = installation.create(data.absolute(), installation.Blueprint(workers, region, machines, ports))
+    file = installation.settings_in(data)
+    installation.create(file.parent, installation.Blueprint(workers, region, machines, ports), file.name)
     settings = sources.load(file, environ=os.environ)
     with installation.supervised(file.parent):
         return asyncio.run(_supervise(file, settings, _Narrator(json=json)))
@@ -101,20 +102,20 @@ def down(data: Path = Path("fleetcast-data"), *, json: bool = False) -> int:
     Parameters
     ----------
     data
-        The installation's directory.
+        The installation's directory, or the settings file in it.
     json
         Print how many as JSON.
     """
     from fleetcast.agent.leftovers import stop_services
     from fleetcast.launch import installation, sources
 
-    file = data.absolute() / installation.SETTINGS_NAME
+    file = installation.settings_in(data)
     settings = sources.load(file, environ=os.environ)
 
     async def stop_all() -> int:
         return sum(await asyncio.gather(*(stop_services(item.directory) for item in settings.agents)))
 
-    with installation.supervised(file.parent):
+    with installation.supervised(file.parent, advice="end it first (Ctrl-C there, or kill {pid})"):
         ended = asyncio.run(stop_all())
     if json:
         print_json({"services_ended": ended})

@@ -26,6 +26,7 @@ from fleetcast.model.errors import Invalid, Refused
 
 SETTINGS_NAME: Final = "settings.toml"
 FIRST_PORT: Final = 7401
+_PID_BYTES_MAX: Final = 20
 
 Value = str | int | float | Mapping[str, str]
 
@@ -64,7 +65,13 @@ def machine_names(regions: Sequence[str], machines: int) -> list[tuple[str, str]
     ]
 
 
-def create(directory: Path, blueprint: Blueprint) -> Path:
+def settings_in(named: Path) -> Path:
+    """An installation's settings file, by its directory or by that file. It need not exist."""
+    is_file = named.is_file() or (named.suffix == ".toml" and not named.is_dir())
+    return named.absolute() if is_file else named.absolute() / SETTINGS_NAME
+
+
+def create(directory: Path, blueprint: Blueprint, settings_name: str = SETTINGS_NAME) -> Path:
     """Make what is missing of the installation in ``directory`` and return its settings file.
 
     Raises:
@@ -78,7 +85,7 @@ def create(directory: Path, blueprint: Blueprint) -> Path:
             load_or_create(directory / "secrets", role)
         if not (directory / "secrets" / "worker.key").exists():
             generate_key(directory / "secrets" / "worker.key", directory / "keys" / "worker.pub")
-        settings = directory / SETTINGS_NAME
+        settings = directory / settings_name
         if not settings.exists():
             draft = settings.with_suffix(f".{os.getpid()}")
             draft.write_text(settings_text(blueprint), encoding="utf-8")
@@ -92,19 +99,24 @@ def create(directory: Path, blueprint: Blueprint) -> Path:
 
 
 @contextlib.contextmanager
-def supervised(directory: Path) -> Iterator[None]:
+def supervised(directory: Path, *, advice: str = "") -> Iterator[None]:
     """Be the installation's one supervisor. The lock is gone with the process, however that ends.
 
     Raises:
-        Refused: it has one.
+        Refused: it has one. ``advice``: what to do then, with ``{pid}`` for its process id; empty: look at what runs.
     """
-    with open(directory / "run" / "lock", "wb") as file:
+    advice = advice or f"fleetcast status --settings {directory / SETTINGS_NAME} shows it"
+    with open(directory / "run" / "lock", "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused(
-                "already_up", f"{directory} is up already: fleetcast status --settings {directory / SETTINGS_NAME} shows it"
-            ) from None
+            file.seek(0)
+            pid = file.read(_PID_BYTES_MAX).decode("ascii", "replace").strip() or "unknown"
+            where = f"fleetcast up runs in {directory} (process {pid})"
+            raise Refused("already_up", f"{where}: {advice.replace('{pid}', pid)}") from None
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        file.flush()
         yield
 
 

@@ -48,8 +48,12 @@ class Override:
 
 
 def settings_file(given: Path | None, environ: Mapping[str, str]) -> Path:
-    """The settings file to use: as given, else ``$FLEETCAST_SETTINGS``, else ``fleetcast-data/settings.toml`` here."""
-    return (given or Path(environ.get(SETTINGS_VARIABLE) or DEFAULT_FILE)).absolute()
+    """The settings file to use: as given, else ``$FLEETCAST_SETTINGS``, else ``fleetcast-data/settings.toml`` here.
+
+    A directory stands for the installation in it.
+    """
+    named = (given or Path(environ.get(SETTINGS_VARIABLE) or DEFAULT_FILE)).absolute()
+    return named / DEFAULT_FILE.name if named.is_dir() else named
 
 
 def load(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = ()) -> Settings:
