@@ -162,6 +162,10 @@ def test_a_log_is_followed_across_a_restart_of_control(installed: Installation, 
 def test_a_region_is_drained_and_a_machine_that_reports_is_not_retired(installed: Installation) -> None:
     assert installed.fleetcast("drain", "local").returncode == 0
     assert "local (drained)" in installed.fleetcast("status").stdout
+    for verb in (["deploy", f"web@{installed.commits[0].sha}"], ["rollback", "web"]):
+        nowhere = installed.fleetcast(*verb)
+        assert nowhere.returncode == 4
+        assert "web's machines are all in drained regions (local): fleetcast drain local --undo" in nowhere.stderr
     assert installed.fleetcast("drain", "local", "--undo").returncode == 0
     assert "drained" not in installed.fleetcast("status").stdout
     assert installed.fleetcast("drain", "moon").returncode == 3

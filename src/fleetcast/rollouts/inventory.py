@@ -142,15 +142,16 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
         log.info("machine_retired", machine=machine)
 
 
-async def expected(reading: AsyncConnection, selector: Selector) -> Mapping[RegionName, int]:
+async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, int]:
     """How many machines of each region ``selector`` matches; drained regions, retired machines and zeros left out.
 
+    ``in_drained``: of drained regions, and no other.
     Machines alike in all that a selector looks at are counted by the database and matched once.
     """
     alike = (
         select(machines.c.region, machines.c.zone, machines.c.labels, func.count().label("alike"))
         .join(regions)
-        .where(*_MEANT_TO_RUN)
+        .where(machines.c.retired_at.is_(None), regions.c.drained.is_(in_drained))
         .group_by(machines.c.region, machines.c.zone, machines.c.labels)
     )
     counts: dict[RegionName, int] = {}
