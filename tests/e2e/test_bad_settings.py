@@ -88,6 +88,9 @@ def test_a_port_in_use(command: Command, one_line: Check, made: Path, table: str
     one_line(
         done, 4, f"cannot listen on 127.0.0.1:{port} .Address already in use.", re.escape(f"set {setting} to another port")
     )
+    assert f"{setting} to another port in {made}" in done.stderr
+    assert (done.stdout + done.stderr).count("cannot listen") == 1
+    assert "services on the machines" not in done.stdout
     assert "Traceback" not in done.stdout + "".join(path.read_text() for path in (made.parent / "run").glob("*.log"))
     assert sweeper.processes_of(made.parent) == []
 

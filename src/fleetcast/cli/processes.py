@@ -42,12 +42,19 @@ class Program:
         return sources.load(sources.settings_file(self.settings, os.environ), environ=os.environ, flags=self.set)
 
     def run(self, name: str, serve: Serve) -> int:
-        from fleetcast.launch import logging, process
+        from fleetcast.launch import logging, process, sources
+        from fleetcast.model.errors import Refused
 
         logging.set_up(
             name, json=self.json or self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
         )
-        process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
+        try:
+            process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
+        except Refused as error:
+            if error.code != "address_in_use":
+                raise
+            file = sources.settings_file(self.settings, os.environ)
+            raise Refused(error.code, f"{error.message} in {file}") from error
         return 0
 
 
@@ -200,9 +207,11 @@ async def _supervise(file: Path, settings: Settings, narrator: _Narrator) -> int
             narrator.say("ready", f"next: fleetcast service add ... (Ctrl-C stops; settings: {file})")
             await stop.wait()
     finally:
+        failed = starting.done() and starting.exception() is not None
         starting.cancel()
         stopping.cancel()
-        narrator.say("stopping", "services on the machines keep running (fleetcast down ends them)")
+        kept = "services on the machines keep running (fleetcast down ends them)"
+        narrator.say("stopping", "not all of it could start" if failed else kept)
         await supervisor.stop()
     return 0
 
