@@ -120,8 +120,9 @@ def test_key_files_are_private_and_never_overwritten(tmp_path: Path, key: signin
     assert stat.S_IMODE((tmp_path / "worker.pub").stat().st_mode) == 0o644
     with pytest.raises(Invalid, match="not overwritten"):
         signing.generate_key(tmp_path / "worker.key", tmp_path / "new.pub")
-    for load in (signing.load_private, signing.load_public):
-        with pytest.raises(Invalid, match="ed25519"):
+    for load, original in ((signing.load_private, "secrets/worker.key"), (signing.load_public, "keys/worker.pub")):
+        missing = f"there is no {tmp_path / 'missing'}: copy {original} from the installation's first host"
+        with pytest.raises(Invalid, match=missing):
             load(tmp_path / "missing")
     with pytest.raises(Invalid, match="ed25519"):
         signing.load_public(tmp_path / "worker.key")

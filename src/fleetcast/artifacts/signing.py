@@ -245,7 +245,14 @@ def _base64(data: bytes) -> str:
 
 
 def _no_key(kind: str, path: Path, reason: object) -> Invalid:
-    return Invalid("not_a_key", f"{path} is no ed25519 {kind} key ({reason}): make one with generate_key, PEM")
+    original = "keys/worker.pub" if kind == "public" else "secrets/worker.key"
+    advice = f"copy {original} from the installation's first host"
+    if isinstance(reason, FileNotFoundError):
+        return Invalid("not_a_key", f"there is no {path}: {advice}")
+    if kind == "private":
+        advice = "put the right file there"  # a region's own, too
+    said = reason.strerror if isinstance(reason, OSError) else reason
+    return Invalid("not_a_key", f"{path} is no ed25519 {kind} key in PEM ({said}): {advice}")
 
 
 def _corrupt(reason: str) -> Corrupt:
