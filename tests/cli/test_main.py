@@ -41,6 +41,8 @@ def test_version_is_one_line() -> None:
         (["doctor", "--settings", "none.toml"], 1, "1 of 5 checks failed"),
         (["status", "--settings", "none.toml"], 3, "there is no settings file"),
         (["status", "--control-url", "http://127.0.0.1:1", "--token-file", "token"], 5, "cannot be reached"),
+        (["status", "--control-url", "localhost:7401", "--token-file", "token"], 2, "write http://localhost:7401"),
+        (["status", "--control-url", "ftp://localhost:7401"], 2, "write http://localhost:7401"),
         (["status", "--control-url", "http://127.0.0.1:1", "--token-file", "open-token"], 2, "chmod 600"),
         (["agent", "--settings", "none.toml"], 3, "there is no settings file"),
         (["demo", "--size", "huge"], 2, "is not a size"),

@@ -31,7 +31,7 @@ class Connection:
     token_file: Annotated[Path | None, Parameter(env_var="FLEETCAST_TOKEN_FILE")] = None
     """File with the admin token."""
     settings: Annotated[Path | None, Parameter(env_var="FLEETCAST_SETTINGS")] = None
-    """Settings file that says both."""
+    """Settings file that says both, or its directory."""
 
     def ask(self, conversation: Callable[[ControlClient], Coroutine[Any, Any, T]]) -> T:
         """Talk to control, from first call to last."""
@@ -66,6 +66,9 @@ class Connection:
         """URL and token. Raises :class:`Invalid` and :class:`NotFound` where settings or files say too little."""
         from fleetcast.http.tokens import load
 
+        if self.control_url and not self.control_url.lower().startswith(("http://", "https://")):
+            meant = f"http://{self.control_url.rpartition('://')[2]}"
+            raise Invalid("bad_url", f"control's address is {self.control_url}: write {meant}")
         if self.control_url and self.token_file:
             return self.control_url, load(self.token_file)
         settings_url, settings_token = self._from_settings()
