@@ -152,7 +152,8 @@ class TestCommands:
         assert "  no compiler here" in lines
         assert "  line 30" in lines
         assert "  line 1" not in lines, "not all of it"
-        assert "the build command exited 3" in lines[-1]
+        assert "the build command exited 3" in lines[-2]
+        assert re.fullmatch(r"to look into it: fleetcast status [0-9a-f]{16}, fleetcast logs \d+", lines[-1])
 
     def test_its_failure_as_json_is_nothing_but_json(self, place: Any, repository: Any) -> None:
         service = added(place, str(repository.path), build="exit 7", output="out")

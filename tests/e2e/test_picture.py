@@ -135,6 +135,7 @@ def test_regions_machines_and_bytes_are_seen_to_move(desk: Desk) -> None:
     assert len({symbol for symbol, _ in cells}) > 1, f"machines were only ever seen as {cells}"
     # The picture is gone, the summary stays.
     assert f"deploy web@{good[:12]} SUCCEEDED after" in shown.text
+    assert re.search(r"^  deployment [0-9a-f]{16}$", shown.text, re.MULTILINE)
     assert "DISTRIBUTING" not in shown.text
     assert re.search(r"48\.0 MiB x 4 machines: origin \S+ \(\d+%\), peers \S+ \(\d+%\), local 0", shown.text)
     assert not shown.screen.cursor.hidden
@@ -146,6 +147,9 @@ def test_regions_machines_and_bytes_are_seen_to_move(desk: Desk) -> None:
     assert "WAITS FOR" in "\n".join(shown.screens), "there is room for it at this width"
     assert f"deploy web@{sick[:12]} FAILED" in shown.text
     assert "2 of 4 machines failed" in shown.text
+    named = re.search(r"^  deployment ([0-9a-f]{16})$", shown.text, re.MULTILINE)
+    assert named is not None
+    assert f"to look into it: fleetcast status {named[1]}, fleetcast logs " in shown.text
     assert shown.text.count("no way to the database") == 1
     assert re.search(rf"✗ eu-west-2, us-east-2: .*; runs {good[:12]} again", shown.text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli import commits
@@ -189,4 +190,7 @@ def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
         print_json(deployment)
     elif not waited:
         print(f"{describe(deployment)}; to follow it: fleetcast watch {deployment.id}")
+    elif deployment.state is DeploymentState.FAILED:
+        log = "" if deployment.build is None else f", fleetcast logs {deployment.build}"
+        print(f"to look into it: fleetcast status {deployment.id}{log}", file=sys.stderr)
     return 0 if not waited or deployment.state is DeploymentState.SUCCEEDED else 1

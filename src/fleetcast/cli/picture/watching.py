@@ -39,7 +39,9 @@ async def _on_a_terminal(control: ControlClient, deployment: DeploymentId) -> De
 
     with _terminated_gently():
         async with LivePicture(sys.stdout) as picture:
-            return await picture.follow(control, deployment)
+            ended = await picture.follow(control, deployment)
+    print(f"  deployment {deployment}", flush=True)
+    return ended
 
 
 async def _in_lines(control: ControlClient, deployment: DeploymentId) -> DeploymentDetail:
