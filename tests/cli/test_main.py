@@ -31,7 +31,7 @@ def test_version_is_one_line() -> None:
     ("arguments", "code", "says"),
     [
         (["deplo"], 2, 'Did you mean "deploy"?'),
-        (["deploy"], 2, "requires an argument"),
+        (["deploy"], 2, "deploy what? Write SERVICE@REV, for instance web@main"),
         (["deploy", "web"], 2, "Write web@SHA"),
         (["deploy", "Web!@" + "a" * 40], 2, "not a legal name"),
         (["status"], 2, "which control?"),

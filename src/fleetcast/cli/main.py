@@ -49,6 +49,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Single processes", "region", "fleetcast.cli.processes:region", "Run a region's process."),
     ("Single processes", "agent", "fleetcast.cli.processes:agent", "Run a machine's agent."),
 )
+_OF_A_COMMIT: Final = ("deploy", "build")
 _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
     (
         "service",
@@ -146,9 +147,12 @@ def _obstructed(error: BaseException) -> int:
 
 def _usage(error: CycloptsError) -> str:
     """What is wrong with a command line, in one line, and whom to ask about it."""
-    from cyclopts import UnknownCommandError
+    from cyclopts import MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
     chain = " ".join(("fleetcast", *(error.command_chain or ())))
+    (command, *deeper) = error.command_chain or ("",)
+    if command in _OF_A_COMMIT and isinstance(error, MissingArgumentError | UnusedCliTokensError) and not deeper:
+        return f"{command} what? Write SERVICE@REV, for instance web@main: see {chain} --help"
     if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
         # Its own text imports every command there is, to list eight of them.
         said = f'Unknown command "{error.unused_tokens[0]}".'
