@@ -67,7 +67,7 @@ def machine_names(regions: Sequence[str], machines: int) -> list[tuple[str, str]
 
 def settings_in(named: Path) -> Path:
     """An installation's settings file, by its directory or by that file. It need not exist."""
-    is_file = named.is_file() or (named.suffix == ".toml" and not named.is_dir())
+    is_file = named.suffix == ".toml" and not named.is_dir()
     return named.absolute() if is_file else named.absolute() / SETTINGS_NAME
 
 
