@@ -141,6 +141,8 @@ def test_status_of_whatever_has_a_name(fleet: Fleet) -> None:
 def test_a_service_or_the_beginning_of_an_id_stands_for_a_deployment_and_its_build(fleet: Fleet) -> None:
     deployment = fleet.told("status", "web")[0]
     for what in ("web", deployment["id"][:6], deployment["id"]):
+        assert f"{deployment['build']} (" in fleet("status", "web").stdout
+        assert f", build {deployment['build']}\n" in fleet("status", deployment["id"]).stdout
         assert fleet.told("watch", what)["id"] == deployment["id"]
         refused = fleet("abort", what)
         assert (refused.returncode, deployment["id"] in refused.stderr) == (4, True), refused.stderr

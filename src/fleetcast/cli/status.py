@@ -65,7 +65,8 @@ def status(what: str | None = None, *, json: bool = False, connection: Connectio
 
 
 def deployments_table(deployments: Sequence[Deployment], now_ms: float | None = None) -> str:
-    """One line a deployment: when, what came of it, where its time went, and where its bytes came from.
+    """One line a deployment: when, what came of it, which build it ordered and where its time went, and where its bytes came
+    from.
 
     ``now_ms``: UTC; by default this machine's clock.
     """
@@ -80,7 +81,8 @@ def _row(item: Deployment) -> list[str]:
         item.kind,
         short(item.commit_sha),
         item.state,
-        *map(seconds, (item.build_s, item.replicate_s, item.distribute_s)),
+        seconds(item.build_s) if item.build is None else f"{item.build} ({seconds(item.build_s)})",
+        *map(seconds, (item.replicate_s, item.distribute_s)),
         f"{progress.active}/{progress.total}",
         *map(size, (item.artifact_bytes, progress.bytes.origin, progress.bytes.peer, progress.bytes.local)),
         item.id,
@@ -127,7 +129,8 @@ async def _service(control: ControlClient, name: str) -> tuple[str, object]:
 def _deployment_text(found: DeploymentDetail) -> str:
     copies = [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]
     when = ago(time.time() - found.deployment.created_at_ms / 1000)
-    return f"{describe(found.deployment)}\ntriggered {when}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
+    by = "" if found.deployment.build is None else f", build {found.deployment.build}"
+    return f"{describe(found.deployment)}\ntriggered {when}{by}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
 
 
 def _region_text(found: RegionDetail) -> str:
