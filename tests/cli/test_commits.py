@@ -10,7 +10,7 @@ import pytest
 from fleetcast.cli import git
 from fleetcast.cli.commits import Wanted, parse, parse_artifact, same_repository
 from fleetcast.cli.demo.repository import make_example
-from fleetcast.model.branches import missing_trunk
+from fleetcast.model.branches import no_trunk
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import ServiceName
 
@@ -106,8 +106,8 @@ def test_a_repository_is_a_path_that_git_can_clone_or_an_address(tmp_path: Path,
 
 
 def test_a_trunk_that_is_not_there_is_told_with_one_that_is() -> None:
-    assert missing_trunk("main", ["master"], "say --trunk") == (
+    assert no_trunk("main", ["master"], "say --trunk").message == (
         "the repository has no branch 'main' (it has: master): say --trunk master"
     )
-    assert missing_trunk("x", [], "say --trunk").endswith("nor any other: push to it first")
-    assert "9 and 2 more): say --trunk 0" in missing_trunk("x", [str(number) for number in range(12)], "say --trunk")
+    assert no_trunk("x", [], "say --trunk").message.endswith("nor any other: push to it first")
+    assert "9 and 2 more): say --trunk 0" in no_trunk("x", [str(number) for number in range(12)], "say --trunk").message

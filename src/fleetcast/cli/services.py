@@ -64,7 +64,7 @@ def add(
         Print the service as JSON.
     """
     from fleetcast.cli import git
-    from fleetcast.model.branches import missing_trunk
+    from fleetcast.model.branches import no_trunk
     from fleetcast.model.build import Recipe
     from fleetcast.model.errors import NotFound
     from fleetcast.model.ids import region_name, service_name
@@ -75,7 +75,7 @@ def add(
     selector = Selector(tuple(map(region_name, region)), zone, dict(map(_label, label)))
     location, branches = git.located(repository)
     if branches and trunk and trunk not in branches:
-        raise NotFound("unknown_trunk", missing_trunk(trunk, branches, "say --trunk"))
+        raise no_trunk(trunk, branches, "say --trunk")
     spec = ServiceSpec(
         name=wanted,
         repository=location,

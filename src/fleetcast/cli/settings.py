@@ -33,7 +33,7 @@ def settings(
     about
         Say what each is for.
     settings
-        Settings file; default: fleetcast-data/settings.toml.
+        Settings file, or its directory; default: fleetcast-data/settings.toml.
     set
         One setting that wins over file and environment, for instance control.port=7401; repeatable.
     json

@@ -112,8 +112,8 @@ def supervised(directory: Path, *, advice: str = "") -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             pid = file.read(_PID_BYTES_MAX).decode("ascii", "replace").strip() or "unknown"
-            where = f"fleetcast up runs in {directory} (process {pid})"
-            raise Refused("already_up", f"{where}: {advice.replace('{pid}', pid)}") from None
+            advice = advice.replace("{pid}", pid)
+            raise Refused("already_up", f"fleetcast up runs in {directory} (process {pid}): {advice}") from None
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         file.flush()

@@ -161,8 +161,10 @@ class Triggers:
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:
     if not await expected(tx, spec.selector):
         if drained := await expected(tx, spec.selector, in_drained=True):
-            where, advice = ", ".join(drained), f"fleetcast drain {next(iter(drained))} --undo"
-            raise Refused("no_machines", f"{spec.name}'s machines are all in drained regions ({where}): {advice}")
+            first, where = next(iter(drained)), ", ".join(drained)
+            raise Refused(
+                "no_machines", f"{spec.name}'s machines are all in drained regions ({where}): fleetcast drain {first} --undo"
+            )
         advice = "start agents that match (one that just started is known within half a minute), or change its selector"
         raise Refused("no_machines", f"{spec.name} selects no machine: {advice}")
 

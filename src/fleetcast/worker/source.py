@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from fleetcast.artifacts.tree import remove_tree
-from fleetcast.model.branches import missing_trunk
+from fleetcast.model.branches import no_trunk
 from fleetcast.model.errors import FleetcastError, NotFound, Refused, Unavailable
 from fleetcast.model.ids import CommitSha
 from fleetcast.worker.git import GitFailedError, git, git_code
@@ -136,7 +136,7 @@ async def _must_be_merged(mirror: Path, commit: CommitSha, trunk: str) -> None:
     code, _ = await git_code("rev-parse", "--quiet", "--verify", f"refs/heads/{trunk}^{{commit}}", directory=mirror)
     if code != 0:
         _, listed = await git_code("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", directory=mirror)
-        raise NotFound("unknown_trunk", missing_trunk(trunk, listed.split(), "fleetcast service add ... --trunk"))
+        raise no_trunk(trunk, listed.split(), "fleetcast service add ... --trunk")
     if not await _merged(mirror, commit, trunk):
         raise Refused("not_merged", f"commit {commit} is not on {trunk}: merge it, or deploy with --allow-unmerged")
 
