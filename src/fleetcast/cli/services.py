@@ -63,44 +63,51 @@ def add(
     json
         Print the service as JSON.
     """
-    from fleetcast.cli import git
-    from fleetcast.model.branches import no_trunk
     from fleetcast.model.build import Recipe
-    from fleetcast.model.errors import NotFound
     from fleetcast.model.ids import region_name, service_name
     from fleetcast.model.machine import Selector
     from fleetcast.model.messages.services import ServiceSpec
 
     wanted = service_name(name)
-    selector = Selector(tuple(map(region_name, region)), zone, dict(map(_label, label)))
-    location, branches = git.located(repository)
-    if branches and trunk and trunk not in branches:
-        raise no_trunk(trunk, branches, "say --trunk")
+    location, empty = _located(repository, trunk)
     spec = ServiceSpec(
         name=wanted,
         repository=location,
         trunk=trunk,
-        selector=selector,
+        selector=Selector(tuple(map(region_name, region)), zone, dict(map(_label, label))),
         recipe=Recipe(build=build, output=output, activate=activate, health=health),
         max_unavailable=max_unavailable,
     )
-
-    async def put(control: ControlClient) -> tuple[ServiceSpec | None, ServiceSpec]:
-        before = None
-        with contextlib.suppress(NotFound):
-            before = await control.service(wanted)
-        return before, await control.put_service(spec)
-
-    before, stored = connection.ask(put)
+    before, stored = connection.ask(lambda control: _put(control, spec))
     if json:
         print_json(stored)
     elif before is not None:
         print(changes_text(before, stored))
-    elif branches == ():
-        revision = trunk or "SHA"
-        print(f"service {wanted} is set up; its repository is empty: commit, then fleetcast deploy {wanted}@{revision}")
     else:
-        print(f"service {wanted} is set up; next: fleetcast deploy {wanted}@SHA")
+        first = f"its repository is empty: commit to {trunk or 'a branch'} there, then" if empty else "next:"
+        print(f"service {wanted} is set up; {first} fleetcast deploy {wanted}@SHA")
+
+
+def _located(repository: str, trunk: str) -> tuple[str, bool]:
+    """A repository as workers will see it, and whether it is known to be empty. Raises as :func:`git.located`, and
+    :class:`NotFound` where there is no such trunk."""
+    from fleetcast.cli import git
+    from fleetcast.model.branches import no_trunk
+
+    location, branches = git.located(repository)
+    if branches and trunk and trunk not in branches:
+        raise no_trunk(trunk, branches, "say --trunk")
+    return location, branches == ()
+
+
+async def _put(control: ControlClient, spec: ServiceSpec) -> tuple[ServiceSpec | None, ServiceSpec]:
+    """The service before, if it was there, and now."""
+    from fleetcast.model.errors import NotFound
+
+    before = None
+    with contextlib.suppress(NotFound):
+        before = await control.service(spec.name)
+    return before, await control.put_service(spec)
 
 
 def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
