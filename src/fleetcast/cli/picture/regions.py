@@ -36,7 +36,8 @@ def region_rows(scene: Scene, paper: Paper, now: float, height: int, room: int =
         regions = regions[: height - 2]
     lines = _table(scene, regions, paper, now)
     if more:
-        return [*lines, (Span(f"{paper.symbols.more} and {more} more regions", Tone.QUIET),)][:height]
+        rest = Span(clip(f"{paper.symbols.more} and {more} more regions", paper.width, paper.symbols.more), Tone.QUIET)
+        return [*lines, (rest,)][:height]
     if not _has_room(scene, regions, paper, now):
         lines = _with_waits(scene, regions, lines, paper, now, room)
     return lines
