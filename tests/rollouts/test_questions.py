@@ -109,4 +109,4 @@ async def test_a_word_may_mean_several_things(company: Company) -> None:
     async with company.database.reading() as reading:
         assert (await meaning(reading, "web")).named == (Named(Kind.SERVICE, "web"), Named(Kind.MACHINE, "web"))
         assert (await meaning(reading, deployment)).named == (Named(Kind.DEPLOYMENT, deployment),)
-        assert (await meaning(reading, deployment[:6])).near == (Named(Kind.DEPLOYMENT, deployment),)
+        assert (await meaning(reading, deployment[:6])).named == (Named(Kind.DEPLOYMENT, deployment),)

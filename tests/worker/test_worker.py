@@ -248,7 +248,7 @@ async def test_it_stops_at_once_while_control_is_away(company: Any, working: Any
 
 
 async def test_what_it_cannot_start_with_is_said(company: Any, working: Any, tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="ed25519"):
+    with pytest.raises(Invalid, match=r"copy secrets/worker\.key from the installation's first host"):
         await serve(dataclasses.replace(company.worker, signing_key=tmp_path / "none"), asyncio.Event(), lambda _: None)
     async with working(company.worker):
         with pytest.raises(Refused, match="another worker"):

@@ -126,7 +126,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
         if listener.pid is None:
             yield warn("ports", f"{port}, for {users[port]}, is in use by another user's process", "see that it is Fleetcast's")
         else:
-            says = f"{port}, for {users[port]}, is in use by process {listener.pid} ({listener.command[:60]})"
+            says = f"{port}, for {users[port]}, is in use by process {listener.pid} ({listener.shown[:60]})"
             yield fail("ports", says, "stop that, or choose another port in the settings")
     if users and not foreign:
         yield ok("ports", f"{len(users)}: {len(taken)} ours, {len(users) - len(taken)} free")

@@ -8,19 +8,26 @@ from typing import Final
 
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTEN: Final = "0A"
+_PROGRAM_WORDS: Final = 4
+"""``python -X... -m fleetcast``, or ``python .../bin/fleetcast``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """``pid`` and ``command`` are unknown (``None``, empty) for other users' processes."""
+    """Of other users' processes ``pid`` and ``command`` are unknown: ``None``, empty. A NUL stands behind each word."""
 
     pid: int | None
     command: str
 
     @property
     def ours(self) -> bool:
-        """Whether it is a process of Fleetcast's."""
-        return "fleetcast" in self.command
+        """Whether it is a process of Fleetcast's: the program's name is one of its first words, not a part of a path."""
+        return "fleetcast" in (word.rpartition("/")[2] for word in self.command.split("\0")[:_PROGRAM_WORDS])
+
+    @property
+    def shown(self) -> str:
+        """The command for people."""
+        return self.command.replace("\0", " ").strip()
 
 
 def listeners(ports: set[int]) -> dict[int, Listener]:
@@ -58,6 +65,6 @@ def _sockets(pid: int) -> set[str]:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
         return ""
