@@ -1,7 +1,7 @@
 """``make test-api``: schemathesis against the document of a running API, with the token of each route's audience.
 
-All that it can check is checked, on every operation (``schemathesis.toml`` says what deviates, and why). Fails on any failure,
-error and warning, and when a deployment does not succeed afterwards.
+All that it can check is checked, on every operation (``schemathesis.toml`` says what deviates, and why). Fails on any failure
+and error, and when a deployment does not succeed afterwards.
 """
 
 from __future__ import annotations

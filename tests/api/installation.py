@@ -72,7 +72,8 @@ class Installation:
         """A deployment of the service, to its end. Whatever else its machines wait for was cleared away before."""
         async with self.admin() as control:
             await control.put_service(ServiceSpec(SERVICE, str(self.repository)))
-            triggered = await control.deploy(DeployRequest(SERVICE, commit.sha))
+            # Built anew: somebody may have had it built on other terms meanwhile.
+            triggered = await control.deploy(DeployRequest(SERVICE, commit.sha, rebuild=True))
             end, seen = time.monotonic() + ENDED_S_MAX, ""
             while time.monotonic() < end:
                 detail = await control.deployment(triggered.id, wait_s=5, seen=seen)
