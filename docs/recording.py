@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -47,7 +48,16 @@ class Terminal:
         inherited = {key: value for key, value in os.environ.items() if key not in unset}
         known = {**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environ}
         try:
-            self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=known, start_new_session=True)
+            self.process = subprocess.Popen(
+                command,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=known,
+                start_new_session=True,
+                # Whoever runs us in the background may have us ignore it; in a terminal's foreground it is heard.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         finally:
             os.close(slave)
 

@@ -112,7 +112,12 @@ class Copier:
                     receipts[number] = await self._bucket.write_part(key, upload, number, part)
                     progress(_bytes_of(receipts))
 
-        await _together(copy_parts() for _ in range(min(len(missing), COPY_PARTS_AT_ONCE_MAX)))
+        try:
+            await _together(copy_parts() for _ in range(min(len(missing), COPY_PARTS_AT_ONCE_MAX)))
+        except NotFound:
+            if await self._has(key, root.content_size):
+                return  # another copier went on with the same upload, and was faster
+            raise
         try:
             await self._bucket.complete(key, upload, [receipts[number] for number in sorted(receipts)])
         except Invalid:
