@@ -96,9 +96,9 @@ def test_a_tar_is_the_same_every_time_and_unpacks_to_it(packed: tuple[Manifest, 
     exporting.to_tar(manifest, pieces(content, 65_537), second)
     assert first.getvalue() == second.getvalue()
     assert len(first.getvalue()) % tarfile.RECORDSIZE == 0
-    first.seek(0)
-    with tarfile.open(fileobj=first, errors="surrogateescape") as archive:
-        archive.extractall(tmp_path / "out", filter="fully_trusted")
+    # With tar itself: the filters of tarfile came with Python 3.11.4.
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xpf", "-", "-C", tmp_path / "out"], input=first.getvalue(), check=True)
     assert list(differences(manifest, tmp_path / "out")) == []
 
 
