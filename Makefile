@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults test-api check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api test-lab check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +27,17 @@ demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a thi
 recording: $(STAMP)  ## run the demo in a terminal in memory and write what it shows into the README
 	$(BIN)/python docs/recording.py
 
-test: $(STAMP)  ## every test, real processes included, but for those of test-faults
-	$(BIN)/pytest --numprocesses 2 --ignore tests/faults
+test: $(STAMP)  ## every test, real processes included, but for those of test-faults and test-lab
+	$(BIN)/pytest --numprocesses 2 --ignore tests/faults --ignore tests/lab
 
 test-faults: $(STAMP)  ## processes killed and stopped in the middle of what they do
 	$(BIN)/pytest --numprocesses 2 tests/faults
 
 test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its OpenAPI document
 	$(BIN)/python tests/api
+
+test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes root, iproute2 and nftables
+	$(BIN)/pytest tests/lab
 
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .
