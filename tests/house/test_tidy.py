@@ -15,7 +15,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
-SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "lab").rglob("*.py")])
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "lab").rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 
 

@@ -1,0 +1,61 @@
+"""What is built and sent: a git repository whose build command makes incompressible files from a seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+GIT_S_MAX = 60
+_BUILD = """\
+import json, pathlib, random
+
+wanted = json.loads(pathlib.Path("payload.json").read_text())
+rng = random.Random(wanted["seed"])
+each, more = divmod(wanted["size_bytes"], wanted["files"])
+for number in range(wanted["files"]):
+    path = pathlib.Path("dist", f"{number // 1000:03}", f"{number:06}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left = each + (number < more)
+    with open(path, "wb") as file:
+        while left:
+            left -= file.write(rng.randbytes(min(left, 1 << 20)))
+"""
+"""It runs wherever the worker runs: the standard library alone."""
+_WHO = {f"GIT_{role}_{what}": "lab@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Equal payloads are equal files. ``files`` of the same size, give or take a byte."""
+
+    size_bytes: int
+    files: int = 1
+    seed: int = 0
+
+
+def commit(repository: Path, payload: Payload) -> str:
+    """Commit what builds ``payload`` on ``main``, making the repository if there is none. Returns the SHA."""
+    if not repository.exists():
+        repository.mkdir(parents=True)
+        _git(repository, "init", "--quiet", "--initial-branch=main")
+    recipe = {"command": f"'{sys.executable}' build.py", "output": "dist"}
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in recipe.items())
+    (repository / "fleetcast.toml").write_text(f"[build]\n{lines}")
+    (repository / "build.py").write_text(_BUILD)
+    (repository / "payload.json").write_text(json.dumps(asdict(payload)))
+    _git(repository, "add", "--all")
+    _git(repository, "commit", "--quiet", "--allow-empty", f"--message=seed {payload.seed}")
+    return _git(repository, "rev-parse", "HEAD")
+
+
+def _git(where: Path, *arguments: str) -> str:
+    plain = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    environment = {**os.environ, **plain, **_WHO}
+    done = subprocess.run(
+        ["git", *arguments], cwd=where, env=environment, check=True, capture_output=True, text=True, timeout=GIT_S_MAX
+    )
+    return done.stdout.strip()
