@@ -188,7 +188,7 @@ async def test_an_artifact_is_copied_handed_out_and_leased(
 
     lease = await eventually(leased)
     manifest = decode(await asyncio.to_thread(read, lease.manifest, 0, built.root.manifest_size))
-    assert lease.pieces == tuple(range(manifest_pieces + manifest.chunks))
+    assert set(lease.pieces) <= set(range(manifest_pieces + manifest.chunks))
     content = await asyncio.to_thread(read, lease.content, 0, manifest.chunk_lengths[0])
     assert blake3(content).digest() == manifest.chunk_digest(0)
 

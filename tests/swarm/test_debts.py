@@ -11,9 +11,9 @@ from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import (
     CHUNK_BYTES_MAX,
     SWARM_DIALS_IN_VAIN_MAX,
+    SWARM_IN_FLIGHT_MIN,
     SWARM_PIECE_S_MAX,
     SWARM_PROGRESS_BYTES,
-    SWARM_REQUESTS_IN_FLIGHT,
     SWARM_SLOW_BYTES_PER_S,
     SWARM_UNPAID_S_MAX,
 )
@@ -29,6 +29,10 @@ EXCUSE_S = SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S
 
 def _available(download: Download, seed: int) -> set[int]:
     return {piece for first, last in download.without_holder(Random(seed)) for piece in range(first, last)}
+
+
+def _asked(download: Download, now: float, rng: Random) -> list[int]:
+    return [piece for _, piece in download.plan(now, rng)]
 
 
 def _pay(download: Download, machine: str, piece: int, now: float) -> None:
@@ -52,7 +56,7 @@ def test_whatever_is_claimed_the_origin_may_be_asked_for_what_nobody_brings(
 
     def go_on(name: str) -> None:
         # What the neighbour's thread does before it waits for the next frame.
-        download.request(name, now, rng)
+        download.plan(now, rng)
         if not download.owes_any(name):
             download.ask_news(name, now)
 
@@ -93,7 +97,9 @@ def test_neighbours_that_all_keep_silent_hold_nothing_up_for_longer_than_one() -
     for number in range(8):
         download.join(f"m{number}")
         download.hear(f"m{number}", ALL)
-        if not download.request(f"m{number}", 0.0, rng):
+    download.plan(0.0, rng)
+    for number in range(8):
+        if not download.owes_any(f"m{number}"):
             download.ask_news(f"m{number}", 0.0)
     assert _available(download, 1) == set()
     assert len(download.review(SWARM_UNPAID_S_MAX + 0.1)) == 8
@@ -114,7 +120,7 @@ def test_a_neighbour_that_is_slow_and_delivers_keeps_its_standing(
     download.hear("slow", ALL)
     queue: list[int] = []
     while download.missing:
-        queue += download.request("slow", now, rng)
+        queue += _asked(download, now, rng)
         now += latency_s
         for at in range(0, piece_bytes, SWARM_PROGRESS_BYTES):
             if at:
@@ -130,32 +136,32 @@ def test_one_that_pays_late_counts_again() -> None:
     rng, download = Random(1), Download(COUNT, COUNT)
     download.join("m")
     download.hear("m", ALL)
-    owed = download.request("m", 0.0, rng)
-    assert len(owed) == SWARM_REQUESTS_IN_FLIGHT
+    owed = _asked(download, 0.0, rng)
+    assert len(owed) == SWARM_IN_FLIGHT_MIN
     late = SWARM_UNPAID_S_MAX + 0.1
     assert download.review(late) == ("m",)
     assert download.review(late) == (), "said once"
-    assert download.request("m", late, rng) == (), "nothing more is asked of it"
+    assert _asked(download, late, rng) == [], "nothing more is asked of it"
     assert _available(download, 1) == set(range(COUNT))
 
     _pay(download, "m", owed[0], late)
     assert not download.doubts("m")
     assert _available(download, 1) == set()
-    assert set(download.request("m", late, rng)).isdisjoint(owed), "what it still owes is not asked of it twice"
+    assert set(_asked(download, late, rng)).isdisjoint(owed), "what it still owes is not asked of it twice"
 
 
 def test_doubt_outlives_the_connection_and_then_one_piece_is_tried() -> None:
     rng, download = Random(1), Download(COUNT, COUNT)
     download.join("m")
     download.hear("m", ALL)
-    download.request("m", 0.0, rng)
+    _asked(download, 0.0, rng)
     download.leave("m")
     download.join("m")
     download.hear("m", ALL)
     assert _available(download, 1) == set(range(COUNT))
-    (piece,) = download.request("m", 1.0, rng)
+    (piece,) = _asked(download, 1.0, rng)
     _pay(download, "m", piece, 1.5)
-    assert len(download.request("m", 1.5, rng)) == SWARM_REQUESTS_IN_FLIGHT
+    assert len(_asked(download, 1.5, rng)) == SWARM_IN_FLIGHT_MIN
     assert _available(download, 1) == set()
 
 
@@ -163,7 +169,7 @@ def test_one_that_does_not_tell_its_news_does_not_count_for_what_is_learnt_meanw
     download = Download(3, COUNT)
     download.join("m")
     download.hear("m", ((3, COUNT),))
-    assert download.request("m", 0.0, Random(1)) == ()
+    assert _asked(download, 0.0, Random(1)) == []
     download.ask_news("m", 0.0)
     download.learn(COUNT, ())
     assert _available(download, 1) == {0, 1, 2}
@@ -175,7 +181,7 @@ def test_trickled_bytes_excuse_for_a_while_and_never_for_good() -> None:
     rng, download = Random(1), Download(COUNT, COUNT)
     download.join("m")
     download.hear("m", ALL)
-    download.request("m", 0.0, rng)
+    _asked(download, 0.0, rng)
     download.arriving("m", CHUNK_BYTES_MAX - 1)
     assert download.review(SWARM_UNPAID_S_MAX + 0.1) == ()
     assert download.review(SWARM_PIECE_S_MAX - 0.1) == ("m",)
@@ -187,7 +193,7 @@ def test_writing_what_came_is_not_the_neighbours_time() -> None:
     rng, download = Random(1), Download(COUNT, COUNT)
     download.join("m")
     download.hear("m", ALL)
-    piece = download.request("m", 0.0, rng)[0]
+    piece = _asked(download, 0.0, rng)[0]
     download.accept(piece, "m")
     assert download.review(100.0) == ()
     download.own(piece)

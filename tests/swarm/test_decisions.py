@@ -15,9 +15,9 @@ from fleetcast.model.limits import (
     ANNOUNCE_LIFETIME_S,
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_END_GAME_AGE_S_MIN,
+    SWARM_IN_FLIGHT_MAX,
     SWARM_NEIGHBOURS,
     SWARM_REDIAL_S_MAX,
-    SWARM_REQUESTS_IN_FLIGHT,
     SWARM_UPLOADS_MAX,
     SWARM_USELESS_S_MAX,
 )
@@ -104,15 +104,14 @@ class DownloadMachine(RuleBasedStateMachine):
             self.download.learn(10, local)
             self.owing[LOCAL] = set(local)
 
-    @rule(name=st.sampled_from("abc"), wait=st.floats(0, 3))
-    def ask(self, name: str, wait: float) -> None:
+    @rule(wait=st.floats(0, 3))
+    def ask(self, wait: float) -> None:
         self.now += wait
-        if name in self.owing:
-            pieces = self.download.request(name, self.now, self.rng)
-            assert not self.owned & set(pieces), "nothing is asked for that is here"
-            assert not self.owing[name] & set(pieces), "nor twice of one neighbour"
-            self.owing[name] |= set(pieces)
-            assert len(self.owing[name]) <= SWARM_REQUESTS_IN_FLIGHT
+        for name, piece in self.download.plan(self.now, self.rng):
+            assert piece not in self.owned, "nothing is asked for that is here"
+            assert piece not in self.owing[name], "nor twice of one neighbour"
+            self.owing[name].add(piece)
+        assert sum(len(owed) for name, owed in self.owing.items() if name in ("a", "b", "c")) <= SWARM_IN_FLIGHT_MAX + 3
 
     @rule(wait=st.floats(0, 4))
     def look_around(self, wait: float) -> None:
@@ -204,10 +203,9 @@ def test_a_download_ends_when_neighbours_and_origin_answer(neighbours: list[set[
         download.hear(str(number), tuple((piece, piece + 1) for piece in has))
     from_origin = set()
     for _ in range(100):
-        for number in range(len(neighbours)):
-            for piece in download.request(str(number), 0.0, rng):
-                assert download.accept(piece, str(number))
-                download.own(piece)
+        for name, piece in download.plan(0.0, rng):
+            assert download.accept(piece, name)
+            download.own(piece)
         for first, last in download.without_holder(rng):
             for piece in download.take(range(first, last), ORIGIN, 0.0):
                 from_origin.add(piece)

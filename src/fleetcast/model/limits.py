@@ -184,10 +184,17 @@ NEAR_CANDIDATES_MAX: Final = 500
 
 # The swarm
 SWARM_NEIGHBOURS: Final = 8
-"""Peers an agent fetches from at a time."""
+"""Peers an agent fetches from at a time; those of its own rack, where racks are known."""
+SWARM_NEIGHBOURS_FAR: Final = 3
+"""Peers of other racks beside them; more where the rack has not so many."""
 SWARM_INTRODUCED_MAX: Final = 24
-SWARM_REQUESTS_IN_FLIGHT: Final = 4
-"""Per neighbour."""
+SWARM_IN_FLIGHT_MIN: Final = 6
+"""Pieces an agent has asked for at a time, over all neighbours, of one artifact."""
+SWARM_IN_FLIGHT_MAX: Final = 32
+SWARM_IN_FLIGHT_S: Final = 0.1
+"""Between these bounds it asks for what arrives in so long."""
+SWARM_COMING_S_MAX: Final = 5
+"""A piece that a neighbour of the same rack said was coming is asked for elsewhere after so long."""
 SWARM_UPLOADS_MAX: Final = 64
 """Connections an agent serves at a time."""
 SWARM_FRAME_BYTES_MAX: Final = 2 * MIB
@@ -220,7 +227,9 @@ SWARM_HAVE_PIECES_MAX: Final = 4096
 SWARM_ALARMS_KEPT: Final = 20
 SWARM_CLOSE_S_MAX: Final = 10
 """How long closing waits for threads that are inside a call to the region or the origin."""
-HAVE_WAIT_MS_MAX: Final = 250
+SWARM_NEWS_S: Final = 0.015
+"""How long news is gathered before those who wait for it are told."""
+HAVE_WAIT_MS_MAX: Final = 1000
 """How long a neighbour holds a question for news before it answers 'none'."""
 ANNOUNCE_INTERVAL_S: Final = 5
 ANNOUNCE_LIFETIME_S: Final = 20
@@ -228,6 +237,13 @@ TICKET_LIFETIME_S: Final = 3600
 ORIGIN_LEASE_S: Final = 30
 ORIGIN_LEASE_CHUNKS_MAX: Final = 16
 """Pieces handed out in one answer."""
+ORIGIN_IN_FLIGHT_MIN: Final = 8
+"""Pieces of an artifact on lease at a time in a region, machines that are slow with theirs left out."""
+ORIGIN_IN_FLIGHT_MAX: Final = 512
+ORIGIN_IN_FLIGHT_S: Final = 0.35
+"""Between these bounds what the origin brings in so long is on lease."""
+ORIGIN_SLOW_S: Final = 2.0
+"""A lease that takes longer keeps nobody else from one."""
 ORIGIN_GRANTS_PER_CHUNK: Final = 2
 """While a holder lives."""
 ORIGIN_REGRANT_S_MIN: Final = 20

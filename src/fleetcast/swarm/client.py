@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from random import Random
 
 import structlog
 
@@ -16,11 +15,11 @@ from fleetcast.model.limits import (
     SWARM_CONNECT_S_MAX,
     SWARM_LACKS_MAX,
     SWARM_PIECE_S_MAX,
-    SWARM_PROGRESS_BYTES,
     SWARM_STALL_S_MAX,
 )
 from fleetcast.model.messages.agents import PeerAddress
 from fleetcast.swarm import codec
+from fleetcast.swarm.asking import Asking
 from fleetcast.swarm.bitmap import ranges_of, unpack
 from fleetcast.swarm.intake import Intake
 from fleetcast.swarm.journal import Source
@@ -47,14 +46,15 @@ class End:
 class Neighbour:
     """Used by its thread; :meth:`abort` and :meth:`drop` by any."""
 
-    def __init__(self, address: PeerAddress, hello: codec.Hello, intake: Intake, around: Neighbourhood, rng: Random) -> None:
-        """``around`` and ``rng`` are guarded by the holding's lock."""
+    def __init__(self, address: PeerAddress, hello: codec.Hello, intake: Intake, around: Neighbourhood, asking: Asking) -> None:
+        """``around`` is guarded by the holding's lock."""
         self.address = address
         self._hello = hello
         self._intake = intake
         self._holding = intake.holding
         self._around = around
-        self._rng = rng
+        self._asking = asking
+        self._near = around.near(address)
         self._machine = address.machine
         self._lacks = 0
         self._dropped = False
@@ -73,11 +73,10 @@ class Neighbour:
         """Fetch until the download is complete, :meth:`abort`, or something goes wrong."""
         joined = False
         try:
-            bitmap = self._greet()
+            has = self._greet()
+            joined = True
+            self._asking.join(self._machine, self._wire, has, near=self._near)
             with self._holding.lock:
-                self._holding.download.join(self._machine)
-                joined = True
-                self._holding.download.hear(self._machine, bitmap)
                 self._around.greeted(self._machine)
                 self._holding.turn.notify_all()
             self._fetch()
@@ -91,10 +90,9 @@ class Neighbour:
                 return End(failed=True, reason=f"{self._machine} kept us waiting too long for a piece", dropped=True)
             return End(failed=not self._wire.aborted, reason=str(error))
         finally:
-            if joined:
-                with self._holding.lock:
-                    self._holding.download.leave(self._machine)
-                    self._holding.turn.notify_all()
+            self._asking.leave(self._machine)
+            with self._holding.lock:
+                self._holding.turn.notify_all()
             self._wire.close()
 
     def _greet(self) -> tuple[tuple[int, int], ...]:
@@ -124,16 +122,13 @@ class Neighbour:
         download = self._holding.download
         waiting = False
         while not self._wire.aborted:
-            with self._holding.lock:
-                pieces = download.request(self._machine, time.monotonic(), self._rng)
-                owing = download.owes_any(self._machine)
-            if pieces:
-                self._wire.send(codec.Request(pieces))
-            elif not owing and not waiting:
+            self._asking.go_on()
+            if not waiting and not download.owes_any(self._machine):
+                # Others may ask it for something meanwhile: then it answers both.
                 waiting = True
-                self._wire.send(codec.Wait())
                 with self._holding.lock:
                     download.ask_news(self._machine, time.monotonic())
+                self._wire.send(codec.Wait())
             frame = self._wire.receive()
             waiting = waiting and not isinstance(frame, codec.Have)
             self._take(frame, buffer)
@@ -141,23 +136,26 @@ class Neighbour:
 
     def _take(self, frame: codec.Frame, buffer: memoryview) -> None:
         match frame:
-            case codec.Chunk(piece, length):
-                self._take_chunk(piece, buffer[:length])
-            case codec.Have(ranges):
+            case codec.Chunk(piece, length, load):
+                self._take_chunk(piece, buffer[:length], load)
+            case codec.Have(ranges, load):
                 with self._holding.lock:
                     self._holding.download.hear(self._machine, ranges)
+                    self._holding.download.hear_load(self._machine, load)
                     self._holding.download.told(self._machine)
+            case codec.Coming(ranges):
+                with self._holding.lock:
+                    self._holding.download.hear_coming(self._machine, ranges, time.monotonic())
             case codec.Refused(_, piece):
                 self._take_refusal(frame, piece)
             case _:
                 raise _nonsense(self._machine)
 
-    def _take_chunk(self, piece: int, data: memoryview) -> None:
-        with self._holding.lock:
-            owed = self._holding.download.owed(self._machine, piece)
-        if not owed or len(data) != self._holding.files.map.length(piece):
+    def _take_chunk(self, piece: int, data: memoryview, load: int) -> None:
+        # Without the lock: only this thread ends a debt, and a number is looked up in one step.
+        if not self._holding.download.owed(self._machine, piece) or len(data) != self._holding.files.map.length(piece):
             raise _nonsense(self._machine)
-        self._receive_piece(data)
+        self._wire.receive_into(data, time.monotonic() + SWARM_PIECE_S_MAX, self._progress)
         if not self._intake.offer(piece, data, self._machine, Source.PEER):
             self._wire.send(codec.Bye("wrong_bytes", piece))
             self._wire.drain(data)
@@ -165,15 +163,12 @@ class Neighbour:
         with self._holding.lock:
             now = time.monotonic()
             self._holding.download.paid(self._machine, now)
+            self._holding.download.hear_load(self._machine, load)
             self._around.useful(self._machine, now)
 
-    def _receive_piece(self, data: memoryview) -> None:
-        deadline = time.monotonic() + SWARM_PIECE_S_MAX
-        for at in range(0, len(data), SWARM_PROGRESS_BYTES):
-            if at:
-                with self._holding.lock:
-                    self._holding.download.arriving(self._machine, at)
-            self._wire.receive_into(data[at : at + SWARM_PROGRESS_BYTES], deadline)
+    def _progress(self, arrived: int) -> None:
+        with self._holding.lock:
+            self._holding.download.arriving(self._machine, arrived)
 
     def _take_refusal(self, frame: codec.Refused, piece: int) -> None:
         if piece == codec.NO_PIECE:

@@ -5,12 +5,14 @@ A connection is one-way: whoever dialled asks, the other answers in order. ::
     dialler                                 server
     Hello{protocol,digest,machine,ticket}   Hello, then Bitmap       or Refused{code}, and the end
     Request{pieces}                         for each, in order: [Have] Chunk + bytes, or Refused{piece}
-    Wait                                    Have, at once when there is news, else empty after a while
+    Wait                                    Have, soon when there is news, else empty after a while
+    -                                       Coming, before a Have, to a dialler of its own rack that understands it
     Bye{code,piece}                         -
 
-Every frame begins with a header of ``HEADER_BYTES``: kind u8, three zero bytes, body length u32, two numbers u32, all
-little-endian. A Chunk's bytes are not its body: they follow it, as many as its second number says, and go from the socket
-straight into a buffer.
+Requests may be sent while a Wait is not answered yet. Every frame begins with a header of ``HEADER_BYTES``: kind u8, load u8,
+two zero bytes, body length u32, two numbers u32, all little-endian. The load, in Chunk and Have, is how many pieces the
+server owes to all of its peers, at most 255; who does not tell says 0. A Chunk's bytes are not its body: they follow it, as
+many as its second number says, and go from the socket straight into a buffer.
 
 Pure.
 """
@@ -30,14 +32,14 @@ from fleetcast.model.limits import (
     SWARM_FRAME_BYTES_MAX,
     SWARM_HAVE_PIECES_MAX,
     SWARM_HELLO_BYTES_MAX,
-    SWARM_REQUESTS_IN_FLIGHT,
+    SWARM_IN_FLIGHT_MAX,
 )
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.swarm.bitmap import Ranges
 
-_HEADER: Final = Struct("<BxxxIII")
+_HEADER: Final = Struct("<BBxxIII")
 HEADER_BYTES: Final = _HEADER.size
-_PIECES_PER_REQUEST_MAX: Final = 16 * SWARM_REQUESTS_IN_FLIGHT
+_PIECES_PER_REQUEST_MAX: Final = 2 * SWARM_IN_FLIGHT_MAX
 
 HELLO: Final = 1
 BITMAP: Final = 2
@@ -47,7 +49,9 @@ HAVE: Final = 5
 WAIT: Final = 6
 REFUSED: Final = 7
 BYE: Final = 8
+COMING: Final = 9
 
+LOAD_MAX: Final = 255
 NO_PIECE: Final = 2**32 - 1
 
 
@@ -56,6 +60,7 @@ class Header(NamedTuple):
     body_bytes: int
     first: int
     second: int
+    load: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Hello:
     zone: str = ""
     rack: str = ""
     protocol: int = PROTOCOL
+    coming: int = 0
+    """1: it understands Coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +98,20 @@ class Chunk:
 
     piece: int
     length: int
+    load: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Have:
     """News since the Bitmap or the last Have."""
+
+    ranges: Ranges
+    load: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What the server is about to get from outside the rack: whoever shares the rack need not get it from there too."""
 
     ranges: Ranges
 
@@ -123,7 +139,7 @@ class Bye:
     piece: int = NO_PIECE
 
 
-Frame = Hello | Bitmap | Request | Chunk | Have | Wait | Refused | Bye
+Frame = Hello | Bitmap | Request | Chunk | Have | Wait | Refused | Bye | Coming
 
 
 def encode(frame: Frame) -> bytes:
@@ -135,10 +151,12 @@ def encode(frame: Frame) -> bytes:
             return _frame(BITMAP, bits, count)
         case Request(pieces):
             return _frame(REQUEST, _numbers(pieces))
-        case Chunk(piece, length):
-            return _frame(CHUNK, b"", piece, length)
-        case Have(ranges):
-            return _frame(HAVE, _numbers(number for pair in ranges for number in pair))
+        case Chunk(piece, length, load):
+            return _frame(CHUNK, b"", piece, length, load)
+        case Have(ranges, load):
+            return _frame(HAVE, _numbers(number for pair in ranges for number in pair), load=load)
+        case Coming(ranges):
+            return _frame(COMING, _numbers(number for pair in ranges for number in pair))
         case Wait():
             return _frame(WAIT)
         case Refused(code, piece, spoken):
@@ -149,10 +167,10 @@ def encode(frame: Frame) -> bytes:
 
 def decode_header(data: bytes | bytearray | memoryview) -> Header:
     """Raises :class:`Corrupt` for an unknown kind, or a body longer than its kind may have."""
-    kind, body_bytes, first, second = _HEADER.unpack(data)
+    kind, load, body_bytes, first, second = _HEADER.unpack(data)
     if kind not in _BODY_BYTES_MAX or body_bytes > _BODY_BYTES_MAX[kind]:
         raise _bad(f"a frame of kind {kind} with {body_bytes} bytes")
-    return Header(kind, body_bytes, first, second)
+    return Header(kind, body_bytes, first, second, load)
 
 
 def decode(header: Header, body: bytes) -> Frame:
@@ -167,12 +185,11 @@ def decode(header: Header, body: bytes) -> Frame:
         case 4:
             if not 0 < header.second <= CHUNK_BYTES_MAX:
                 raise _bad(f"a chunk of {header.second} bytes")
-            return Chunk(header.first, header.second)
+            return Chunk(header.first, header.second, header.load)
         case 5:
-            numbers = _decode_numbers(body)
-            if len(numbers) % 2:
-                raise _bad("half a range")
-            return Have(_checked_news(tuple(zip(numbers[::2], numbers[1::2], strict=True))))
+            return Have(_decode_ranges(body), header.load)
+        case 9:
+            return Coming(_decode_ranges(body))
         case 6:
             return Wait()
         case 7:
@@ -187,14 +204,15 @@ _BODY_BYTES_MAX: Final = {
     REQUEST: 4 * _PIECES_PER_REQUEST_MAX,
     CHUNK: 0,
     HAVE: 8 * SWARM_HAVE_PIECES_MAX,
+    COMING: 8 * SWARM_HAVE_PIECES_MAX,
     WAIT: 0,
     REFUSED: 64,
     BYE: 64,
 }
 
 
-def _frame(kind: int, body: bytes = b"", first: int = 0, second: int = 0) -> bytes:
-    return _HEADER.pack(kind, len(body), first, second) + body
+def _frame(kind: int, body: bytes = b"", first: int = 0, second: int = 0, load: int = 0) -> bytes:
+    return _HEADER.pack(kind, min(load, LOAD_MAX), len(body), first, second) + body
 
 
 def _hello_text(hello: Hello) -> bytes:
@@ -206,13 +224,13 @@ def _decode_hello(body: bytes) -> Hello:
     try:
         fields: Any = json.loads(body)
         text = {name: fields.get(name, "") for name in ("digest", "machine", "ticket", "zone", "rack")}
-        numbers = {name: fields.get(name, 0) for name in ("port", "protocol")}
+        numbers = {name: fields.get(name, 0) for name in ("port", "protocol", "coming")}
     except (ValueError, AttributeError, RecursionError) as error:
         raise _bad("a hello that is no JSON object") from error
     if not all(isinstance(value, str) for value in text.values()):
         raise _bad("a hello whose names are no texts")
     if not all(type(value) is int and 0 <= value < 2**16 for value in numbers.values()):
-        raise _bad("a hello whose port or protocol is no number")
+        raise _bad("a hello whose numbers are none")
     return Hello(**text, **numbers)
 
 
@@ -233,8 +251,12 @@ def _decode_numbers(body: bytes) -> array[int]:
     return values
 
 
-def _checked_news(ranges: Ranges) -> Ranges:
-    """A few bytes of ranges can name millions of pieces, each of which costs time under a lock."""
+def _decode_ranges(body: bytes) -> Ranges:
+    """A few bytes of ranges can name millions of pieces, each of which costs time under a lock: so they are bounded."""
+    numbers = _decode_numbers(body)
+    if len(numbers) % 2:
+        raise _bad("half a range")
+    ranges = tuple(zip(numbers[::2], numbers[1::2], strict=True))
     if any(first > last for first, last in ranges) or sum(last - first for first, last in ranges) > SWARM_HAVE_PIECES_MAX:
         raise _bad(f"news of more than {SWARM_HAVE_PIECES_MAX} pieces at once")
     return ranges

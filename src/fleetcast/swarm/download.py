@@ -10,6 +10,9 @@ A neighbour that does not bring what it owes is *doubted*: what it claims does n
 others, and the origin, are asked for it. It is asked for one piece at a time, and counts again once it brought one. Doubt
 outlives the connection.
 
+Neighbours of the same rack are *near*. What a near one has, or says is coming to it, is not asked of the others: it crosses
+the rack's uplink once.
+
 Pure.
 """
 
@@ -17,27 +20,27 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from operator import attrgetter
 from random import Random
 from typing import Final
 
 from fleetcast.model.errors import Corrupt
-from fleetcast.model.limits import ORIGIN_RANGES_MAX, SWARM_PIECE_S_MAX, SWARM_REQUESTS_IN_FLIGHT
+from fleetcast.model.limits import (
+    ORIGIN_RANGES_MAX,
+    SWARM_IN_FLIGHT_MAX,
+    SWARM_IN_FLIGHT_MIN,
+    SWARM_IN_FLIGHT_S,
+    SWARM_PIECE_S_MAX,
+)
 from fleetcast.swarm.bitmap import HaveLog, Ranges
-from fleetcast.swarm.debts import Debts
-from fleetcast.swarm.picker import MISSING, OWNED, PENDING, UNKNOWN, Candidates, end_game
+from fleetcast.swarm.claims import Claims
+from fleetcast.swarm.picker import MISSING, OWNED, PENDING, UNKNOWN, end_game
+from fleetcast.swarm.window import Window
 
+_END_GAME_LOOK_S: Final = 0.1
 # No machine has such an id: ids are DNS labels.
 ORIGIN: Final = "@origin"
 LOCAL: Final = "@local"
-
-
-class _Neighbour:
-    """What one neighbour has, and what it owes us."""
-
-    def __init__(self, capacity: int) -> None:
-        self.has = bytearray(capacity)
-        self.candidates = Candidates()
-        self.debts = Debts()
 
 
 class Download:
@@ -52,7 +55,13 @@ class Download:
         """Known pieces that are not OWNED."""
         self._holders = array("H", bytes(2 * capacity))
         """How many neighbours that are not doubted have each piece."""
-        self._neighbours: dict[str, _Neighbour] = {}
+        self._near = array("H", bytes(2 * capacity))
+        """How many near ones that are not doubted have each piece, or are about to."""
+        self.coming = HaveLog()
+        """Pieces that were asked for outside the rack."""
+        self._window = Window(SWARM_IN_FLIGHT_MIN, SWARM_IN_FLIGHT_MAX, SWARM_IN_FLIGHT_S)
+        self._end_game_at = 0.0
+        self._neighbours: dict[str, Claims] = {}
         self._doubted: set[str] = set()
         self._asked: dict[int, dict[str, float]] = {}
         self._local: set[int] = set()
@@ -78,16 +87,17 @@ class Download:
         self.missing += known - first
         self.take(local, LOCAL, 0.0)
         for neighbour in self._neighbours.values():
+            neighbour.dry = False
             for piece in range(first, known):
                 if neighbour.has[piece]:
                     neighbour.candidates.add(piece)
 
     # What neighbours have
 
-    def join(self, machine: str) -> None:
+    def join(self, machine: str, *, near: bool = True) -> None:
         """A neighbour is connected; it has nothing yet. It must not have joined already."""
         assert machine not in self._neighbours
-        self._neighbours[machine] = _Neighbour(self.capacity)
+        self._neighbours[machine] = Claims(machine, self.capacity, near=near)
 
     def leave(self, machine: str) -> None:
         """A neighbour is gone: what it owes is MISSING again, what it has is held by one fewer. One that goes owing is
@@ -99,23 +109,44 @@ class Download:
         if machine not in self._doubted:
             self._count(neighbour, -1)
 
-    def _count(self, neighbour: _Neighbour, by: int) -> None:
+    def _count(self, neighbour: Claims, by: int) -> None:
         for piece, has in enumerate(neighbour.has):
             if has:
                 self._holders[piece] += by
+                self._near[piece] += by * neighbour.near
+        for piece in neighbour.coming:
+            self._near[piece] += by
+        self._stir()
 
     def hear(self, machine: str, ranges: Ranges) -> None:
         """A neighbour has these pieces. Raises :class:`Corrupt` for numbers that no piece of this artifact can have."""
         neighbour = self._neighbours[machine]
+        neighbour.check(ranges)
+        believed = machine not in self._doubted
         for first, last in ranges:
-            if not 0 <= first <= last <= self.capacity:
-                raise Corrupt("bad_pieces", f"{machine} speaks of pieces {first} to {last} of at most {self.capacity}")
             for piece in range(first, last):
                 if not neighbour.has[piece]:
                     neighbour.has[piece] = 1
-                    self._holders[piece] += machine not in self._doubted
+                    self._holders[piece] += believed
+                    if neighbour.near and neighbour.coming.pop(piece, None) is None:
+                        self._near[piece] += believed
                     if self.states[piece] in (MISSING, PENDING):
                         neighbour.candidates.add(piece)
+                        neighbour.dry = False
+
+    def hear_coming(self, machine: str, ranges: Ranges, now: float) -> None:
+        """A near neighbour is about to get these pieces from outside the rack. Raises as :meth:`hear`."""
+        neighbour = self._neighbours[machine]
+        neighbour.check(ranges)
+        for first, last in ranges:
+            for piece in range(first, last):
+                if neighbour.near and not neighbour.has[piece] and piece not in neighbour.coming:
+                    neighbour.coming[piece] = now
+                    self._near[piece] += machine not in self._doubted
+
+    def hear_load(self, machine: str, load: int) -> None:
+        """How many pieces a neighbour owes in all, us included."""
+        self._neighbours[machine].hear_load(load)
 
     def lacks(self, machine: str, piece: int) -> None:
         """A neighbour was asked for a piece and has it not: it is doubted."""
@@ -129,7 +160,13 @@ class Download:
     # Whether neighbours keep their word
 
     def review(self, now: float) -> tuple[str, ...]:
-        """Doubt the neighbours that are overdue; returns those that were not doubted before."""
+        """Doubt the neighbours that are overdue; returns those that were not doubted before. What was to come and did not is
+        not waited for any longer.
+        """
+        for machine, neighbour in self._neighbours.items():
+            for piece in neighbour.overdue_coming(now):
+                self._near[piece] -= machine not in self._doubted
+                self._stir()
         overdue = [machine for machine, neighbour in self._neighbours.items() if neighbour.debts.overdue(now)]
         return tuple(machine for machine in overdue if self._doubt(machine))
 
@@ -158,6 +195,7 @@ class Download:
         """A neighbour brought a piece, which was right; we are ready for its next."""
         neighbour = self._neighbours[machine]
         neighbour.debts.paid(now)
+        self._window.arrived(now)
         if machine in self._doubted:
             self._doubted.remove(machine)
             self._count(neighbour, 1)
@@ -178,34 +216,79 @@ class Download:
 
     # Asking
 
-    def request(self, machine: str, now: float, rng: Random) -> tuple[int, ...]:
-        """Pieces to ask this neighbour for now, until it owes ``SWARM_REQUESTS_IN_FLIGHT``; one, if it is doubted."""
-        neighbour = self._neighbours[machine]
-        doubted = machine in self._doubted
-        asks: list[int] = []
-        while len(neighbour.debts) < (1 if doubted else SWARM_REQUESTS_IN_FLIGHT):
-            piece = neighbour.candidates.pick(self.states, self._holders, rng)
-            if piece is not None and not neighbour.has[piece]:
-                neighbour.candidates.drop(piece)
-                continue
-            if piece is None:
-                piece = self._end_game(machine, neighbour, now)
-            if piece is None:
+    def plan(self, now: float, rng: Random) -> list[tuple[str, int]]:
+        """Who is to be asked for which piece now, so that as much as :class:`Window` says is on its way: of whoever owes least
+        to everybody, as far as is known, so that no link idles while another has a queue.
+        """
+        asks: list[tuple[str, int]] = []
+        trusted = [neighbour for machine, neighbour in self._neighbours.items() if machine not in self._doubted]
+        room = self._window.pieces - sum(len(neighbour.debts) for neighbour in trusted)
+        each = self._window.share(len(trusted))
+        while room > len(asks):
+            able = [neighbour for neighbour in trusted if not neighbour.dry and len(neighbour.debts) < each]
+            if not able:
                 break
-            neighbour.debts.ask(piece, now)
-            if not doubted:
-                self._await(piece, machine, now)
-            asks.append(piece)
-        return tuple(asks)
+            neighbour = min(able, key=attrgetter("owing"))
+            piece = self._fresh(neighbour, rng)
+            if piece is not None:
+                asks.append(self._ask(neighbour, piece, now))
+        if room > len(asks) and now >= self._end_game_at:
+            self._end_game_at = now + _END_GAME_LOOK_S
+            asks += self._end_game(trusted, room - len(asks), now)
+        if len(trusted) < len(self._neighbours):
+            asks += self._second_chances(now, rng)
+        return asks
+
+    def _second_chances(self, now: float, rng: Random) -> list[tuple[str, int]]:
+        """Doubted neighbours are asked for one piece, beside the rest."""
+        asks: list[tuple[str, int]] = []
+        for machine in self._doubted:
+            neighbour = self._neighbours.get(machine)
+            if neighbour is not None and not neighbour.dry and not neighbour.debts:
+                piece = self._fresh(neighbour, rng)
+                if piece is not None:
+                    neighbour.debts.ask(piece, now)
+                    asks.append((machine, piece))
+        return asks
+
+    def _end_game(self, trusted: list[Claims], room: int, now: float) -> list[tuple[str, int]]:
+        """Neighbours that are free are asked for what others are slow with."""
+        # _asked is short: what neighbours and the origin owe. What LOCAL brings is not in it.
+        open_asks = {piece: since for piece, since in self._asked.items() if self._awaited(piece)}
+        asks: list[tuple[str, int]] = []
+        for neighbour in trusted:
+            if len(asks) < room and not neighbour.debts:
+                piece = end_game(open_asks, neighbour.has, neighbour.machine, now)
+                if piece is not None:
+                    asks.append(self._ask(neighbour, piece, now))
+        return asks
+
+    def _ask(self, neighbour: Claims, piece: int, now: float) -> tuple[str, int]:
+        neighbour.debts.ask(piece, now)
+        self._await(piece, neighbour.machine, now)
+        if not neighbour.near:
+            self.coming.add(piece)
+        return neighbour.machine, piece
+
+    def _fresh(self, neighbour: Claims, rng: Random) -> int | None:
+        """The rarest MISSING piece that it has, of a sample. ``None``: there is none, and it is dry until there is."""
+        shunned = None if neighbour.near else self._near
+        while True:
+            piece = neighbour.candidates.pick(self.states, self._holders, rng, shunned)
+            if piece is None:
+                neighbour.dry = True
+            if piece is None or neighbour.has[piece]:
+                return piece
+            neighbour.candidates.drop(piece)
+
+    def _stir(self) -> None:
+        """Something may be MISSING, or allowed, that was not: look through everybody again."""
+        for neighbour in self._neighbours.values():
+            neighbour.dry = False
 
     def _await(self, piece: int, machine: str, now: float) -> None:
         self.states[piece] = PENDING
         self._asked.setdefault(piece, {})[machine] = now
-
-    def _end_game(self, machine: str, neighbour: _Neighbour, now: float) -> int | None:
-        # _asked is short: what neighbours and the origin owe. What LOCAL brings is not in it.
-        open_asks = {piece: since for piece, since in self._asked.items() if self._awaited(piece)}
-        return end_game(open_asks, neighbour.has, machine, now)
 
     def _awaited(self, piece: int) -> bool:
         return self.states[piece] == PENDING and piece not in self._writing and piece not in self._local
@@ -270,6 +353,7 @@ class Download:
             self._asked.pop(piece, None)
             if self._awaited(piece):
                 self.states[piece] = MISSING
+                self._stir()
 
     # Arrival
 
@@ -306,6 +390,7 @@ class Download:
             return False
         self.states[piece] = MISSING
         self.missing += 1
+        self._stir()
         for machine, neighbour in self._neighbours.items():
             if neighbour.has[piece]:
                 neighbour.candidates.add(piece)

@@ -24,6 +24,7 @@ from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, Peer
 from fleetcast.stores.obstacles import obstacle
 from fleetcast.swarm import codec
 from fleetcast.swarm.announcer import Announcer
+from fleetcast.swarm.asking import Asking
 from fleetcast.swarm.client import End, Neighbour
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
@@ -85,12 +86,13 @@ class Fetch:
         self._around = around
         self._rng = rng
         self._on_end = on_end
-        self._neighbourhood = Neighbourhood(around.me.machine)
+        self._neighbourhood = Neighbourhood(around.me.machine, around.me.zone, around.me.rack)
         self._ticket = ""
         self._holding: Holding | None = None
         self._intake: Intake | None = None
         self._journal: Journal | None = None
         self._origin: Origin | None = None
+        self._asking: Asking | None = None
         # Guarded by the holding's lock from when there is one; flags are only ever raised.
         self._stopping = False
         self._look = False
@@ -220,6 +222,7 @@ class Fetch:
         for piece in range(known):
             if files.intact(piece, buffer):
                 intake.found(piece, Source.LOCAL)
+        self._asking = Asking(holding, self._rng)
         self._intake, self._holding = intake, holding
         return holding, intake, journal
 
@@ -277,6 +280,8 @@ class Fetch:
                 left = self._neighbours.get(leave) if leave is not None else None
                 doubted = holding.download.review(now)
                 hopeless = [self._neighbours[MachineId(machine)] for machine in holding.download.hopeless(now)]
+            assert self._asking is not None
+            self._asking.go_on()
             if doubted:
                 log.warning("neighbours_owe", digest=self.digest, peers=doubted)
             for neighbour in hopeless:
@@ -288,9 +293,10 @@ class Fetch:
 
     def _dial(self, address: PeerAddress, intake: Intake) -> None:
         me = self._around.me
-        hello = codec.Hello(self.digest, me.machine, self._ticket, me.port, me.zone, me.rack)
+        assert self._asking is not None
+        hello = codec.Hello(self.digest, me.machine, self._ticket, me.port, me.zone, me.rack, coming=1)
         try:
-            neighbour = Neighbour(address, hello, intake, self._neighbourhood, self._rng)
+            neighbour = Neighbour(address, hello, intake, self._neighbourhood, self._asking)
         except OSError as error:
             log.warning("dial_failed", peer=address.machine, error=str(error))  # out of descriptors: those we have go on
             with intake.holding.lock:

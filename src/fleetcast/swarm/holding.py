@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import CHUNK_BYTES_MAX
 from fleetcast.swarm.download import Download
 from fleetcast.swarm.piece_files import PieceFiles
+
+
+def _nobody() -> None:
+    """Nobody is served yet."""
 
 
 class Holding:
@@ -19,8 +24,10 @@ class Holding:
         self.download = download
         self.files = files
         self.lock = threading.Lock()
-        self.news = threading.Condition(self.lock)
-        """Notified when a piece became OWNED, and at the end."""
+        self.load = 0
+        """Pieces that we owe to peers."""
+        self.poke: Callable[[], None] = _nobody
+        """Called when there is something to tell peers: a piece became OWNED, or the end."""
         self.turn = threading.Condition(self.lock)
         """Notified when whoever drives the fetch should look again."""
         self._closed = False
@@ -48,6 +55,6 @@ class Holding:
         """Let go of the files; threads that serve from them end at their next call."""
         with self.lock:
             self._closed = True
-            self.news.notify_all()
             self.turn.notify_all()
+        self.poke()
         self.files.close()

@@ -82,9 +82,9 @@ class Intake:
             self._sources[piece] = source
             self._tally.add(source, payload)
             holding.download.own(piece)
-            holding.news.notify_all()
             if not holding.download.missing:
                 holding.turn.notify_all()
+        holding.poke()
 
     def _fail(self, piece: int, reason: str) -> None:
         with self.holding.lock:

@@ -7,27 +7,44 @@ some such holder is alive. While held, a piece travels between peers: a second g
 piece has lost all its holders, frees the piece at once. A machine that misses what it was itself granted gets it again at
 once, once.
 
+No more pieces are on lease at a time than the origin brings in a fraction of a second: the first of them must be there to be
+passed on long before the last one is, and who asks later knows better what is missing. Machines that have had their turn
+let others go first, so that what is fresh begins in many places.
+
 Pure. The price of a request does not grow with the swarm.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Final
 
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import (
     ORIGIN_EXTRA_PIECES_PER_S,
     ORIGIN_GRANTS_PER_CHUNK,
+    ORIGIN_IN_FLIGHT_MAX,
+    ORIGIN_IN_FLIGHT_MIN,
+    ORIGIN_IN_FLIGHT_S,
     ORIGIN_LEASE_CHUNKS_MAX,
     ORIGIN_LEASE_S,
     ORIGIN_REGRANT_S_MIN,
     ORIGIN_RETRY_S,
     ORIGIN_SCAN_PIECES_MAX,
+    ORIGIN_SLOW_S,
 )
 from fleetcast.model.messages.agents import LeaseRequest
 from fleetcast.swarm.bitmap import Ranges
+from fleetcast.swarm.window import Window
+
+_LESSEES: Final = 4
+"""Among so many machines what may be on lease is divided."""
+_LEASE_CHUNKS_MIN: Final = 2
+_WAITING_AT_EASE: Final = 64
+"""When more wait than this, each waits longer, so that the region has no more to answer."""
 
 Alive = Callable[[MachineId], bool]
 
@@ -65,6 +82,11 @@ class LeaseBook:
         self._count = count
         self._grants_from = grants_from
         self._pieces: dict[int, _Piece] = {}
+        self._window = Window(ORIGIN_IN_FLIGHT_MIN, ORIGIN_IN_FLIGHT_MAX, ORIGIN_IN_FLIGHT_S)
+        self._recent: deque[tuple[float, int]] = deque()
+        """Grants of the last ``ORIGIN_SLOW_S``: when, and of which piece."""
+        self._waiting: OrderedDict[MachineId, float] = OrderedDict()
+        """Who was told to wait lately, and when last."""
         self._extra_allowance = float(ORIGIN_EXTRA_PIECES_PER_S)
         self._extra_at = grants_from
         self.granted = 0
@@ -79,7 +101,7 @@ class LeaseBook:
         self._note(request, now)
         if now < self._grants_from:
             return LeaseDecision((), 0.0, self._grants_from - now, 0)
-        want = min(request.want, ORIGIN_LEASE_CHUNKS_MAX)
+        want = self._room(request, now)
         first, again, extra = self._sort(request, want, now, alive, rng)
         pieces = (first + again)[:want]
         spare = self._spend_extra(min(len(extra), want - len(pieces)), now)
@@ -88,8 +110,24 @@ class LeaseBook:
             self._grant(piece, request.machine, now)
         self.granted += len(pieces)
         self.extra += spare
-        retry_after_s = ORIGIN_RETRY_S * (0.5 + rng.random())
+        if request.want and not pieces:
+            self._waiting[request.machine] = now
+            self._waiting.move_to_end(request.machine)
+        retry_after_s = ORIGIN_RETRY_S * (0.5 + rng.random()) * max(1.0, len(self._waiting) / _WAITING_AT_EASE)
         return LeaseDecision(tuple(sorted(pieces)), float(ORIGIN_LEASE_S), retry_after_s, spare)
+
+    def _room(self, request: LeaseRequest, now: float) -> int:
+        """How many pieces the asker may be leased now."""
+        while self._recent and now - self._recent[0][0] > ORIGIN_SLOW_S:
+            self._recent.popleft()
+        while self._waiting and now - next(iter(self._waiting.values())) > 2 * ORIGIN_RETRY_S:
+            self._waiting.popitem(last=False)
+        turn = self._waiting.pop(request.machine, None) is not None
+        if not turn and len(self._waiting) >= ORIGIN_IN_FLIGHT_MIN:
+            return 0
+        under_way = sum(self._pieces[number].lessee is not None for _, number in self._recent)
+        fair = max(_LEASE_CHUNKS_MIN, self._window.share(_LESSEES))
+        return max(0, min(request.want, ORIGIN_LEASE_CHUNKS_MAX, fair, self._window.pieces - under_way))
 
     def _note(self, request: LeaseRequest, now: float) -> None:
         for number in request.returned:
@@ -106,6 +144,8 @@ class LeaseBook:
                 piece.lessee = None
             piece.holders[request.machine] = now
             piece.grants = max(piece.grants, 1)
+        if request.held:
+            self._window.arrived(now, len(request.held))
 
     def _sort(
         self, request: LeaseRequest, want: int, now: float, alive: Alive, rng: Random
@@ -138,6 +178,7 @@ class LeaseBook:
         piece.lessee = machine
         piece.lease_ends = now + ORIGIN_LEASE_S
         piece.grants += 1
+        self._recent.append((now, number))
 
     def _spend_extra(self, wanted: int, now: float) -> int:
         """How many extra grants the rate allows now, at most ``wanted``; they are spent."""

@@ -16,6 +16,7 @@ from fleetcast.model.limits import (
     SWARM_INTRODUCED_MAX,
     SWARM_KNOWN_PEERS_MAX,
     SWARM_NEIGHBOURS,
+    SWARM_NEIGHBOURS_FAR,
     SWARM_REDIAL_S_MAX,
     SWARM_UNPAID_S_MAX,
     SWARM_USELESS_S_MAX,
@@ -41,8 +42,10 @@ class _Contact:
 class Neighbourhood:
     """All times are seconds of one monotonic clock."""
 
-    def __init__(self, me: MachineId) -> None:
+    def __init__(self, me: MachineId, zone: str = "", rack: str = "") -> None:
+        """``rack``, in its ``zone``, is ours; empty: unknown, and all are equally near."""
         self._me = me
+        self._place = (zone, rack) if rack else None
         self._contacts: dict[MachineId, _Contact] = {}
         self._banned: dict[MachineId, str] = {}
         self._introduced = False
@@ -67,15 +70,22 @@ class Neighbourhood:
 
     def dial(self, now: float, rng: Random) -> tuple[PeerAddress, ...]:
         """Peers to connect to now; they count as connected until :meth:`ended`."""
-        connected = sum(contact.connected for contact in self._contacts.values())
+        near = sum(contact.connected and self.near(contact.address) for contact in self._contacts.values())
+        far = sum(contact.connected for contact in self._contacts.values()) - near
         ready = self._ready(now)
-        chosen = rng.sample(ready, max(0, min(len(ready), SWARM_NEIGHBOURS - connected)))
+        chosen = _sample([contact for contact in ready if self.near(contact.address)], SWARM_NEIGHBOURS - near, rng)
+        far_max = max(SWARM_NEIGHBOURS_FAR, SWARM_NEIGHBOURS - near - len(chosen)) if self._place else 0
+        chosen += _sample([contact for contact in ready if not self.near(contact.address)], far_max - far, rng)
         if chosen and self._dialled_at is None:
             self._dialled_at = now
         for contact in chosen:
             contact.connected = True
             contact.useful_at = now
         return tuple(contact.address for contact in chosen)
+
+    def near(self, address: PeerAddress) -> bool:
+        """Whether it shares our rack."""
+        return self._place is None or (address.zone, address.rack) == self._place
 
     def _ready(self, now: float) -> list[_Contact]:
         return [contact for contact in self._contacts.values() if not contact.connected and contact.not_before <= now]
@@ -136,3 +146,7 @@ class Neighbourhood:
     def connected(self) -> int:
         """Neighbours that have told what they have."""
         return sum(contact.connected and contact.greeted for contact in self._contacts.values())
+
+
+def _sample(contacts: list[_Contact], most: int, rng: Random) -> list[_Contact]:
+    return rng.sample(contacts, max(0, min(len(contacts), most)))

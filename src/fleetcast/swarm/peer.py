@@ -104,7 +104,7 @@ class SwarmPeer:
         self._retired: list[Fetch] = []
         """Done and shared; a thread of theirs may still be telling the region so."""
         self._alarms: deque[str] = deque(maxlen=SWARM_ALARMS_KEPT)
-        self._server = Server(machine.id, self._find, self._met, clock)
+        self._server = Server(machine, self._find, self._met, clock)
         self._announcer = Announcer(region, Random(self._rng.random()))
         self._me: PeerAddress | None = None
         self._closed = False

@@ -124,6 +124,11 @@ class Roster:
         """Draw from ``group`` until ``chosen`` has ``until`` members, or chance has been against it for too long."""
         if group is None:
             return
+        if len(group) <= until:
+            members = [machine for machine in group.all() if machine != asker]
+            rng.shuffle(members)
+            chosen.update(dict.fromkeys(members[: until - len(chosen)]))
+            return
         for _ in range(4 * until):
             if len(chosen) >= until:
                 return

@@ -39,21 +39,23 @@ class Candidates:
         """Forget a piece that the neighbour turned out not to have."""
         self._pieces = [other for other in self._pieces if other != piece]
 
-    def pick(self, states: bytearray, holders: array[int], rng: Random) -> int | None:
+    def pick(self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None = None) -> int | None:
         """The piece held by fewest neighbours among ``SAMPLE`` MISSING ones; ``None``: none is MISSING.
 
-        ``states`` and ``holders`` (a count of neighbours) are indexed by piece.
+        ``states``, ``holders`` (a count of neighbours) and ``shunned`` (not 0: not that one) are indexed by piece.
         """
-        best = self._sample(states, holders, rng)
+        best = self._sample(states, holders, rng, shunned)
         if best is None and self._pieces:
             # Rare: at most a few dozen pieces are PENDING at a time, so a long list sampled in vain was mostly OWNED.
             self._pieces = [piece for piece in self._pieces if states[piece] != OWNED]
-            open_pieces = [piece for piece in self._pieces if states[piece] == MISSING]
+            open_pieces = [
+                piece for piece in self._pieces if states[piece] == MISSING and not (shunned is not None and shunned[piece])
+            ]
             rng.shuffle(open_pieces)
             best = min(open_pieces, key=holders.__getitem__, default=None)
         return best
 
-    def _sample(self, states: bytearray, holders: array[int], rng: Random) -> int | None:
+    def _sample(self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None) -> int | None:
         pieces = self._pieces
         best: int | None = None
         for _ in range(SAMPLE):
@@ -64,7 +66,9 @@ class Candidates:
             if states[piece] == OWNED:
                 pieces[at] = pieces[-1]
                 pieces.pop()
-            elif states[piece] == MISSING and (best is None or holders[piece] < holders[best]):
+            elif states[piece] != MISSING or (shunned is not None and shunned[piece]):
+                continue
+            elif best is None or holders[piece] < holders[best]:
                 best = piece
         return best
 

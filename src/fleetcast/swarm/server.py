@@ -16,14 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fleetcast.model import protocol
 from fleetcast.model.errors import Corrupt, FleetcastError, Forbidden, Incompatible, Unavailable
-from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.ids import Digest
 from fleetcast.model.limits import SWARM_CLOSE_S_MAX, SWARM_CONNECT_S_MAX, SWARM_STALL_S_MAX, SWARM_UPLOADS_MAX
+from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import PeerAddress
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.stores.obstacles import address_refused
 from fleetcast.swarm import codec, tickets
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.slots import Slots
+from fleetcast.swarm.teller import Teller
 from fleetcast.swarm.upload import Upload
 from fleetcast.swarm.wire import Wire
 
@@ -48,13 +50,15 @@ class Server:
 
     def __init__(
         self,
-        me: MachineId,
+        machine: Machine,
         find: Callable[[Digest], Holding | None],
         met: Callable[[Digest, PeerAddress], None],
         clock: Callable[[], float],
     ) -> None:
         self._clock = clock
-        self._me = me
+        self._machine = machine
+        self._me = machine.id
+        self._teller = Teller()
         self._find = find
         self._met = met
         self._key: Ed25519PublicKey | None = None
@@ -75,6 +79,7 @@ class Server:
             raise address_refused(host, port, error, f"peer_port of [[agent]] {self._me}") from error
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="swarm-accept", daemon=True)
         self._thread.start()
+        self._teller.start()
         return int(self._listener.getsockname()[1])
 
     def trust(self, key: Ed25519PublicKey) -> None:
@@ -102,6 +107,7 @@ class Server:
         for thread in (self._thread, *(connection.thread for connection in connections)):
             if thread is not None:
                 thread.join(SWARM_CLOSE_S_MAX)
+        self._teller.close()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._closing.is_set():
@@ -191,7 +197,8 @@ class Server:
             if hello.port:
                 self._met(hello.digest, PeerAddress(machine, connection.host, hello.port, hello.zone, hello.rack))
             connection.wire.patience(SWARM_STALL_S_MAX)
-            Upload(connection.wire, holding, machine).run(codec.Hello(hello.digest, self._me))
+            near = bool(hello.coming and hello.rack) and (hello.zone, hello.rack) == (self._machine.zone, self._machine.rack)
+            Upload(connection.wire, holding, machine, self._teller, near=near).run(codec.Hello(hello.digest, self._me))
         finally:
             with self._lock:
                 self._slots.leave(number, machine, hello.digest)

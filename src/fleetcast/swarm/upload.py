@@ -4,77 +4,136 @@ from __future__ import annotations
 
 import structlog
 
-from fleetcast.model.errors import Corrupt, Unavailable
+from fleetcast.model.errors import Corrupt, FleetcastError, Unavailable
 from fleetcast.model.ids import MachineId
-from fleetcast.model.limits import HAVE_WAIT_MS_MAX, SWARM_HAVE_PIECES_MAX
+from fleetcast.model.limits import SWARM_HAVE_PIECES_MAX
 from fleetcast.swarm import codec
 from fleetcast.swarm.bitmap import pack
 from fleetcast.swarm.holding import Holding
+from fleetcast.swarm.teller import Teller
 from fleetcast.swarm.wire import Wire
 
 log = structlog.get_logger(__name__)
 
 
 class Upload:
-    """The conversation after the hellos."""
+    """The conversation after the hellos. :meth:`run` is one thread's; :meth:`tell` is the teller's."""
 
-    def __init__(self, wire: Wire, holding: Holding, peer: MachineId) -> None:
+    def __init__(self, wire: Wire, holding: Holding, peer: MachineId, teller: Teller, *, near: bool) -> None:
+        """``near``: the peer shares our rack, and wants to know what is coming into it."""
         self._wire = wire
         self._holding = holding
         self._peer = peer
+        self._teller = teller
+        self._near = near
+        # Up to where in the logs the peer has been told, and which load. Under the wire's ``sending``.
         self._cursor = 0
-        """Up to where in the have-log the peer has been told."""
+        self._coming_cursor = 0
+        self._told_load = 0
+        self._listening = False
 
     def run(self, hello: codec.Hello) -> None:
         """Greet, then answer until the peer is done. Raises :class:`Unavailable`, :class:`Corrupt`, OSError, ValueError."""
+        self._holding.poke = self._teller.poke
         with self._holding.lock:
             self._cursor = self._holding.download.log.cursor
             flags = self._holding.download.owned_flags()
         self._wire.send(hello, codec.Bitmap(len(flags), pack(flags)))
-        while True:
-            frame = self._wire.receive()
-            match frame:
-                case codec.Request(pieces):
-                    for piece in pieces:
-                        self._answer(piece)
-                case codec.Wait():
-                    self._tell_news()
-                case codec.Bye():
-                    self._end(frame)
-                    return
-                case _:
-                    raise Corrupt("bad_frame", f"{self._peer} sent something that only a server may send")
+        try:
+            while self._take(self._wire.receive()):
+                pass
+        finally:
+            self._teller.forget(self)
+
+    def _take(self, frame: codec.Frame) -> bool:
+        """False: the peer is done."""
+        match frame:
+            case codec.Request(pieces):
+                self._serve(pieces)
+            case codec.Wait():
+                with self._wire.sending:
+                    self._listening = True
+                self._teller.listen(self)
+                self._teller.poke()
+            case codec.Bye():
+                if frame.piece != codec.NO_PIECE:
+                    self._check(frame.piece)
+                return False
+            case _:
+                raise Corrupt("bad_frame", f"{self._peer} sent something that only a server may send")
+        return True
+
+    def _serve(self, pieces: tuple[int, ...]) -> None:
+        holding, owed = self._holding, len(pieces)
+        with holding.lock:
+            holding.load += owed
+        try:
+            for piece in pieces:
+                self._answer(piece)
+                owed -= 1
+                with holding.lock:
+                    holding.load -= 1
+                # Somebody may have waited for us to be less busy.
+                self._teller.poke()
+        finally:
+            if owed:
+                with holding.lock:
+                    holding.load -= owed
 
     def _answer(self, piece: int) -> None:
         holding = self._holding
-        with holding.lock:
-            owned = holding.download.owns(piece)
-            self._cursor, ranges = holding.download.log.since(self._cursor, SWARM_HAVE_PIECES_MAX)
-        frames: list[codec.Frame] = [codec.Have(ranges)] if ranges else []
-        if not owned:
-            self._wire.send(*frames, codec.Refused("not_held", piece))
-            return
-        self._wire.send(*frames, codec.Chunk(piece, holding.files.map.length(piece)))
+        with self._wire.sending:
+            with holding.lock:
+                owned = holding.download.owns(piece)
+                news, _ = self._news()
+                load = holding.load - 1
+            if news and self._listening:
+                self._listening = False
+                self._teller.forget(self)
+            if not owned:
+                self._wire.send_held(*news, codec.Refused("not_held", piece))
+                return
+            self._told_load = load
+            self._wire.send_held(*news, codec.Chunk(piece, holding.files.map.length(piece), load))
+            try:
+                holding.files.send(piece, self._wire)
+            except Corrupt:
+                self._check(piece)
+                raise
+
+    def tell(self, *, anything: bool) -> bool:
+        """See :class:`teller.Listener`."""
+        if not self._wire.sending.acquire(blocking=False):
+            # A piece is being sent: the next one brings the news along.
+            return False
         try:
-            holding.files.send(piece, self._wire)
-        except Corrupt:
-            self._check(piece)
-            raise
+            with self._holding.lock:
+                news, load = self._news()
+            if self._holding.closed:
+                raise Unavailable("not_shared", "this artifact is not served here any more")
+            if not (self._listening and (news or load < self._told_load or anything)):
+                return False
+            self._listening = False
+            self._told_load = load
+            self._wire.send_held(*(news or [codec.Have((), load)]))
+        except (FleetcastError, OSError, ValueError):
+            # The thread that serves it finds it broken, and ends.
+            self._wire.abort()
+        finally:
+            self._wire.sending.release()
+        return True
 
-    def _tell_news(self) -> None:
-        download = self._holding.download
-        with self._holding.news:
-            self._holding.news.wait_for(
-                lambda: download.log.cursor > self._cursor or self._holding.closed, timeout=HAVE_WAIT_MS_MAX / 1000
-            )
+    def _news(self) -> tuple[list[codec.Frame], int]:
+        """What the peer has not been told yet, and the load. Under the wire's ``sending`` and the holding's lock."""
+        download, load = self._holding.download, self._holding.load
+        frames: list[codec.Frame] = []
+        if self._near and download.coming.cursor > self._coming_cursor:
+            self._coming_cursor, coming = download.coming.since(self._coming_cursor, SWARM_HAVE_PIECES_MAX)
+            frames.append(codec.Coming(coming))
+        if download.log.cursor > self._cursor or frames:
             self._cursor, ranges = download.log.since(self._cursor, SWARM_HAVE_PIECES_MAX)
-        if self._holding.closed:
-            raise Unavailable("not_shared", "this artifact is not served here any more")
-        self._wire.send(codec.Have(ranges))
-
-    def _end(self, bye: codec.Bye) -> None:
-        if bye.piece != codec.NO_PIECE:
-            self._check(bye.piece)
+            frames.append(codec.Have(ranges, load))
+        return frames, load
 
     def _check(self, piece: int) -> None:
         if not self._holding.recheck(piece):

@@ -1,6 +1,7 @@
 """A connection between two peers: frames of ``codec`` over a blocking socket, bulk bytes past Python.
 
-One thread uses a wire; any thread may :meth:`Wire.abort` it, which makes the using thread's call fail at once.
+One thread receives from a wire; any thread may send, frames never mix; any may :meth:`Wire.abort` it, which makes calls under
+way fail at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +21,8 @@ from fleetcast.swarm.codec import Chunk, Frame
 
 _TIMEVAL: Final = struct.Struct("ll")
 _DRAIN_S_MAX: Final = 1.0
+_LOOK_S: Final = 0.5
+"""How often a receive that waits looks at how far it is."""
 
 
 class Wire:
@@ -26,6 +30,10 @@ class Wire:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._patience_s = float(SWARM_CONNECT_S_MAX)
+        self._header = memoryview(bytearray(codec.HEADER_BYTES))
+        self.sending = threading.Lock()
+        """Held while a frame, and the bytes that follow it, are sent."""
         self._ending = threading.Lock()
         self._aborted = False
         self._closed = False
@@ -41,10 +49,10 @@ class Wire:
 
     def patience(self, seconds: float) -> None:
         """How long sending or receiving may go on without a byte of progress."""
-        value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
+        self._patience_s = seconds
         self._sock.setblocking(True)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(seconds, _LOOK_S)))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
@@ -57,13 +65,18 @@ class Wire:
         return self._aborted
 
     def send(self, *frames: Frame) -> None:
-        """Send frames in one go. A Chunk, which must be the last, is held back until its bytes follow.
+        """Send frames in one go, none of them a Chunk. Raises :class:`Unavailable` as :meth:`send_held`."""
+        with self.sending:
+            self.send_held(*frames)
+
+    def send_held(self, *frames: Frame) -> None:
+        """The same for who holds ``sending``. A Chunk, which must be the last, is held back until its bytes follow.
 
         Raises:
             Unavailable: the other side is gone, or took nothing for too long.
         """
         more = socket.MSG_MORE if frames and isinstance(frames[-1], Chunk) else 0
-        data = memoryview(b"".join(codec.encode(frame) for frame in frames))
+        data = memoryview(b"".join([codec.encode(frame) for frame in frames]))
         while data:
             try:
                 data = data[self._sock.send(data, more) :]
@@ -79,38 +92,48 @@ class Wire:
             Unavailable: the other side is gone, or sent nothing for too long.
             Corrupt: it sent nonsense.
         """
-        header = bytearray(codec.HEADER_BYTES)
-        self.receive_into(memoryview(header), deadline)
-        decoded = codec.decode_header(header)
+        self.receive_into(self._header, deadline)
+        decoded = codec.decode_header(self._header)
+        if not decoded.body_bytes:
+            return codec.decode(decoded, b"")
         body = bytearray(decoded.body_bytes)
         self.receive_into(memoryview(body), deadline)
         return codec.decode(decoded, bytes(body))
 
-    def receive_into(self, view: memoryview, deadline: float | None = None) -> None:
+    def receive_into(
+        self, view: memoryview, deadline: float | None = None, progress: Callable[[int], None] | None = None
+    ) -> None:
         """Fill ``view`` straight from the socket. Raises :class:`Unavailable`.
 
-        ``deadline`` (monotonic seconds) is when bytes that trickle must all be here; ``None``: in ``SWARM_PIECE_S_MAX``.
+        ``deadline`` (monotonic seconds) is when bytes that trickle must all be here; ``None``: in ``SWARM_PIECE_S_MAX`` from
+        the first one on. ``progress`` is told how many are here whenever more have come and it takes a while.
         """
         got = self._receive_some(view)
         if got == len(view):
             return
-        if deadline is None:
-            deadline = time.monotonic() + SWARM_PIECE_S_MAX
+        moved_at = time.monotonic()
+        if deadline is None and got:
+            deadline = moved_at + SWARM_PIECE_S_MAX
         while got < len(view):
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - moved_at > self._patience_s or (deadline is not None and now > deadline):
                 raise _stalled()
-            got += self._receive_some(view[got:])
+            more = self._receive_some(view[got:])
+            if more:
+                got, moved_at = got + more, now
+                deadline = deadline or now + SWARM_PIECE_S_MAX
+                if progress is not None:
+                    progress(got)
 
     def _receive_some(self, view: memoryview) -> int:
-        if not view:
-            return 0
+        """Bytes received: all that are asked for, unless ``_LOOK_S`` went by."""
         try:
             got = self._sock.recv_into(view, len(view), socket.MSG_WAITALL)
-        except BlockingIOError as error:
-            raise _stalled() from error
+        except BlockingIOError:
+            return 0
         except OSError as error:
             raise _gone() from error
-        if got == 0:
+        if not got:
             raise _gone()
         return got
 
@@ -139,6 +162,10 @@ class Wire:
         with self._ending:
             self._closed = True
             self._sock.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _stalled() -> Unavailable:

@@ -1,0 +1,48 @@
+"""Sends what the download plans to ask to whomever it is to be asked of: whichever thread finds that there is room, asks."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+from fleetcast.model.errors import Unavailable
+from fleetcast.swarm import codec
+from fleetcast.swarm.holding import Holding
+from fleetcast.swarm.wire import Wire
+
+
+class Asking:
+    """For one fetch; callable from any thread."""
+
+    def __init__(self, holding: Holding, rng: Random) -> None:
+        """``rng`` is guarded by the holding's lock."""
+        self._holding = holding
+        self._rng = rng
+        self._wires: dict[str, Wire] = {}
+
+    def join(self, machine: str, wire: Wire, has: tuple[tuple[int, int], ...], *, near: bool) -> None:
+        """A neighbour is connected, which has these pieces. Raises :class:`Corrupt` as ``Download.hear``."""
+        with self._holding.lock:
+            self._holding.download.join(machine, near=near)
+            self._wires[machine] = wire
+            self._holding.download.hear(machine, has)
+
+    def leave(self, machine: str) -> None:
+        """It is gone. Nothing happens when it never joined."""
+        with self._holding.lock:
+            if self._wires.pop(machine, None) is not None:
+                self._holding.download.leave(machine)
+
+    def go_on(self) -> None:
+        """Ask for as much as should be on its way."""
+        with self._holding.lock:
+            asks = self._holding.download.plan(time.monotonic(), self._rng)
+            if not asks:
+                return
+            wires = [(self._wires[machine], machine) for machine, _ in asks]
+        for wire, machine in dict(wires).items():
+            try:
+                wire.send(codec.Request(tuple(piece for asked, piece in asks if asked == machine)))
+            except Unavailable:
+                # The thread that receives from it finds it broken too, and makes what it owes MISSING again.
+                wire.abort()

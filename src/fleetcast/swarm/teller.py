@@ -1,0 +1,84 @@
+"""Tells the peers that wait for news what has become ours: one thread for all connections that are served.
+
+News is gathered for ``SWARM_NEWS_S`` before it is told, so that a piece a millisecond does not cost every neighbour a frame
+and a wake-up for each.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Final, Protocol
+
+from fleetcast.model.limits import HAVE_WAIT_MS_MAX, SWARM_CLOSE_S_MAX, SWARM_NEWS_S
+
+_HELD_S: Final = HAVE_WAIT_MS_MAX / 1000
+
+
+class Listener(Protocol):
+    """Somebody who asked for news. Hashable."""
+
+    def tell(self, *, anything: bool) -> bool:
+        """Send what is new, or with ``anything`` that nothing is. False: nothing was sent, it goes on waiting. Never raises."""
+
+
+class Teller:
+    """Callable from any thread."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._waiting: dict[Listener, float] = {}
+        """Until when each is content to hear nothing."""
+        self._news = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="swarm-teller", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def poke(self) -> None:
+        """There is news of something."""
+        # Read without the lock: whoever sets it wakes the thread, which reads the news themselves afterwards.
+        if not self._news:
+            with self._change:
+                self._news = True
+                self._change.notify()
+
+    def listen(self, listener: Listener) -> None:
+        """Tell it once, as soon as there is news, or after ``HAVE_WAIT_MS_MAX``."""
+        with self._change:
+            self._waiting[listener] = time.monotonic() + _HELD_S
+
+    def forget(self, listener: Listener) -> None:
+        """It was told otherwise, or is gone."""
+        with self._change:
+            self._waiting.pop(listener, None)
+
+    def close(self) -> None:
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        if self._thread.ident is not None:
+            self._thread.join(SWARM_CLOSE_S_MAX)
+
+    def _run(self) -> None:
+        while self._wait():
+            with self._change:
+                waiting = list(self._waiting.items())
+            now = time.monotonic()
+            for listener, until in waiting:
+                if listener.tell(anything=now >= until):
+                    self.forget(listener)
+
+    def _wait(self) -> bool:
+        """Until there may be something to tell; False: the end."""
+        with self._change:
+            # Whoever could not be told in time, because a piece was being sent to it, is tried again at this pace too.
+            pause_s = max(SWARM_NEWS_S, min(self._waiting.values(), default=math.inf) - time.monotonic())
+            if not self._news and not self._closing:
+                self._change.wait(min(pause_s, _HELD_S))
+            if self._news and not self._closing:
+                self._change.wait_for(lambda: self._closing, SWARM_NEWS_S)
+            self._news = False
+            return not self._closing
