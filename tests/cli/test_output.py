@@ -9,8 +9,11 @@ import pytest
 
 from fleetcast.cli.demo.sizes import parse_size
 from fleetcast.cli.output import counted, fitted, in_colour, seconds, size, table, table_width, when
+from fleetcast.cli.status import region_text
 from fleetcast.cli.terminal import coloured
 from fleetcast.model.errors import Invalid
+from fleetcast.model.ids import RegionName
+from fleetcast.model.messages.fleet import RegionDetail, RegionStatus
 
 
 def test_tables_align_words_left_and_figures_right() -> None:
@@ -92,3 +95,11 @@ def test_one_is_no_plural() -> None:
 
 def test_points_in_time_for_people() -> None:
     assert when(1767603600000) == "2026-01-05 09:00:00"
+
+
+def test_a_region_is_shown_with_its_alarms() -> None:
+    status = RegionStatus(
+        RegionName("eu"), drained=False, last_report_age_s=1.0, machines=2, alarms=("eu-1: its disk is full",)
+    )
+    text = region_text(RegionDetail(status, 60.0, 0, (), ()))
+    assert "alarm: eu-1: its disk is full" in text.splitlines()

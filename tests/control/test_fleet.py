@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,8 +92,12 @@ async def test_a_region_is_shown_with_what_goes_on_there(control: Any) -> None:
         await admin.put_service(ServiceSpec(WEB, "/srv/web.git", trunk=""))
         deployment = await admin.deploy(DeployRequest(WEB, CommitSha("a" * 40)))
         copy = CopyProgress(Digest("c" * 64), 5, 10, "disk full")
-        await region.client.report(RegionReport(EU, region.machines, (), (copy,)))
+        await region.client.report(RegionReport(EU, region.machines, (), (copy,), ("its clock is wrong",)))
         detail = await admin.region(EU)
+        assert detail.region.alarms == ("its clock is wrong",)
+        assert [detail.region] == [
+            replace(each, last_report_age_s=detail.region.last_report_age_s) async for each in admin.regions()
+        ]
         assert (detail.region.name, detail.region.machines, detail.silent, detail.copies) == (EU, 2, 0, (copy,))
         (part,) = detail.deployments
         assert (part.deployment.id, part.expected, part.active) == (deployment.id, 2, 0)

@@ -18,7 +18,7 @@ from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import DeploymentRollup, MachineProgress, Phase
 from fleetcast.rollouts.intake import record_hello, record_report
-from fleetcast.rollouts.inventory import drain, expected, known_machines, known_regions, retire, silent
+from fleetcast.rollouts.inventory import count_silent, drain, expected, known_machines, known_regions, retire, silent
 from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
 
 if TYPE_CHECKING:
@@ -93,9 +93,20 @@ async def test_machines_nobody_has_mentioned_for_long_are_silent(company: Compan
         assert await silent(reading, Selector(), 5) == ("eu-2", "us-1")
         assert await silent(reading, Selector(), 1) == ("eu-2",)
         assert await silent(reading, Selector(regions=(US,)), 5) == ("us-1",)
+        assert await count_silent(reading, EU) == 1
     await company.report("us")
     async with company.database.reading() as reading:
         assert await silent(reading, Selector(), 5) == ("eu-2",)
+
+
+async def test_machines_seen_last_before_the_clock_was_set_back_are_silent(company: Company) -> None:
+    async with company.database.transaction() as tx:
+        await tx.execute(
+            update(machines).where(machines.c.id == "eu-2").values(last_seen_at=machines.c.last_seen_at + 3_600_000)
+        )
+    async with company.database.reading() as reading:
+        assert await silent(reading, Selector(), 5) == ("eu-2",)
+        assert await count_silent(reading, EU) == 1
 
 
 async def test_the_last_rollup_wins_and_unknown_deployments_are_ignored(company: Company) -> None:

@@ -105,7 +105,7 @@ async def _look(control: ControlClient, what: str) -> tuple[str, object]:
         return machine_text(found), found
     if named.kind is Kind.REGION:
         found = await control.region(ids.region_name(named.name))
-        return _region_text(found), found
+        return region_text(found), found
     found = await control.deployment(ids.DeploymentId(named.name))
     return _deployment_text(found), found
 
@@ -133,7 +133,8 @@ def _deployment_text(found: DeploymentDetail) -> str:
     return f"{describe(found.deployment)}\ntriggered {when}{by}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
 
 
-def _region_text(found: RegionDetail) -> str:
+def region_text(found: RegionDetail) -> str:
+    """How it is, what it waits for a person to see to, what its bucket lacks and what is under way there."""
     region = found.region
     silent = f" ({found.silent} silent)" if found.silent else ""
     drained = "; drained: nothing waits for it" if region.drained else ""
@@ -142,6 +143,7 @@ def _region_text(found: RegionDetail) -> str:
         f"region {region.name}: {counted(region.machines, 'machine')}{silent}, last report {_age(region.last_report_age_s)}, "
         f"started {started}{drained}"
     ]
+    lines += [f"alarm: {showable(alarm)}" for alarm in region.alarms]
     if found.copies:
         rows = [[short(c.digest), size(c.bytes_copied), size(c.bytes_total), c.error] for c in found.copies]
         lines += ["", stdout_table(["LACKS", "HAS", "OF", "ERROR"], rows)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.control.parts import Parts
 from fleetcast.http.holding import hold
-from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import Digest, MachineId, RegionName
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S
 from fleetcast.model.messages.fleet import MachineDetail, RegionDeployment, RegionDetail, RegionStatus
@@ -16,7 +15,7 @@ from fleetcast.model.report import MachineAnswer
 from fleetcast.rollouts import inventory, labels, questions
 from fleetcast.rollouts.deployments import unfinished_deployments
 from fleetcast.rollouts.progress import by_region
-from fleetcast.schema.tables import copies, machines, regions
+from fleetcast.schema.tables import copies
 from fleetcast.stores.database import read_clock_ms
 
 
@@ -32,8 +31,7 @@ async def machine_detail(parts: Parts, machine: MachineId, wait_s: float) -> Mac
             answer, waited_s = await _answer(parts, machine, asked_at_ms, wait_s), wait_s
     async with parts.database.reading() as reading:
         known = await inventory.known_machine(reading, machine)
-        region = (await reading.execute(select(regions).where(regions.c.name == known.machine.region))).one()
-        now = await read_clock_ms(reading)
+        region = await inventory.known_region(reading, known.machine.region)
         return MachineDetail(
             machine=known.machine,
             given=await labels.given_to(reading, machine),
@@ -41,10 +39,10 @@ async def machine_detail(parts: Parts, machine: MachineId, wait_s: float) -> Mac
             last_seen_at_ms=known.last_seen_at_ms,
             retired_at_ms=known.retired_at_ms,
             region_drained=region.drained,
-            region_report_age_s=None if region.last_report_at is None else max(0, now - region.last_report_at) / 1000,
+            region_report_age_s=region.last_report_age_s,
             waited_s=waited_s,
             answer=answer,
-            now_ms=now,
+            now_ms=await read_clock_ms(reading),
         )
 
 
@@ -59,20 +57,20 @@ async def _answer(parts: Parts, machine: MachineId, asked_at_ms: int, wait_s: fl
 async def region_detail(parts: Parts, name: RegionName) -> RegionDetail:
     """Raises :class:`NotFound`."""
     async with parts.database.reading() as reading:
-        known = {region.name: region for region in await inventory.known_regions(reading)}
-        region = known.get(name)
-        if region is None:
-            raise NotFound("unknown_region", f"there is no region {name!r}: fleetcast status lists them")
-        hello_at = (await reading.execute(select(regions.c.hello_at).where(regions.c.name == name))).scalar_one()
-        here = select(func.count()).select_from(machines).where(machines.c.region == name, machines.c.retired_at.is_(None))
-        count = (await reading.execute(here)).scalar_one()
+        region = await inventory.known_region(reading, name)
+        machines = (await inventory.count_machines(reading)).get(name, 0)
         return RegionDetail(
-            region=RegionStatus(name, region.drained, region.last_report_age_s, count),
-            started_age_s=max(0, await read_clock_ms(reading) - hello_at) / 1000,
+            region=status_of(region, machines),
+            started_age_s=region.started_age_s,
             silent=await inventory.count_silent(reading, name),
             copies=await _copies(reading, name),
             deployments=await _deployments(reading, name),
         )
+
+
+def status_of(region: inventory.Region, machines: int) -> RegionStatus:
+    """As people see a region that has so many machines."""
+    return RegionStatus(region.name, region.drained, region.last_report_age_s, machines, region.alarms)
 
 
 async def _copies(reading: AsyncConnection, region: RegionName) -> tuple[CopyProgress, ...]:

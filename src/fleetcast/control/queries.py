@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast import __version__
 from fleetcast.control.artifact_queries import unknown_artifact
+from fleetcast.control.fleet_queries import status_of
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.http import messages
@@ -21,7 +22,7 @@ from fleetcast.model.messages.services import ServicePage
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
 from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
-from fleetcast.rollouts.inventory import count_machines, known_machines, known_regions, unknown_region
+from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
 from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.schema.tables import artifacts, releases
 
@@ -51,8 +52,8 @@ async def machine_page(parts: Parts, region: RegionName | None, after: str, limi
     """By id. Raises :class:`NotFound` for an unknown region."""
     behind = place(after, str)
     async with parts.database.reading() as reading:
-        if region is not None and all(known.name != region for known in await known_regions(reading)):
-            raise unknown_region(region)
+        if region is not None:
+            await known_region(reading, region)
         found = await known_machines(reading, region, behind, at_most=limit + 1)
     return MachinePage(*page(found, limit, lambda machine: machine.id))
 
@@ -104,10 +105,7 @@ async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
 
 async def _regions(reading: AsyncConnection) -> tuple[RegionStatus, ...]:
     count = await count_machines(reading)
-    return tuple(
-        RegionStatus(region.name, region.drained, region.last_report_age_s, count.get(region.name, 0), region.alarms)
-        for region in await known_regions(reading)
-    )
+    return tuple(status_of(region, count.get(region.name, 0)) for region in await known_regions(reading))
 
 
 async def _replicas(parts: Parts, digest: Digest) -> tuple[Replica, ...]:

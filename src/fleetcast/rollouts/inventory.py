@@ -21,8 +21,11 @@ from fleetcast.stores.database import now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
-_AHEAD = machines.c.last_seen_at > now_ms() + CLOCK_SKEW_S_MAX * 1000
-"""Seen last before the clock was set back: one that reports is seen anew."""
+_SILENT = or_(
+    machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000,
+    # Seen last before the clock was set back: one that reports is seen anew.
+    machines.c.last_seen_at > now_ms() + CLOCK_SKEW_S_MAX * 1000,
+)
 _MEANT_TO_RUN = (machines.c.retired_at.is_(None), regions.c.drained.is_(False))
 
 
@@ -34,8 +37,11 @@ class Region:
     data_url: str
     data_key: str
     drained: bool
+    started_age_s: float
+    """Since its process last said hello."""
     last_report_age_s: float | None
-    alarms: tuple[str, ...] = ()
+    """``None``: it never reported."""
+    alarms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,20 @@ async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
             row.data_url,
             row.data_key,
             row.drained,
+            max(0, now - row.hello_at) / 1000,
             None if row.last_report_at is None else max(0, now - row.last_report_at) / 1000,
             row.alarms,
         )
         for row in await reading.execute(select(regions).order_by(regions.c.name))
     )
+
+
+async def known_region(reading: AsyncConnection, name: RegionName) -> Region:
+    """A drained one too. Raises :class:`NotFound`."""
+    for region in await known_regions(reading):
+        if region.name == name:
+            return region
+    raise _unknown_region(name)
 
 
 async def known_machines(
@@ -93,15 +108,8 @@ async def known_machine(reading: AsyncConnection, machine: MachineId) -> KnownMa
 
 async def count_silent(reading: AsyncConnection, region: RegionName) -> int:
     """How many machines of a region that are not retired it has not mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
-    quiet = (
-        select(func.count())
-        .select_from(machines)
-        .where(
-            machines.c.region == region,
-            machines.c.retired_at.is_(None),
-            machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000,
-        )
-    )
+    here = machines.c.region == region, machines.c.retired_at.is_(None)
+    quiet = select(func.count()).select_from(machines).where(*here, _SILENT)
     return int((await reading.execute(quiet)).scalar_one())
 
 
@@ -113,7 +121,7 @@ async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> No
     """
     row = (await tx.execute(select(regions.c.drained).where(regions.c.name == region).with_for_update())).one_or_none()
     if row is None:
-        raise unknown_region(region)
+        raise _unknown_region(region)
     if row.drained == drained:
         return
     await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))
@@ -164,12 +172,7 @@ async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: 
 
 async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> tuple[MachineId, ...]:
     """Some of the machines that ``selector`` matches and no region has mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
-    quiet = (
-        select(machines)
-        .join(regions)
-        .where(*_MEANT_TO_RUN, or_(machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000, _AHEAD))
-        .order_by(machines.c.id)
-    )
+    quiet = select(machines).join(regions).where(*_MEANT_TO_RUN, _SILENT).order_by(machines.c.id)
     found = (machine for row in await reading.execute(quiet) if selector.matches(machine := _machine(row)))
     return tuple(machine.id for _, machine in zip(range(at_most), found, strict=False))
 
@@ -178,7 +181,7 @@ def _unknown(machine: MachineId) -> NotFound:
     return NotFound("unknown_machine", f"there is no machine {machine!r}: fleetcast machine list shows those there are")
 
 
-def unknown_region(region: RegionName) -> NotFound:
+def _unknown_region(region: RegionName) -> NotFound:
     return NotFound("unknown_region", f"there is no region {region!r}: fleetcast status lists them")
 
 

@@ -22,7 +22,7 @@ class RegionStatus:
     name: RegionName
     drained: bool
     last_report_age_s: float | None
-    """``None``: never heard of since control started."""
+    """``None``: it never reported."""
     machines: int
     alarms: tuple[str, ...] = ()
     """What a person should know: of the region itself, or beginning with a machine's name."""
