@@ -122,6 +122,9 @@ async def test_a_service_is_removed_and_added_again(control: Any) -> None:
         assert (await admin.remove_service(WEB)).machines == 0
         with pytest.raises(NotFound, match="was removed"):
             await admin.service(WEB)
+        assert [build.id for build in (await admin.build_page(service=WEB)).items] == [deployment.build], "it stays on record"
+        assert (await admin.artifact_page(service=WEB)).items == ()
+        assert (await admin.commit_page(WEB)).items == (deployment.commit_sha,)
         assert (await admin.service_page()).items == ()
         gone = (await admin.event_page(after="", limit=500)).items[-1]
         assert (gone.kind, gone.subject) == ("service.removed", "web")

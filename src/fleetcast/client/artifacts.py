@@ -65,14 +65,14 @@ class Artifacts:
         after: str = "",
         limit: int = PAGE_ITEMS,
     ) -> BuildPage:
-        """Builds, newest first; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        """Builds, newest first; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
         params = stated(service=service, commit=commit, status=status, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/builds", params=params, reply=BuildPage)
 
     def builds(
         self, *, service: ServiceName | None = None, commit: CommitSha | None = None, status: BuildStatus | None = None
     ) -> AsyncIterator[Build]:
-        """All builds, newest first. Raises :class:`NotFound` for an unknown service."""
+        """All builds, newest first. Raises :class:`NotFound` for a service that never was."""
         return every(
             lambda after: self.build_page(service=service, commit=commit, status=status, after=after, limit=PAGE_ITEMS_MAX)
         )
@@ -101,12 +101,12 @@ class Artifacts:
     async def artifact_page(
         self, *, service: ServiceName | None = None, after: str = "", limit: int = PAGE_ITEMS
     ) -> ArtifactPage:
-        """Artifacts, newest first; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        """Artifacts, newest first; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
         params = stated(service=service, after=after, limit=limit)
         return await self._session.ask("GET", "/v1/artifacts", params=params, reply=ArtifactPage)
 
     def artifacts(self, *, service: ServiceName | None = None) -> AsyncIterator[Artifact]:
-        """All artifacts, newest first. Raises :class:`NotFound` for an unknown service."""
+        """All artifacts, newest first. Raises :class:`NotFound` for a service that never was."""
         return every(lambda after: self.artifact_page(service=service, after=after, limit=PAGE_ITEMS_MAX))
 
     async def artifact(self, name: ArtifactName) -> ArtifactDetail:
@@ -120,10 +120,10 @@ class Artifacts:
     async def commit_page(
         self, service: ServiceName, *, prefix: str = "", after: str = "", limit: int = PAGE_ITEMS
     ) -> CommitPage:
-        """Commits that were built or deployed, by SHA; go on from ``next``. Raises :class:`NotFound` for an unknown service."""
+        """Commits that were built or deployed, by SHA; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
         params = stated(prefix=prefix, after=after, limit=limit)
         return await self._session.ask("GET", f"/v1/services/{service}/commits", params=params, reply=CommitPage)
 
     def commits(self, service: ServiceName, *, prefix: str = "") -> AsyncIterator[CommitSha]:
-        """All of them. Raises :class:`NotFound` for an unknown service."""
+        """All of them. Raises :class:`NotFound` for a service that never was."""
         return every(lambda after: self.commit_page(service, prefix=prefix, after=after, limit=PAGE_ITEMS_MAX))

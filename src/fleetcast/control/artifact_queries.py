@@ -17,7 +17,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, Servic
 from fleetcast.model.limits import GRANT_LIFETIME_S
 from fleetcast.model.messages.artifacts import Artifact, ArtifactPage, BuildDetail, BuildPage, CommitPage
 from fleetcast.model.messages.regions import SourceGrants
-from fleetcast.rollouts.services import get_service
+from fleetcast.rollouts.services import known_service
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.tables import artifacts, build_log, deployments, jobs, releases
 
@@ -50,7 +50,7 @@ class WantedBuilds:
 
 
 async def build_page(parts: Parts, wanted: WantedBuilds, after: str, limit: int) -> BuildPage:
-    """Newest first. Raises :class:`NotFound` for an unknown service."""
+    """Newest first. Raises :class:`NotFound` for a service that never was; of a removed one there are some still."""
     rows = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
     for column, value in (
         (jobs.c.service, wanted.service),
@@ -66,7 +66,7 @@ async def build_page(parts: Parts, wanted: WantedBuilds, after: str, limit: int)
 
 
 async def artifact_page(parts: Parts, service: ServiceName | None, after: str, limit: int) -> ArtifactPage:
-    """Newest first. Raises :class:`NotFound` for an unknown service."""
+    """Newest first. Raises as :func:`build_page`."""
     rows = (
         select(artifacts, releases.c.deployable)
         .join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
@@ -82,7 +82,7 @@ async def artifact_page(parts: Parts, service: ServiceName | None, after: str, l
 
 
 async def commit_page(parts: Parts, service: ServiceName, prefix: str, after: str, limit: int) -> CommitPage:
-    """By SHA, those that begin with ``prefix``: hex digits. Raises :class:`NotFound` for an unknown service."""
+    """By SHA, those that begin with ``prefix``: hex digits. Raises as :func:`build_page`."""
     known = union(*(select(table.c.commit_sha).where(table.c.service == service) for table in (jobs, artifacts, deployments)))
     sha = known.subquery().c.commit_sha
     rows = select(sha).where(sha > (place(after, str) or "")).order_by(sha).limit(limit + 1)
@@ -124,10 +124,11 @@ def unknown_artifact(name: ArtifactName) -> NotFound:
     )
 
 
-async def _of_service(parts: Parts, service: str | None, rows: AnyRows) -> list[AnyRow]:
+async def _of_service(parts: Parts, service: ServiceName | None, rows: AnyRows) -> list[AnyRow]:
+    """``rows``, which are those of ``service``. Raises :class:`NotFound` for one that never was."""
     async with parts.database.reading() as reading:
         if service is not None:
-            await get_service(reading, ServiceName(service))
+            await known_service(reading, service)
         return list((await reading.execute(rows)).all())
 
 
