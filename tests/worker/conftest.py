@@ -95,7 +95,7 @@ class Company:
                 seen = detail.version
 
     async def ended(self) -> Build:
-        return await self.until(lambda build: build.status in (BuildStatus.SUCCEEDED, BuildStatus.FAILED))
+        return await self.until(lambda build: build.status.ended)
 
     async def log(self, build: BuildId) -> str:
         return (await self.people.build_log(build)).text

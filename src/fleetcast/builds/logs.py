@@ -76,9 +76,10 @@ class BuildLogs:
             taken.append(row.text.encode()[max(0, offset - row.start) :])
             next_offset = row.start + row.size
             size += row.size
-        ended = status in (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
         everything = len(taken) == len(rows) < _READ_PIECES_MAX
-        return BuildLog(offset, b"".join(taken).decode(errors="replace"), next_offset, finished=ended and everything)
+        return BuildLog(
+            offset, b"".join(taken).decode(errors="replace"), next_offset, finished=BuildStatus(status).ended and everything
+        )
 
 
 def _pieces(build: BuildId, offset: int) -> AnyRows:

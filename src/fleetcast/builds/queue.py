@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import Update, insert, select, update
+from sqlalchemy import Update, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.clock_jumps import JobClock
@@ -25,11 +25,13 @@ from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
-__all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "held_job"]
+__all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "count_ahead", "held_job"]
 
 log = structlog.get_logger(__name__)
 
 _LIVE: Final = (BuildStatus.QUEUED, BuildStatus.RUNNING)
+_ORDER: Final = (jobs.c.created_at, jobs.c.id)
+"""In which builds are claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class BuildQueue:
         oldest = (
             select(jobs.c.id)
             .where(jobs.c.status == BuildStatus.QUEUED)
-            .order_by(jobs.c.created_at, jobs.c.id)
+            .order_by(*_ORDER)
             .limit(1)
             .with_for_update(skip_locked=True)  # SQLite has one writer anyway and is not told
         )
@@ -272,6 +274,14 @@ async def held_job(tx: AsyncConnection, build: BuildId, token: Token) -> AnyRow:
     if row is None or (row.status, row.token) != (BuildStatus.RUNNING, token):
         raise await _refusal(tx, build)
     return row
+
+
+async def count_ahead(reading: AsyncConnection, build: Build) -> int:
+    """How many builds will be claimed before this one; 0 when it is not QUEUED any more."""
+    if build.status is not BuildStatus.QUEUED:
+        return 0
+    earlier = select(func.count()).where(jobs.c.status == BuildStatus.QUEUED, tuple_(*_ORDER) < (build.created_at_ms, build.id))
+    return int((await reading.execute(earlier)).scalar_one())
 
 
 async def _refusal(tx: AsyncConnection, build: BuildId) -> Stale | NotFound:

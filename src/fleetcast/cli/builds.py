@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fleetcast.model.messages.artifacts import BuildDetail, BuildLog
 
 WAIT_S: Final = DEPLOYMENT_WAIT_S_MAX / 3
-_ENDED: Final = (BuildStatus.SUCCEEDED, BuildStatus.FAILED)
 
 
 def build(
@@ -62,7 +61,7 @@ def build(
     async def order(control: ControlClient) -> int:
         commit = await resolve(control, wanted, quiet=json)
         ordered = await control.order_build(BuildRequest(wanted.service, commit, rebuild, allow_unmerged))
-        if ordered.status not in _ENDED and not no_wait:
+        if not ordered.status.ended and not no_wait:
             ordered = await _to_the_end(control, ordered, quiet=json)
         elif not json:
             print(describe(ordered))
@@ -70,7 +69,7 @@ def build(
             print_json(ordered)
         elif ordered.status is BuildStatus.FAILED:
             await tell_end_of_log(control, ordered.id)
-        elif no_wait and ordered.status not in _ENDED:
+        elif no_wait and not ordered.status.ended:
             print(f"to follow it: fleetcast logs {ordered.id} --follow")
         return 1 if ordered.status is BuildStatus.FAILED else 0
 
@@ -121,7 +120,7 @@ async def _to_the_end(control: ControlClient, ordered: Build, *, quiet: bool) ->
             if (text := describe(detail.build, detail.ahead)) != said and not quiet:
                 print(text, flush=True)
             said = text
-            if detail.build.status in _ENDED:
+            if detail.build.status.ended:
                 return detail.build
     except asyncio.CancelledError:
         print(f"the build goes on; to follow it: fleetcast logs {ordered.id} --follow", file=sys.stderr)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, union
 
-from fleetcast.builds.queue import build_of
+from fleetcast.builds.queue import build_of, count_ahead
 from fleetcast.control.parts import Parts
 from fleetcast.http import messages
 from fleetcast.http.cursors import Row, page, place
@@ -25,17 +25,11 @@ from fleetcast.schema.tables import artifacts, build_log, deployments, jobs, rel
 async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
     """Raises :class:`NotFound`."""
     shown = await parts.queue.get(build)
-    ahead = 0
     async with parts.database.reading() as reading:
         log_bytes = await reading.execute(
             select(func.coalesce(func.max(build_log.c.start + build_log.c.size), 0)).where(build_log.c.build_id == build)
         )
-        if shown.status is BuildStatus.QUEUED:
-            earlier = (jobs.c.created_at < shown.created_at_ms) | (
-                (jobs.c.created_at == shown.created_at_ms) & (jobs.c.id < build)
-            )
-            waiting = select(func.count()).where(jobs.c.status == BuildStatus.QUEUED, earlier)
-            ahead = (await reading.execute(waiting)).scalar_one()
+        ahead = await count_ahead(reading, shown)
         version = hashlib.blake2s(messages.encode((shown, ahead)), digest_size=12).hexdigest()
         return BuildDetail(shown, ahead, int(log_bytes.scalar_one()), version)
 

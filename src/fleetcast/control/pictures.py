@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.builds.queue import count_ahead
 from fleetcast.control.parts import Parts
-from fleetcast.model.build import Build, BuildStatus
+from fleetcast.model.build import Build
 from fleetcast.model.deployment import ByteCounts, Deployment, DeploymentState
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
@@ -20,7 +21,7 @@ from fleetcast.model.report import MachineProgress, NamedFailure, Phase
 from fleetcast.replication.missing import BEING_COPIED
 from fleetcast.rollouts.inventory import expected
 from fleetcast.schema.columns import AnyRow
-from fleetcast.schema.tables import copies, deployments, jobs, regions, rollups
+from fleetcast.schema.tables import copies, deployments, regions, rollups
 from fleetcast.stores.database import read_clock_ms
 
 
@@ -46,7 +47,7 @@ async def picture_of(parts: Parts, shown: Deployment, build: Build | None, repli
         heard = {row.name: row.last_report_at for row in await reading.execute(_REGIONS)}
         sums = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == shown.id))}
         copying = await _copying(reading, shown)
-        ahead = await _builds_ahead(reading, build)
+        ahead = 0 if build is None else await count_ahead(reading, build)
     copied = {replica.bucket: replica for replica in replicas}
     names = sorted(name for name in heard if name in counts or name in copied)
     pictures = []
@@ -72,15 +73,6 @@ async def _copying(reading: AsyncConnection, shown: Deployment) -> Mapping[str, 
         return {}
     rows = await reading.execute(select(copies).where(copies.c.digest == shown.release.digest))
     return {row.region: row for row in rows}
-
-
-async def _builds_ahead(reading: AsyncConnection, build: Build | None) -> int:
-    """Builds that will be claimed before this one, in the order of the queue."""
-    if build is None or build.status is not BuildStatus.QUEUED:
-        return 0
-    earlier = (jobs.c.created_at < build.created_at_ms) | ((jobs.c.created_at == build.created_at_ms) & (jobs.c.id < build.id))
-    counted = select(func.count()).select_from(jobs).where(jobs.c.status == BuildStatus.QUEUED, earlier)
-    return int((await reading.execute(counted)).scalar_one())
 
 
 def _with_copy(picture: RegionPicture, shown: Deployment, replica: Replica | None, row: AnyRow | None) -> RegionPicture:

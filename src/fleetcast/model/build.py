@@ -22,6 +22,10 @@ class BuildStatus(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
 
+    @property
+    def ended(self) -> bool:
+        return not BUILD_TRANSITIONS[self]
+
 
 BUILD_TRANSITIONS: Final[Mapping[BuildStatus, frozenset[BuildStatus]]] = {
     # Out of QUEUED straight to FAILED: the queue deadline passed, or nobody wants it any more.
