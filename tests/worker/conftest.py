@@ -18,7 +18,7 @@ from fleetcast.client.control import ControlClient
 from fleetcast.control import process as control_process
 from fleetcast.control.config import ControlConfig
 from fleetcast.http.tokens import Role, TokenSet, load_or_create
-from fleetcast.model.build import Build, BuildStatus
+from fleetcast.model.build import Build
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, MachineId, RegionName, ServiceName, commit_sha
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.deployments import DeployRequest

@@ -120,7 +120,10 @@ class Artifacts:
     async def commit_page(
         self, service: ServiceName, *, prefix: str = "", after: str = "", limit: int = PAGE_ITEMS
     ) -> CommitPage:
-        """Commits that were built or deployed, by SHA; go on from ``next``. Raises :class:`NotFound` for a service that never was."""
+        """Commits that were built or deployed, by SHA; go on from ``next``.
+
+        Raises :class:`NotFound` for a service that never was.
+        """
         params = stated(prefix=prefix, after=after, limit=limit)
         return await self._session.ask("GET", f"/v1/services/{service}/commits", params=params, reply=CommitPage)
 

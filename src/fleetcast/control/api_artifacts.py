@@ -11,7 +11,6 @@ from fleetcast.control import artifact_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
 from fleetcast.control.streams import LogSource, log_offset
-from fleetcast.http.holding import held_s, hold
 from fleetcast.http.parameters import (
     After,
     BuildInPath,
@@ -28,7 +27,7 @@ from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.build import Build, BuildStatus
 from fleetcast.model.errors import Invalid, KeyReused, NotFound, Refused, Unprocessable
 from fleetcast.model.ids import SHA, ArtifactName, artifact_name, build_id, commit_sha, service_name
-from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
+from fleetcast.model.limits import PAGE_ITEMS
 from fleetcast.model.messages.artifacts import (
     ArtifactDetail,
     ArtifactPage,
@@ -65,9 +64,7 @@ async def order_build(data: JSONBody[BuildRequest], parts: PartsHere, idempotenc
 async def abort_build(build: BuildInPath, parts: PartsHere) -> Build:
     """End a build. It has FAILED, and so have the deployments that wait for it."""
     aborted = await parts.queue.abort(build_id(build))
-    parts.controller.wake()
-    parts.news.ring()
-    parts.logged.ring(aborted.id)
+    parts.stir(ended=aborted.id)
     return aborted
 
 
@@ -95,13 +92,7 @@ async def list_builds(
 async def get_build(build: BuildInPath, parts: PartsHere, wait_s: WaitS = 0.0, seen: Seen = "") -> BuildDetail:
     """One build, as soon as its version is not ``seen``; unchanged when the wait is over."""
     wanted = build_id(build)
-
-    async def look() -> BuildDetail | None:
-        detail = await artifact_queries.build_detail(parts, wanted)
-        return detail if detail.version != seen else None
-
-    changed = await hold(parts.news, look, wait_s=held_s(wait_s, DEPLOYMENT_WAIT_S_MAX), poll_s=DEPLOYMENT_LOOK_INTERVAL_S)
-    return changed or await artifact_queries.build_detail(parts, wanted)
+    return await parts.unseen(lambda: artifact_queries.build_detail(parts, wanted), seen, wait_s)
 
 
 @get(

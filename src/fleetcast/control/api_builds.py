@@ -10,12 +10,12 @@ from litestar.params import JSONBody, PathParameter
 from fleetcast.builds.queue import Claim
 from fleetcast.control.audiences import WORKERS
 from fleetcast.control.config import ControlConfig
-from fleetcast.control.parts import Parts, PartsHere
+from fleetcast.control.parts import PartsHere
 from fleetcast.http.holding import caller_gone, held_s, hold
 from fleetcast.http.parameters import BuildInPath
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid, NotFound, Stale, Unprocessable
-from fleetcast.model.ids import BuildId, build_id
+from fleetcast.model.ids import build_id
 from fleetcast.model.limits import CLAIM_WAIT_S_MAX
 from fleetcast.model.messages.builds import (
     UPLOAD,
@@ -126,7 +126,7 @@ async def grant_parts(
 async def commit_build(build: BuildInPath, data: JSONBody[CommitRequest], parts: PartsHere) -> BuildAccepted:
     """End the build SUCCEEDED with what was uploaded; safe to repeat."""
     status = await parts.uploads.commit(build_id(build), data.token, data)
-    _wake(parts, build_id(build))
+    parts.stir(ended=build_id(build))
     return BuildAccepted(build_id(build), status)
 
 
@@ -134,14 +134,8 @@ async def commit_build(build: BuildInPath, data: JSONBody[CommitRequest], parts:
 async def fail_build(build: BuildInPath, data: JSONBody[FailRequest], parts: PartsHere) -> BuildAccepted:
     """End the build FAILED, or hand it back to the queue."""
     status = await parts.queue.fail(build_id(build), data.token, data.reason, hand_back=data.hand_back)
-    _wake(parts, build_id(build))
+    parts.stir(ended=build_id(build))
     return BuildAccepted(build_id(build), status)
-
-
-def _wake(parts: Parts, build: BuildId) -> None:
-    parts.controller.wake()
-    parts.news.ring()
-    parts.logged.ring(build)
 
 
 def _claimed(claimed: Claim, config: ControlConfig) -> ClaimedBuild:

@@ -11,7 +11,6 @@ from fleetcast.control import queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.control.streams import DeploymentSource
-from fleetcast.http.holding import held_s, hold
 from fleetcast.http.parameters import (
     After,
     DeploymentInPath,
@@ -27,7 +26,7 @@ from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import KeyReused, NotFound, Refused, Unprocessable
 from fleetcast.model.ids import NAME, DeploymentId, commit_sha, environment_name, service_name
-from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX, PAGE_ITEMS
+from fleetcast.model.limits import PAGE_ITEMS
 from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage, DeployRequest, RollbackRequest
 from fleetcast.rollouts.deployments import Wanted
 from fleetcast.schema.idempotency import request_key
@@ -85,13 +84,7 @@ async def get_deployment(
     wanted = DeploymentId(deployment)
     if wants_stream(request):
         return parts.streams.of(DeploymentSource(parts, wanted, last_event_id or seen), parts.news)
-
-    async def look() -> DeploymentDetail | None:
-        detail = await queries.deployment_detail(parts, wanted)
-        return detail if detail.version != seen else None
-
-    changed = await hold(parts.news, look, wait_s=held_s(wait_s, DEPLOYMENT_WAIT_S_MAX), poll_s=DEPLOYMENT_LOOK_INTERVAL_S)
-    return changed or await queries.deployment_detail(parts, wanted)
+    return await parts.unseen(lambda: queries.deployment_detail(parts, wanted), seen, wait_s)
 
 
 @get("/v1/deployments", guards=PEOPLE, errors=(NotFound, Unprocessable))
@@ -115,10 +108,7 @@ async def list_deployments(
 
 def _woken(parts: Parts, triggered: Deployment) -> Deployment:
     """Everybody whom a trigger concerns, told."""
-    parts.controller.wake()
-    parts.news.ring()
-    if triggered.build is not None and triggered.state.ended:
-        parts.logged.ring(triggered.build)
+    parts.stir(ended=triggered.build if triggered.state.ended else None)
     return triggered
 
 

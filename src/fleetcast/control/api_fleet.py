@@ -66,8 +66,7 @@ async def retire_machine(machine: MachineInPath, parts: PartsHere) -> FleetStatu
     """Count a machine that is gone no more."""
     async with parts.database.transaction() as tx:
         await inventory.retire(tx, machine_id(machine))
-    parts.controller.wake()
-    parts.news.ring()
+    parts.stir()
     return await queries.fleet_status(parts)
 
 
@@ -111,8 +110,7 @@ async def find_names(
 async def _drained(parts: Parts, region: str, *, drained: bool) -> FleetStatus:
     async with parts.database.transaction() as tx:
         await inventory.drain(tx, region_name(region), drained=drained)
-    parts.controller.wake()
-    parts.news.ring()
+    parts.stir()
     return await queries.fleet_status(parts)
 
 

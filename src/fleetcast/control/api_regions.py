@@ -48,8 +48,7 @@ async def say_hello(region: RegionInPath, data: JSONBody[RegionHello], parts: Pa
         raise Unprocessable("illegal_hello", f"{data.data_url} leads nowhere: {error}") from None
     await record_hello(parts.database, data)
     await parts.buckets.refresh()
-    parts.controller.wake()
-    parts.news.ring()
+    parts.stir()
     return ReportAccepted()
 
 
@@ -68,8 +67,7 @@ async def report_region(region: RegionInPath, data: JSONBody[RegionReport], part
     _must_be(data.region, region)
     _check(data)
     now_ms = await record_report(parts.database, data)
-    parts.controller.wake()
-    parts.news.ring()
+    parts.stir()
     async with parts.database.reading() as reading:
         return ReportAccepted(await questions.wanted(reading, data.region), now_ms)
 

@@ -35,8 +35,7 @@ async def remove_service(name: ServiceInPath, parts: PartsHere) -> ServiceRemove
     """Stop a service on every machine and forget it; refused while a deployment of it is unfinished."""
     async with parts.database.transaction() as tx:
         gone = await removal.remove_service(tx, service_name(name), goal_lifetime_s=parts.config.goal_lifetime_s)
-    parts.controller.wake()
-    parts.news.ring()
+    parts.stir()
     return gone
 
 

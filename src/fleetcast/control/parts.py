@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -13,14 +14,19 @@ from fleetcast.builds.queue import BuildQueue
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
-from fleetcast.http.holding import Bell, Bells
+from fleetcast.http.holding import Bell, Bells, held_s, hold
 from fleetcast.http.sse import Streams
 from fleetcast.model.ids import BuildId
+from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX
+from fleetcast.model.messages.artifacts import BuildDetail
+from fleetcast.model.messages.deployments import DeploymentDetail
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.triggers import Triggers
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.database import Database
 from fleetcast.stores.kv import KeyValueStore
+
+Shown = TypeVar("Shown", BuildDetail, DeploymentDetail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,23 @@ class Parts:
     logged: Bells[BuildId]
     """Rings when a build's log grew, or the build ended or was stopped."""
     streams: Streams
+
+    def stir(self, ended: BuildId | None = None) -> None:
+        """What deployments depend on has changed: whoever carries them out or looks on, look. ``ended``: the build that has."""
+        self.controller.wake()
+        self.news.ring()
+        if ended is not None:
+            self.logged.ring(ended)
+
+    async def unseen(self, read: Callable[[], Awaitable[Shown]], seen: str, wait_s: float) -> Shown:
+        """What ``read`` shows, held until that is of another version than ``seen``; unchanged when the wait is over."""
+
+        async def look() -> Shown | None:
+            shown = await read()
+            return shown if shown.version != seen else None
+
+        held = held_s(wait_s, DEPLOYMENT_WAIT_S_MAX)
+        return await hold(self.news, look, wait_s=held, poll_s=DEPLOYMENT_LOOK_INTERVAL_S) or await read()
 
 
 PartsHere: TypeAlias = NamedDependency[SkipValidation[Parts]]
