@@ -52,7 +52,7 @@ class Fetcher:
         sharing: Sharing,
         keys: Sequence[PublicKey],
         rng: Random,
-        alarm: Callable[[str], None] = lambda _line: None,
+        alarm: Callable[[str], None],
     ) -> None:
         """``alarm``: for what only a person can put right, such as a full disk."""
         self._alarm = alarm

@@ -37,7 +37,7 @@ class Reporter:
         services: Callable[[], tuple[ServiceReport, ...]],
         swarm_alarms: Callable[[], tuple[str, ...]],
         rng: Random,
-        instance: str = "",
+        instance: str,
     ) -> None:
         self._machine = machine
         self._region = region

@@ -6,7 +6,6 @@ twice does no harm, so every control process may do it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -30,7 +29,7 @@ _AHEAD: Final = or_(jobs.c.queued_at > _SOON, jobs.c.claimed_at > _SOON, jobs.c.
 class JobClock:
     """To be asked before jobs are judged by their stamps. ``steady``: seconds that never jump."""
 
-    def __init__(self, database: Database, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, steady: Callable[[], float]) -> None:
         self._database = database
         self._steady = steady
         self._watch = ClockWatch()

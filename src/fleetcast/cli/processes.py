@@ -95,7 +95,7 @@ def up(
     file = installation.settings_in(data)
     installation.create(file.parent, installation.Blueprint(workers, region, machines, ports), file.name)
     settings = sources.load(file, environ=os.environ)
-    with installation.supervised(file.parent):
+    with installation.supervised(file.parent, advice=f"fleetcast status --settings {file} shows it"):
         return asyncio.run(_supervise(file, settings, _Narrator(json=json)))
 
 

@@ -99,13 +99,12 @@ def create(directory: Path, blueprint: Blueprint, settings_name: str = SETTINGS_
 
 
 @contextlib.contextmanager
-def supervised(directory: Path, *, advice: str = "") -> Iterator[None]:
+def supervised(directory: Path, *, advice: str) -> Iterator[None]:
     """Be the installation's one supervisor. The lock is gone with the process, however that ends.
 
     Raises:
-        Refused: it has one. ``advice``: what to do then, with ``{pid}`` for its process id; empty: look at what runs.
+        Refused: it has one. ``advice``: what to do then, with ``{pid}`` for its process id.
     """
-    advice = advice or f"fleetcast status --settings {directory / SETTINGS_NAME} shows it"
     with open(directory / "run" / "lock", "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

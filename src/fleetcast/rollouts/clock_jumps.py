@@ -6,7 +6,6 @@ Stamping twice does no harm, so every control process may do it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import structlog
@@ -24,7 +23,7 @@ log = structlog.get_logger(__name__)
 class DeploymentClock:
     """To be asked before deployments are judged by their stamps. ``steady``: seconds that never jump."""
 
-    def __init__(self, database: Database, lease_ms: int, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, lease_ms: int, steady: Callable[[], float]) -> None:
         self._database = database
         self._lease_ms = lease_ms
         self._steady = steady

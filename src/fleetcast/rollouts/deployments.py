@@ -117,10 +117,8 @@ def release_of(row: AnyRow) -> ReleaseRef:
     return ReleaseRef(ArtifactName(row.artifact_name), Digest(row.artifact_digest), Digest(row.artifact_root))
 
 
-async def end(tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: str, **more: Any) -> None:
+async def end(tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: str) -> None:
     """End the deployment whose row was read in this transaction: its counts freeze, its token is void.
-
-    ``more``: further columns to set.
 
     Raises:
         Stale: it has ended, or gone on, since the row was read.
@@ -146,7 +144,6 @@ async def end(tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: 
         origin_bytes=progress.bytes.origin,
         peer_bytes=progress.bytes.peer,
         local_bytes=progress.bytes.local,
-        **more,
     )
     log.info("deployment_ended", deployment=row.id, service=row.service, commit=row.commit_sha, state=state, reason=reason)
 

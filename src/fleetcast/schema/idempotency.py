@@ -76,9 +76,9 @@ async def once(tx: AsyncConnection, key: RequestKey | None, trigger: Callable[[]
     return str(earlier.subject)
 
 
-async def forget_keys(tx: AsyncConnection, *, older_than_s: float = IDEMPOTENCY_KEY_LIFETIME_S) -> int:
-    """Forget the keys that were first used before that. Returns how many."""
-    old = idempotency_keys.c.created_at < now_ms() - int(older_than_s * 1000)
+async def forget_keys(tx: AsyncConnection) -> int:
+    """Forget the keys that were first used ``IDEMPOTENCY_KEY_LIFETIME_S`` ago or earlier. Returns how many."""
+    old = idempotency_keys.c.created_at < now_ms() - IDEMPOTENCY_KEY_LIFETIME_S * 1000
     return (await tx.execute(delete(idempotency_keys).where(old))).rowcount
 
 
