@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.build import Build
     from fleetcast.model.deployment import Deployment
+    from fleetcast.model.ids import DeploymentId
 
 _BUILD: Final = "build:"
 SHOWN: Final = 20
@@ -55,7 +56,8 @@ def deploy(
     async def trigger(control: ControlClient) -> Deployment:
         commit = await commits.resolve(control, wanted, quiet=json)
         request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged)
-        return await _to_the_end(control, await control.deploy(request), wait=not no_wait, json=json)
+        triggered = await control.deploy(request)
+        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
 
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
 
@@ -86,7 +88,8 @@ def rollback(
     async def trigger(control: ControlClient) -> Deployment:
         commit = await commits.resolve(control, commits.Wanted(wanted, to), quiet=json) if to else None
         request = RollbackRequest(wanted, commit)
-        return await _to_the_end(control, await control.rollback(request), wait=not no_wait, json=json)
+        triggered = await control.rollback(request)
+        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
 
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
 
@@ -135,13 +138,9 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
         Print the deployment as JSON, at the end.
     """
     from fleetcast.cli.naming import deployment_meant
-    from fleetcast.cli.picture.watching import watch_to_the_end
 
     async def look(control: ControlClient) -> Deployment:
-        ended = (await watch_to_the_end(control, await deployment_meant(control, deployment), json=json)).deployment
-        if not json:
-            await tell_failed_build(control, ended)
-        return ended
+        return await _to_the_end(control, await deployment_meant(control, deployment), json=json)
 
     return _result(connection.ask(look), json=json, waited=True)
 
@@ -167,12 +166,10 @@ def state_of(deployment: Deployment) -> str:
     return f"{deployment.state}: {'; '.join(parts)}" if parts else f"{deployment.state}"
 
 
-async def _to_the_end(control: ControlClient, deployment: Deployment, *, wait: bool, json: bool) -> Deployment:
+async def _to_the_end(control: ControlClient, deployment: DeploymentId, *, json: bool) -> Deployment:
     from fleetcast.cli.picture.watching import watch_to_the_end
 
-    if not wait:
-        return deployment
-    ended = (await watch_to_the_end(control, deployment.id, json=json)).deployment
+    ended = (await watch_to_the_end(control, deployment, json=json)).deployment
     if not json:
         await tell_failed_build(control, ended)
     return ended

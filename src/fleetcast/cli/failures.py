@@ -29,17 +29,21 @@ async def tell_end_of_log(control: ControlClient, build: BuildId) -> None:
 
     It only helps: where the log cannot be had now, where to find it is all that is said.
     """
-    from fleetcast.model.errors import FleetcastError
-
-    try:
-        said = (await control.build_log(build, -BUILD_LOG_TAIL_BYTES)).text
-    except FleetcastError:
-        said = ""
-    if lines := last_lines(said):
+    if lines := await end_of_log(control, build):
         print(f"the last lines of build {build}, all of them with: fleetcast logs {build}", file=sys.stderr)
         print("\n".join(f"  {line}" for line in lines), file=sys.stderr)
     else:
         print(f"the build's log: fleetcast logs {build}", file=sys.stderr)
+
+
+async def end_of_log(control: ControlClient, build: BuildId) -> list[str]:
+    """The last lines of a build's log, fit for a terminal; none where there is none, or it cannot be had now."""
+    from fleetcast.model.errors import FleetcastError
+
+    try:
+        return last_lines((await control.build_log(build, -BUILD_LOG_TAIL_BYTES)).text)
+    except FleetcastError:
+        return []
 
 
 def last_lines(text: str) -> list[str]:

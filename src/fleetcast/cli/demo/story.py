@@ -10,13 +10,13 @@ from fleetcast.cli.demo.machines import look
 from fleetcast.cli.demo.narration import Narrator
 from fleetcast.cli.demo.repository import Commit, make_example
 from fleetcast.cli.deployments import describe
+from fleetcast.cli.failures import end_of_log
 from fleetcast.cli.output import short
 from fleetcast.cli.picture.following import has_ended
 from fleetcast.model.build import Recipe
 from fleetcast.model.deployment import Deployment, DeploymentState
-from fleetcast.model.errors import FleetcastError, NotFound
+from fleetcast.model.errors import FleetcastError
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
-from fleetcast.model.limits import BUILD_LOG_TAIL_BYTES
 from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 
@@ -120,14 +120,8 @@ class Story:
         self._narrator.say(f"all {len(found)} machines run {short(deployed.commit_sha)}: each one's link points there{says}")
 
     async def _show_log_end(self, build: BuildId) -> None:
-        text, offset = "", 0
-        try:
-            while (page := await self._company.control.build_log(build, offset)).next_offset != offset:
-                text, offset = (text + page.text)[-BUILD_LOG_TAIL_BYTES:], page.next_offset
-        except NotFound:
-            return
-        if text:
-            self._narrator.show(f"the end of the build's log:\n{text.rstrip()}")
+        if lines := await end_of_log(self._company.control, build):
+            self._narrator.show("\n".join(("the end of the build's log:", *lines)))
 
 
 def _distributing(detail: DeploymentDetail) -> bool:

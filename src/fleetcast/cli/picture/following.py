@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from fleetcast.cli.connection import RETRY_S
 from fleetcast.model.errors import FleetcastError, Unavailable
+from fleetcast.model.limits import CONTROL_AWAY_S_MAX
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from fleetcast.model.messages.deployments import DeploymentDetail
 
 WAIT_S: Final = 20.0
-AWAY_S_MAX: Final = 60.0
-RETRY_S: Final = 0.5
 GOING_BACK_S_MAX: Final = 15.0
 """How long is waited, after a failed deployment's end, for its machines to run the release before again."""
 
@@ -41,7 +41,7 @@ async def follow(
     one. ``away`` is told while control cannot be reached.
 
     Raises:
-        Unavailable: control was away for longer than ``AWAY_S_MAX``. A restart of it is not worth a word.
+        Unavailable: control was away for longer than ``CONTROL_AWAY_S_MAX``. A restart of it is not worth a word.
     """
     seen = ""
     heard_at = time.monotonic()
@@ -49,7 +49,7 @@ async def follow(
         try:
             detail = await control.deployment(deployment, wait_s=wait_s, seen=seen)
         except Unavailable as error:
-            if time.monotonic() - heard_at > AWAY_S_MAX:
+            if time.monotonic() - heard_at > CONTROL_AWAY_S_MAX:
                 raise
             away(error.message)
             await asyncio.sleep(RETRY_S)

@@ -54,8 +54,7 @@ def waits_for(scene: Scene, region: RegionPicture, now: float) -> str:
 
 
 def _table(scene: Scene, regions: Sequence[RegionPicture], paper: Paper, now: float) -> list[Line]:
-    replicating = scene.detail.deployment.state is DeploymentState.REPLICATING
-    columns, bar_at = (_copy_columns if replicating else _machine_columns)(scene, regions, now)
+    columns, bar_at = _columns(scene, regions, now)
     width = paper.width
     waits = [waits_for(scene, region, now) for region in regions]
     beside = _has_room(scene, regions, paper, now) and any(waits)
@@ -79,8 +78,7 @@ def _padded(line: Line, width: int) -> Line:
 
 def _has_room(scene: Scene, regions: Sequence[RegionPicture], paper: Paper, now: float) -> bool:
     """For what they wait for, beside everything else."""
-    replicating = scene.detail.deployment.state is DeploymentState.REPLICATING
-    columns, _ = (_copy_columns if replicating else _machine_columns)(scene, regions, now)
+    columns, _ = _columns(scene, regions, now)
     return paper.width - _full_width(columns) >= 2 + WAITS_MIN
 
 
@@ -102,8 +100,14 @@ def _with_waits(
     return found
 
 
+def _columns(scene: Scene, regions: Sequence[RegionPicture], now: float) -> tuple[list[Column], int]:
+    """Those that say most in this state; and where the bar goes."""
+    replicating = scene.detail.deployment.state is DeploymentState.REPLICATING
+    return (_copy_columns if replicating else _machine_columns)(scene, regions, now)
+
+
 def _copy_columns(scene: Scene, regions: Sequence[RegionPicture], now: float) -> tuple[list[Column], int]:
-    """While buckets are filled; and where the bar goes."""
+    """While buckets are filled."""
     flows = [copy_flow(scene, region, now) for region in regions]
     columns = [
         _names(regions),
