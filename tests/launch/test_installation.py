@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from fleetcast.cli import processes
 from fleetcast.http.tokens import Role, TokenSet
 from fleetcast.launch import installation, sources, wiring
 from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Invalid, Refused
 
 REGIONS = ("eu", "us")
 BLUEPRINT = Blueprint(2, REGIONS, 5, installation.consecutive_ports(2, 5), control={"reaper_interval_s": 1.5})
@@ -63,6 +64,12 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Invalid, match="cannot make an installation in"):
         installation.create(tmp_path / "file" / "data", BLUEPRINT)
+
+
+def test_up_where_it_runs_already_names_the_settings_file_it_was_given(tmp_path: Path) -> None:
+    file = installation.create(tmp_path, BLUEPRINT, "eu.toml")
+    with installation.supervised(tmp_path, advice=""), pytest.raises(Refused, match=f"status --settings {file} shows it"):
+        processes.up(file)
 
 
 async def test_a_data_port_is_told_as_others_reach_it(tmp_path: Path) -> None:

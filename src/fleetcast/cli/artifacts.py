@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -205,7 +206,7 @@ def export(
     target = Path(tar or directory or "").expanduser()
     if tar != STDOUT:
         exporting.check_target(target)
-    with _ending_cleanly(), _Opened(what, "export", trust, connection, quiet=json or tar == STDOUT) as opened:
+    with _ending_cleanly(), _opened(what, "export", trust, connection, quiet=json or tar == STDOUT) as opened:
         content = _shown(opened.reader.content(opened.manifest), opened.root.content_size)
         if tar is None:
             exporting.to_directory(opened.manifest, content, target)
@@ -219,9 +220,9 @@ def export(
             Exported(root.artifact, root.digest, root.files, root.content_size, not trust.unsigned, str(target.absolute()))
         )
         return
-    where = "standard output" if tar == STDOUT else str(target)
+    where, assurance = "standard output" if tar == STDOUT else str(target), _assurance(signed=not trust.unsigned)
     print(
-        f"{root.artifact}: {counted(root.files, 'file')}, {size(root.content_size)} to {where}, {_assurance(trust)}",
+        f"{root.artifact}: {counted(root.files, 'file')}, {size(root.content_size)} to {where}, {assurance}",
         file=sys.stderr if tar == STDOUT else None,
     )
 
@@ -251,7 +252,7 @@ def verify(
 
     found: list[Difference] = []
     count = 0
-    with _ending_cleanly(), _Opened(what, "verify", trust, connection, quiet=json) as opened:
+    with _ending_cleanly(), _opened(what, "verify", trust, connection, quiet=json) as opened:
         if path is not None:
             wrong = differences(opened.manifest, path.expanduser())
         else:
@@ -262,30 +263,22 @@ def verify(
             if count <= DIFFERENCES_SHOWN_MAX:
                 found.append(difference)
     root, place = opened.root, str(path) if path is not None else "the main store"
-    if json:
-        print_json(
-            Verified(
-                root.artifact,
-                root.digest,
-                root.files,
-                root.content_size,
-                not trust.unsigned,
-                place,
-                not count,
-                count,
-                tuple(found),
-            )
-        )
-    elif not count:
-        print(f"{root.artifact} in {place}: {counted(root.files, 'file')}, {size(root.content_size)}, {_assurance(trust)}")
-    else:
-        print(f"{root.artifact} in {place}: {count} {'differences' if count > 1 else 'difference'}")
-        print("\n".join(f"  {difference.path} {difference.what}" for difference in found))
-        if count > len(found):
-            print(f"  and {count - len(found)} more")
+    result = Verified(
+        artifact=root.artifact,
+        digest=root.digest,
+        files=root.files,
+        content_bytes=root.content_size,
+        signed=not trust.unsigned,
+        place=place,
+        ok=count == 0,
+        different=count,
+        differences=tuple(found),
+    )
+    print_json(result) if json else print(_verified_text(result))
     return 1 if count else 0
 
 
+@dataclass(frozen=True, slots=True)
 class _Opened:
     """An artifact found, its statement checked, its manifest read: ready to read its content."""
 
@@ -293,46 +286,47 @@ class _Opened:
     manifest: Manifest
     reader: ArtifactReader
 
-    def __init__(self, what: str, command: str, trust: Trust, connection: Connection, *, quiet: bool) -> None:
-        self._what, self._command, self._trust, self._connection, self._quiet = what, command, trust, connection, quiet
 
-    def __enter__(self) -> _Opened:
-        from fleetcast.replication.reader import ArtifactReader
+@contextlib.contextmanager
+def _opened(what: str, command: str, trust: Trust, connection: Connection, *, quiet: bool) -> Iterator[_Opened]:
+    from fleetcast.replication.reader import ArtifactReader
 
-        name, detail = self._connection.ask(lambda control: _look(control, self._what, self._command, quiet=self._quiet))
-        self.root = self._trust.root(detail.envelope, self._connection)
-        if self.root.artifact != name:
-            raise Refused("wrong_root", f"control says that {name} is {self.root.artifact}: somebody mixed them up")
+    name, detail = connection.ask(lambda control: _look(control, what, command, quiet=quiet))
+    root = trust.root(detail.envelope, connection)
+    if root.artifact != name:
+        raise Refused("wrong_root", f"control says that {name} is {root.artifact}: somebody mixed them up")
 
-        def grants() -> SourceGrants:
-            return self._connection.ask(lambda control: control.artifact_source(name))
+    def grants() -> SourceGrants:
+        return connection.ask(lambda control: control.artifact_source(name))
 
-        self.reader = ArtifactReader(self.root, grants)
-        try:
-            self.manifest = self.reader.manifest()
-        except BaseException:
-            self.reader.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.reader.__exit__(None, None, None)
+    with ArtifactReader(root, grants) as reader:
+        yield _Opened(root, reader.manifest(), reader)
 
 
-class _ending_cleanly:  # noqa: N801 -- read as a phrase: with _ending_cleanly()
+@contextlib.contextmanager
+def _ending_cleanly() -> Iterator[None]:
     """While a file is half written, a signal that ends us is an interruption: what is there is removed first."""
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDED}
-
-    def __exit__(self, *_exc: object) -> None:
-        for number, handler in self._before.items():
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
 async def _look(control: ControlClient, what: str, command: str, *, quiet: bool) -> tuple[ArtifactName, ArtifactDetail]:
     name = await commits.artifact(control, commits.parse_artifact(what, command), quiet=quiet)
     return name, await control.artifact(name)
+
+
+def _verified_text(result: Verified) -> str:
+    head = f"{result.artifact} in {result.place}"
+    if result.ok:
+        return f"{head}: {counted(result.files, 'file')}, {size(result.content_bytes)}, {_assurance(signed=result.signed)}"
+    lines = [f"{head}: {counted(result.different, 'difference')}"]
+    lines += [f"  {difference.path} {difference.what}" for difference in result.differences]
+    more = result.different - len(result.differences)
+    return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
 
 def _short_name(item: Artifact) -> str:
@@ -365,5 +359,5 @@ def _shown(content: Iterator[memoryview], total: int) -> Iterator[memoryview]:
         sys.stderr.write("\r\x1b[K")
 
 
-def _assurance(trust: Trust) -> str:
-    return "whole, but nobody's signature was asked for" if trust.unsigned else "signature and every chunk verified"
+def _assurance(*, signed: bool) -> str:
+    return "signature and every chunk verified" if signed else "whole, but nobody's signature was asked for"
