@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleetcast.agent import process
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.leftovers import stop_services
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.signing import envelope_digest, generate_key, load_private, sign_root
 from fleetcast.http import raw, serving
@@ -29,7 +27,6 @@ from fleetcast.model.generation import Generation
 from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
 from fleetcast.model.ids import (
     ArtifactName,
-    BuildId,
     CommitSha,
     DeploymentId,
     Digest,
@@ -58,6 +55,7 @@ from fleetcast.stores.data_grants import grant_read
 from fleetcast.stores.data_port import DataPort
 from fleetcast.swarm import tickets
 from fleetcast.swarm.tracker import Tracker
+from roots import root_of
 
 DATA_KEY = b"k" * 32
 SOON_S = 15.0
@@ -119,22 +117,8 @@ class Region:
         content = bytearray()
         packed = pack(tree, content.extend)
         sha = CommitSha(commit[0] * 40)
-        root = Root(
-            artifact=ArtifactName(f"{service}/{sha}"),
-            service=ServiceName(service),
-            commit_sha=sha,
-            build=BuildId(1),
-            attempt=1,
-            built_at="2026-01-01T00:00:00Z",
-            digest=manifest_digest(packed.manifest),
-            manifest_size=len(packed.manifest),
-            manifest_pieces=manifest_pieces(packed.manifest),
-            content_size=packed.content_size,
-            content_sha256=packed.content_sha256,
-            files=packed.files,
-            chunks=packed.chunks,
-            **recipe,
-        )
+        named = {"artifact": ArtifactName(f"{service}/{sha}"), "service": ServiceName(service), "commit_sha": sha}
+        root = root_of(packed, **named, **recipe)
         envelope = sign_root(root, load_private(self.worker_key))
         self.envelopes[envelope_digest(envelope)] = envelope
         self.files.put(regional_manifest_blob(root.digest), packed.manifest)

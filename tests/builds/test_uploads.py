@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.signing import PrivateKey, envelope_digest, generate_key, load_private, load_public, sign_root
 from fleetcast.builds.queue import BuildQueue, Claim
 from fleetcast.builds.uploads import BuildUploads
-from fleetcast.model.artifact import Root
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Invalid, Stale, Unprocessable
 from fleetcast.model.ids import BuildId, Digest
@@ -27,6 +23,7 @@ from fleetcast.schema.tables import artifacts
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.database import Database
 from fleetcast.stores.directory_blobs import DirectoryBlobs
+from roots import root_of
 
 Enqueue = Callable[..., Awaitable[BuildId]]
 KEY = b"k" * 32
@@ -52,22 +49,10 @@ class Bench:
         """Everything up to the commit. ``lies``: fields of the root that are not as they should be."""
         content = bytearray()
         packed = pack(self.output, lambda block: content.extend(block))
-        root = Root(
-            artifact=claim.build.name,
-            service=claim.build.service,
-            commit_sha=claim.build.commit_sha,
-            build=claim.build.id,
-            attempt=claim.build.attempt,
-            built_at="2026-01-01T00:00:00Z",
-            digest=manifest_digest(packed.manifest),
-            manifest_size=len(packed.manifest),
-            manifest_pieces=manifest_pieces(packed.manifest),
-            content_size=packed.content_size,
-            content_sha256=packed.content_sha256,
-            files=packed.files,
-            chunks=packed.chunks,
-        )
-        envelope = sign_root(dataclasses.replace(root, **lies), self.key)  # type: ignore[arg-type]
+        build = claim.build
+        about = {"artifact": build.name, "service": build.service, "commit_sha": build.commit_sha}
+        root = root_of(packed, **about, build=build.id, attempt=build.attempt, **lies)
+        envelope = sign_root(root, self.key)
         return CommitRequest(
             claim.token,
             envelope,

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import Packed, pack
 from fleetcast.artifacts.signing import generate_key, load_private, sign_root
 from fleetcast.client.control import ControlClient
@@ -34,6 +32,7 @@ from fleetcast.model.report import DeploymentRollup
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.transfer import GrantConnection
+from roots import root_of
 
 SOON_S = 10.0
 """Anything that takes longer than this does not happen."""
@@ -107,21 +106,8 @@ class Upload:
 
 
 def _root(claimed: ClaimedBuild, packed: Packed) -> Root:
-    return Root(
-        artifact=claimed.name,
-        service=claimed.service,
-        commit_sha=claimed.commit_sha,
-        build=claimed.build,
-        attempt=claimed.attempt,
-        built_at="2026-01-02T03:04:05Z",
-        digest=manifest_digest(packed.manifest),
-        manifest_size=len(packed.manifest),
-        manifest_pieces=manifest_pieces(packed.manifest),
-        content_size=packed.content_size,
-        content_sha256=packed.content_sha256,
-        files=packed.files,
-        chunks=packed.chunks,
-    )
+    about = {"artifact": claimed.name, "service": claimed.service, "commit_sha": claimed.commit_sha}
+    return root_of(packed, **about, build=claimed.build, attempt=claimed.attempt)
 
 
 def _read(grant: Grant, size: int) -> bytes:

@@ -14,8 +14,6 @@ import pytest
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.signing import envelope_digest, generate_key, load_private, sign_root
 from fleetcast.control import kv_pages
@@ -30,8 +28,6 @@ from fleetcast.model.generation import Generation
 from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
 from fleetcast.model.ids import (
     ArtifactName,
-    BuildId,
-    CommitSha,
     DeploymentId,
     Digest,
     MachineId,
@@ -48,6 +44,7 @@ from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.kv import KeyValueStore
 from fleetcast.stores.sqlite_kv import SqliteKv
+from roots import root_of
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
@@ -320,22 +317,8 @@ async def built(tmp_path: Path, region: Region, control: Control) -> Built:
     content = random.Random(3).randbytes(CONTENT_BYTES)
     (output / "server").write_bytes(content)
     packed = pack(output, lambda _: None)
-    digest = manifest_digest(packed.manifest)
-    root = Root(
-        artifact=ArtifactName("web/" + "a" * 40),
-        service=ServiceName("web"),
-        commit_sha=CommitSha("a" * 40),
-        build=BuildId(1),
-        attempt=1,
-        built_at="2026-01-01T00:00:00Z",
-        digest=digest,
-        manifest_size=len(packed.manifest),
-        manifest_pieces=manifest_pieces(packed.manifest),
-        content_size=packed.content_size,
-        content_sha256=packed.content_sha256,
-        files=packed.files,
-        chunks=packed.chunks,
-    )
+    root = root_of(packed)
+    digest = root.digest
     envelope = sign_root(root, load_private(tmp_path / "worker.key"))
     await control.main.put(f"{digest}/manifest", packed.manifest)
     await control.main.put(f"{digest}/content", content)

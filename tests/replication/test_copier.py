@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetcast.artifacts.chunking import manifest_pieces
 from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.signing import PublicKey, envelope_digest, generate_key, load_private, load_public, sign_root
@@ -20,7 +19,7 @@ from fleetcast.http import messages
 from fleetcast.model.artifact import ArtifactRecord, Root, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Corrupt, NotFound, Unavailable
 from fleetcast.model.goal import ReleaseRef
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.model.ids import Digest
 from fleetcast.model.limits import KIB, MIB
 from fleetcast.model.messages.grants import PartReceipt
 from fleetcast.model.messages.regions import SourceGrants
@@ -28,6 +27,7 @@ from fleetcast.replication.copier import Copier
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.sqlite_kv import SqliteKv
+from roots import root_of
 
 KEY = b"k" * 32
 PART_BYTES = 512 * KIB
@@ -85,21 +85,7 @@ async def main(tmp_path: Path) -> AsyncIterator[MainStore]:
     (output / "server").write_bytes(content[:1000])
     (output / "zdata").write_bytes(content[1000:])
     packed = pack(output, lambda _: None)
-    root = Root(
-        artifact=ArtifactName("web/" + "a" * 40),
-        service=ServiceName("web"),
-        commit_sha=CommitSha("a" * 40),
-        build=BuildId(1),
-        attempt=1,
-        built_at="2026-01-01T00:00:00Z",
-        digest=manifest_digest(packed.manifest),
-        manifest_size=len(packed.manifest),
-        manifest_pieces=manifest_pieces(packed.manifest),
-        content_size=packed.content_size,
-        content_sha256=packed.content_sha256,
-        files=packed.files,
-        chunks=packed.chunks,
-    )
+    root = root_of(packed)
     envelope, key = signed(tmp_path, "worker", root)
     store = tmp_path / "main"
     store.mkdir()

@@ -10,18 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.packing import pack
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Corrupt, NotFound, Unavailable
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName
 from fleetcast.model.limits import BLOB_PART_BYTES, MIB
 from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.replication.reader import ArtifactReader
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_grants import grant_read
 from fleetcast.stores.data_port import DataPort
+from roots import root_of
 
 KEY = b"k" * 32
 CONTENT_BYTES = 2 * BLOB_PART_BYTES + 3 * MIB + 7
@@ -62,21 +60,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     (tmp_path / "output" / "file").write_bytes(random.Random(5).randbytes(CONTENT_BYTES))
     received = bytearray()
     packed = pack(tmp_path / "output", received.extend)
-    root = Root(
-        artifact=ArtifactName("web/" + "a" * 40),
-        service=ServiceName("web"),
-        commit_sha=CommitSha("a" * 40),
-        build=BuildId(1),
-        attempt=1,
-        built_at="2026-01-01T00:00:00Z",
-        digest=manifest_digest(packed.manifest),
-        manifest_size=len(packed.manifest),
-        manifest_pieces=manifest_pieces(packed.manifest),
-        content_size=packed.content_size,
-        content_sha256=packed.content_sha256,
-        files=packed.files,
-        chunks=packed.chunks,
-    )
+    root = root_of(packed)
     directory = tmp_path / "store"
     blobs = BlobFiles(directory)
     blobs.prepare()
