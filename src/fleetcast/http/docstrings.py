@@ -20,7 +20,12 @@ def markdown(text: str) -> str:
 
 
 def fields_of(kind: type) -> dict[str, str]:
-    """The text below each field of a dataclass, by the field's name; fields without one are left out."""
+    """The text below each field of a dataclass as Markdown, by the field's name; fields without one are left out."""
+    return {field: markdown(text) for field, text in below_fields(kind).items()}
+
+
+def below_fields(kind: type) -> dict[str, str]:
+    """The same as it stands in the source."""
     try:
         (definition,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
     except OSError:  # installed without its sources
@@ -30,7 +35,7 @@ def fields_of(kind: type) -> dict[str, str]:
     for one, next_one in pairwise(definition.body):
         match one, next_one:
             case ast.AnnAssign(target=ast.Name(id=field)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[field] = markdown(text)
+                found[field] = text
     return found
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -13,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fleetcast.http.docstrings import below_fields
 from fleetcast.launch import sources
 from fleetcast.launch.sources import SECTIONS, Override, Table
 
@@ -60,13 +58,8 @@ def effective(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = 
 
 def documentation(kind: type[Any]) -> Mapping[str, str]:
     """What each field of a settings class is for: the string below it in the source, on one line; empty where there is none."""
-    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body if isinstance(node, ast.ClassDef))
-    said: dict[str, str] = {}
-    for node, below in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
-            said[node.target.id] = " ".join(str(text).replace("``", "").split())
-    return said
+    said = below_fields(kind)
+    return {field.name: " ".join(said.get(field.name, "").replace("``", "").split()) for field in fields(kind)}
 
 
 def _of(
