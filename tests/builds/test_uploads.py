@@ -51,7 +51,7 @@ class Bench:
         packed = pack(self.output, lambda block: content.extend(block))
         build = claim.build
         about = {"artifact": build.name, "service": build.service, "commit_sha": build.commit_sha}
-        root = root_of(packed, **about, build=build.id, attempt=build.attempt, **lies)
+        root = root_of(packed, **{**about, "build": build.id, "attempt": build.attempt, **lies})
         envelope = sign_root(root, self.key)
         return CommitRequest(
             claim.token,
