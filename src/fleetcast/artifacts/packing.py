@@ -1,7 +1,8 @@
 """Packing: one streaming pass over a file or directory that yields its content, its chunks and its manifest.
 
-The content goes through two blocks of memory, whatever its size. While the caller's thread reads a block and hands it on,
-one thread runs SHA-256 over it and another cuts and names its chunks: native code with the GIL released, all three.
+The content goes through a few blocks of memory, whatever its size. The caller's thread reads them; of each block that is read
+one thread runs SHA-256, another cuts and names the chunks, a third hands it to the sink: native code with the GIL released,
+all four. Nobody waits for anybody but for the slowest of them, once all blocks are full of what that has yet to do.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import BLOB_PART_BYTES, CHUNK_BYTES_MAX, MANIFEST_BYTES_MAX
 
-BLOCKS: Final = 2
-"""One is read and handed on while the other is still being hashed."""
+BLOCKS: Final = 4
+"""One is read, one is handed on; the others let the sink wait for its disk now and then without stopping the rest."""
 
 
 class PackingStopped(Exception):
@@ -60,26 +61,26 @@ def pack(
 ) -> Packed:
     """Stream ``output``'s content into ``sink`` and describe it.
 
-    ``sink`` is called in this thread with blocks of exactly ``block_bytes``, the last one shorter or equal; a block is
-    overwritten some time after ``sink`` returns. ``output`` is a directory, or a file: an artifact with that one file in it.
+    ``sink`` is called, always in the same other thread, with blocks of exactly ``block_bytes``, the last one shorter or equal;
+    a block is overwritten some time after ``sink`` returns. What it raises is raised here. ``output`` is a directory, or a
+    file: an artifact with that one file in it.
 
     Raises:
         Invalid: in one line, why this output cannot be an artifact: a device, socket, pipe or setuid file in it, a symlink
             that is absolute, dangling or leads outside, too much of anything, nothing at all, a file that changed meanwhile.
-        PackingStopped: ``stop``, asked before each block, returned true.
+        PackingStopped: ``stop``, asked before each block is read, returned true.
     """
     found = scan(output)
-    with _Hashing(block_bytes) as hashing, closing(_Reader(found)) as reader:
+    with _Line(block_bytes, sink) as line, closing(_Reader(found)) as reader:
         left = found.content_size
         while left:
             if stop():
                 raise PackingStopped
-            block = hashing.free_block()
+            block = line.free_block()
             filled = reader.fill(block.content)
             left -= filled
-            hashing.start(block, filled, last=left == 0)
-            sink(block.content[:filled])
-        manifest = hashing.finish(found)
+            line.start(block, filled, last=left == 0)
+        manifest = line.finish(found)
     encoded = encode(manifest)
     if len(encoded) > MANIFEST_BYTES_MAX:
         raise Invalid("manifest_too_large", f"the manifest has {len(encoded)} bytes: the output has too many files")
@@ -95,17 +96,20 @@ class _Block:
         self.in_use: tuple[Future[None], ...] = ()
 
 
-class _Hashing:
-    """SHA-256 and the chunk table of a content, each on a thread of its own, block after block."""
+class _Line:
+    """What is done to a content once it is read, block after block: SHA-256, the chunk table, the sink, each on its thread."""
 
-    def __init__(self, block_bytes: int) -> None:
+    def __init__(self, block_bytes: int, sink: Callable[[memoryview], None]) -> None:
         self._blocks = [_Block(block_bytes) for _ in range(BLOCKS)]
         self._turn = 0
         self._sha256 = hashlib.sha256()
         self._chunker = Chunker()
         self._carried = 0
+        self._sink = sink
+        self._handed_on: Future[None] | None = None
         self._sha_thread = ThreadPoolExecutor(1, "pack-sha256")
         self._cut_thread = ThreadPoolExecutor(1, "pack-chunks")
+        self._sink_thread = ThreadPoolExecutor(1, "pack-sink")
 
     def free_block(self) -> _Block:
         """The next block in turn, once nobody reads it any more."""
@@ -116,10 +120,13 @@ class _Hashing:
         return block
 
     def start(self, block: _Block, filled: int, *, last: bool) -> None:
-        """Hash the block's first ``filled`` bytes, in the background."""
+        """Work on the block's first ``filled`` bytes, in the background."""
         following = self._blocks[self._turn]
+        content = block.content[:filled]
+        self._handed_on = self._sink_thread.submit(self._hand_on, content, self._handed_on)
         block.in_use = (
-            self._sha_thread.submit(self._sha256.update, block.content[:filled]),
+            self._handed_on,
+            self._sha_thread.submit(self._sha256.update, content),
             self._cut_thread.submit(self._cut, block, filled, following, last),
         )
 
@@ -129,6 +136,12 @@ class _Hashing:
         sha256 = Digest(self._sha256.hexdigest())
         return Manifest(found.entries, self._chunker.lengths, self._chunker.digests, found.content_size, sha256)
 
+    def _hand_on(self, content: memoryview, before: Future[None] | None) -> None:
+        """On the sink's thread. A sink that failed is not called again: what came before raises here once more."""
+        if before is not None:
+            before.result()
+        self._sink(content)
+
     def _cut(self, block: _Block, filled: int, following: _Block, last: bool) -> None:
         """On the chunks' thread, the only one that touches the room in front of any block."""
         window = block.memory[CHUNK_BYTES_MAX - self._carried : CHUNK_BYTES_MAX + filled]
@@ -136,12 +149,12 @@ class _Hashing:
         following.memory[CHUNK_BYTES_MAX - len(rest) : CHUNK_BYTES_MAX] = rest
         self._carried = len(rest)
 
-    def __enter__(self) -> _Hashing:
+    def __enter__(self) -> _Line:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._sha_thread.shutdown(cancel_futures=True)
-        self._cut_thread.shutdown(cancel_futures=True)
+        for thread in (self._sink_thread, self._sha_thread, self._cut_thread):
+            thread.shutdown(cancel_futures=True)
 
 
 class _Reader:
