@@ -63,7 +63,7 @@ def test_current_never_leads_to_what_is_not_there(layout: ServiceLayout) -> None
 async def test_a_release_becomes_whole_by_one_rename_and_goes_by_one(layout: ServiceLayout) -> None:
     store = ReleaseStore(layout, [])
     store.scan()
-    directory = await store.receive(D1, "the envelope", None)
+    directory = await store.receive(D1, "the envelope")
     assert (directory / "root").read_text() == "the envelope"
     assert (store.disk.incoming, store.disk.releases) == ({D1}, set())
     (directory / "journal").write_bytes(b"x")

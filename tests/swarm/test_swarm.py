@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -117,6 +118,46 @@ def test_a_damaged_donor_is_not_believed(world: Any) -> None:
     fetch = world.fetch(world.peer("m"), artifact, "incoming", [release])
     world.assert_complete(fetch, artifact, "incoming")
     assert fetch.progress().bytes.origin > 0
+
+
+def test_pieces_of_manifests_that_are_here_do_not_travel(world: Any) -> None:
+    source = write_many(world.directory / "source", 600)
+    release = world.release(world.artifact_of(source), "release")
+    sorted(source.iterdir())[300].write_bytes(b"now longer than it was")
+    new = world.artifact_of(source)
+    fetch = world.fetch(world.peer("m"), new, "incoming", [world.directory / "not-there", release])
+    world.assert_complete(fetch, new, "incoming")
+    pieces = len(new.root.manifest_pieces)
+    # The first one, for it tells the content's size and digest; that of the entry; and the one of the chunks.
+    assert pieces >= 4
+    assert len([piece for piece in world.region.leased if piece < pieces]) <= 3
+
+
+def test_a_release_that_is_here_already_takes_nobody_else(world: Any) -> None:
+    artifact = world.artifact()
+    release = world.release(artifact, "release")
+    world.region.origin_away = True
+    fetch = world.fetch(world.peer("m"), artifact, "incoming", [release])
+    world.assert_complete(fetch, artifact, "incoming")
+    assert fetch.progress().bytes.local == len(artifact.content)
+
+
+def test_what_is_no_manifest_is_no_donor(world: Any) -> None:
+    artifact = world.artifact()
+    release = world.release(artifact, "release")
+    (release / "manifest").write_bytes(artifact.manifest[:-1] + b"?")
+    fetch = world.fetch(world.peer("m"), artifact, "incoming", [release])
+    world.assert_complete(fetch, artifact, "incoming")
+    assert fetch.progress().bytes.origin > 0
+
+
+def write_many(directory: Path, files: int) -> Path:
+    """Small files with names so long that the manifest has several pieces."""
+    random = Random(5)
+    directory.mkdir()
+    for number in range(files):
+        (directory / random.randbytes(120).hex()).write_bytes(f"file {number}".encode())
+    return directory
 
 
 def test_what_was_fetched_is_shared_and_can_be_run_at_once(world: Any) -> None:

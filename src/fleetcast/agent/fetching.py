@@ -145,8 +145,7 @@ class Fetcher:
                 # Another root of files that are here already.
                 return
             envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
-            twin = next(iter(self._sharing.directories(release.digest)), None)
-            directory = await to_the_end(self._store.receive(release.digest, envelope, twin))
+            directory = await to_the_end(self._store.receive(release.digest, envelope))
             ended = asyncio.Event()
             fetch = await self._started(root, release, directory, ended)
             try:
@@ -190,7 +189,7 @@ class Fetcher:
             raise
 
     def _donors(self, release: ReleaseRef) -> list[Path]:
-        """Whole releases to copy equal chunks from: this service's, and the very same one of another service."""
+        """Whole releases to copy what is equal from: this service's, and the very same one of another service."""
         own = [self._layout.release(digest) for digest in sorted(self._store.disk.releases)]
         return [*self._sharing.directories(release.digest), *own]
 

@@ -71,15 +71,11 @@ class ReleaseStore:
         await asyncio.to_thread(records.write_bytes, self._layout.roots / digest, envelope.encode())
         self._roots[digest] = root
 
-    async def receive(self, digest: Digest, envelope: str, twin: Path | None) -> Path:
-        """The directory into which a release is to be fetched, with its root in it; what is there of it stays.
-
-        ``twin``: the same release elsewhere on this machine, whose manifest is taken along. The swarm would look for it at
-        neighbours only, and this machine may be the only one that has it.
-        """
+    async def receive(self, digest: Digest, envelope: str) -> Path:
+        """The directory into which a release is to be fetched, with its root in it; what is there of it stays."""
         directory = self._layout.incoming / digest
         self._incoming.add(digest)
-        await asyncio.to_thread(_prepare, directory, envelope, twin)
+        await asyncio.to_thread(_prepare, directory, envelope)
         return directory
 
     async def admit(self, digest: Digest) -> Path:
@@ -125,12 +121,9 @@ def _named(directory: Path) -> list[Digest]:
     return found
 
 
-def _prepare(directory: Path, envelope: str, twin: Path | None) -> None:
+def _prepare(directory: Path, envelope: str) -> None:
     directory.mkdir(exist_ok=True)
     records.write_bytes(directory / "root", envelope.encode())
-    if twin is not None:
-        # Half a copy does no harm: the fetch hashes what it finds.
-        shutil.copyfile(twin / "manifest", directory / "manifest")
 
 
 def _admit(incoming: Path, final: Path) -> None:

@@ -31,7 +31,7 @@ from fleetcast.swarm.download import Download
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.intake import Intake
 from fleetcast.swarm.journal import Journal, Source
-from fleetcast.swarm.local import Donor, clone, open_donors, rehash
+from fleetcast.swarm.local import Donor, clone, clone_manifest, open_donors, rehash
 from fleetcast.swarm.neighbours import Neighbourhood
 from fleetcast.swarm.origin import Origin
 from fleetcast.swarm.piece_files import TREE, PieceFiles
@@ -224,6 +224,7 @@ class Fetch:
                 intake.found(piece, Source.LOCAL)
         self._asking = Asking(holding, self._rng)
         self._intake, self._holding = intake, holding
+        clone_manifest(intake, order.donors)
         return holding, intake, journal
 
     def _start_origin(self, intake: Intake) -> Origin:

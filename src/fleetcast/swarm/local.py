@@ -7,10 +7,11 @@ from pathlib import Path
 
 import structlog
 
+from fleetcast.artifacts.chunking import manifest_pieces
 from fleetcast.artifacts.extents import Extents
 from fleetcast.artifacts.manifest import Manifest, decode
 from fleetcast.artifacts.tree_files import TreeFiles
-from fleetcast.model.errors import Corrupt
+from fleetcast.model.errors import Corrupt, Invalid
 from fleetcast.model.limits import CHUNK_BYTES_MAX
 from fleetcast.swarm.download import LOCAL
 from fleetcast.swarm.intake import Intake
@@ -52,6 +53,29 @@ def open_donors(directories: Sequence[Path], pieces: PieceMap) -> list[Donor]:
         except (OSError, Corrupt) as error:
             log.warning("donor_unusable", directory=str(directory), error=str(error))
     return donors
+
+
+def clone_manifest(intake: Intake, directories: Sequence[Path]) -> None:
+    """Take pieces of the manifest out of manifests that are here already: cut alike, they share what did not change.
+
+    Raises :class:`Refused`: the disk did not take them.
+    """
+    holding = intake.holding
+    pieces = range(holding.files.map.manifest_count)
+    wanted = {holding.files.map.blake3(piece): piece for piece in pieces if not holding.download.owns(piece)}
+    for directory in directories:
+        if not wanted:
+            return
+        try:
+            manifest = (directory / MANIFEST_FILE).read_bytes()
+            cut = manifest_pieces(manifest)
+        except (OSError, Invalid):
+            continue  # named by open_donors
+        start = 0
+        for length, digest in ((piece.length, bytes.fromhex(piece.blake3)) for piece in cut):
+            if digest in wanted:
+                intake.offer(wanted.pop(digest), memoryview(manifest)[start : start + length], LOCAL, Source.LOCAL)
+            start += length
 
 
 def rehash(intake: Intake, journalled: Mapping[int, Source], stopped: Stopped) -> None:
