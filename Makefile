@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults test-api test-lab check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api test-lab bench-pack check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its
 
 test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes root, iproute2 and nftables
 	$(BIN)/pytest tests/lab
+
+bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each of the parts of that alone; a minute, 10 GiB of disk
+	$(BIN)/python -m bench.pack --size 2GiB --json --save bench/results/pack.json
 
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .
