@@ -18,6 +18,7 @@ from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unauth
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, Limits
 from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.limits import RATE_BYTES_PER_S_MIN
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.agents import (
     AnnounceReply,
@@ -34,6 +35,7 @@ from fleetcast.model.messages.agents import (
 from fleetcast.model.permit import PermitDecision, PermitRequest
 from fleetcast.model.report import Phase, ServiceReport
 from fleetcast.stores.directory_blobs import DirectoryBlobs
+from fleetcast.stores.rates import UNLIMITED
 from fleetcast.stores.transfer import GrantConnection
 from fleetcast.swarm import tickets
 
@@ -219,6 +221,33 @@ async def test_nothing_is_leased_before_the_bucket_is_complete(
     assert reply.manifest is None
     assert reply.retry_after_s > 0
     assert not (region.config.bucket / "blobs" / regional_content_blob(digest)).exists()
+
+
+async def test_leases_keep_to_the_limit_of_the_origin(
+    region: Any,
+    control: Any,
+    built: Any,
+    machine: Machine,
+    in_bucket: Callable[[Digest], Awaitable[Any]],
+    eventually: Eventually,
+) -> None:
+    region.config.origin.change(RATE_BYTES_PER_S_MIN)
+    digest, release = built.root.digest, built.record.release
+    await control.put_record(built.record)
+    await in_bucket(digest)
+    agent, count = region.agent(), len(built.root.manifest_pieces) + built.root.chunks
+    wanted = LeaseRequest(machine.id, release.root, ((0, count),), (), (), 16)
+
+    async def leased() -> Any:
+        reply = await agent.ask("POST", f"/v1/swarms/{digest}/leases", wanted, reply=LeaseReply)
+        return reply.pieces or None
+
+    first = await eventually(leased)
+    assert len(first) < count, "as many as are served in two seconds"
+    region.config.origin.change(UNLIMITED)
+    another = replace(wanted, machine=MachineId("m2"))
+    rest = await agent.ask("POST", f"/v1/swarms/{digest}/leases", another, reply=LeaseReply)
+    assert sorted((*first, *rest.pieces)) == list(range(count))
 
 
 async def test_a_blob_that_vanishes_comes_back(

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from fleetcast.model.errors import Forbidden, Refused
-from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX, DATA_PORT_PARTS_MAX
+from fleetcast.model.errors import Forbidden, Refused, Unavailable
+from fleetcast.model.limits import DATA_PORT_CONNECTIONS_MAX, DATA_PORT_PARTS_MAX, ORIGIN_SLICE_BYTES, RATE_SLACK_S
 from fleetcast.model.messages.grants import Grant
 from fleetcast.stores import data_port, data_port_exchange
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.data_port_exchange import Exchange
+from fleetcast.stores.limiter import Limiter
+from fleetcast.stores.marking import LOWER_EFFORT
 from fleetcast.stores.transfer import GrantConnection
 from fleetcast.stores.upload_files import UploadFiles
 
@@ -330,3 +332,62 @@ def test_a_closed_port_can_be_started_again_at_once_at_the_same_place(bucket: Bu
     finally:
         connection.close()
         again.close()
+
+
+def test_what_is_read_keeps_to_the_limit_and_two_blobs_share_it(tmp_path: Path) -> None:
+    files = BlobFiles(tmp_path / "limited")
+    files.prepare()
+    bytes_per_s, blob = 2_000_000, BLOB[:1_000_000]
+    names = ("a", "b")
+    for name in names:
+        files.put(name, blob)
+    port = DataPort(tmp_path / "limited", KEY, "127.0.0.1", 0, Limiter(bytes_per_s))
+    port.start()
+    buffers = {name: bytearray(len(blob)) for name in names}
+    ended: dict[str, float] = {}
+
+    def read(name: str) -> None:
+        with GrantConnection(timeout_s=10) as connection:
+            connection.read_into(grant_read(port.url, KEY, name, FAR), 0, memoryview(buffers[name]))
+        ended[name] = time.monotonic()
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(read, names))
+    port.close()
+    first, last = sorted(at - begun for at in ended.values())
+    assert all(buffer == blob for buffer in buffers.values())
+    assert last > (2 * len(blob) - ORIGIN_SLICE_BYTES) / bytes_per_s - RATE_SLACK_S
+    assert first > last / 2 * 1.2, "one after the other would be done at half the time"
+
+
+def test_a_reader_that_leaves_gives_its_place_in_line_to_the_next(tmp_path: Path) -> None:
+    files = BlobFiles(tmp_path / "limited")
+    files.prepare()
+    files.put("a", BLOB)
+    limit = Limiter(1)
+    port = DataPort(tmp_path / "limited", KEY, "127.0.0.1", 0, limit)
+    port.start()
+    with GrantConnection(timeout_s=0.5) as connection, pytest.raises(Unavailable):
+        connection.read_into(grant_read(port.url, KEY, "a", FAR), 0, memoryview(bytearray(len(BLOB))))
+    deadline = time.monotonic() + 10
+    while len(limit._line):
+        assert time.monotonic() < deadline, "it waits for nobody"
+        threading.Event().wait(0.01)
+    # Nor does closing wait for those whose turn is hours away.
+    with socket.create_connection(("127.0.0.1", port.port)) as waiting:
+        waiting.sendall(f"GET {grant_read('', KEY, 'a', FAR).url} HTTP/1.1\r\n\r\n".encode())
+        assert waiting.recv(4) == b"HTTP"
+        begun = time.monotonic()
+        port.close()
+    assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_connections_are_marked_where_that_is_wanted(tmp_path: Path, background: bool) -> None:
+    port = DataPort(tmp_path, KEY, "127.0.0.1", 0, background=background)
+    port.start()
+    server = port._server
+    assert server is not None
+    assert server.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == (LOWER_EFFORT if background else 0)
+    port.close()

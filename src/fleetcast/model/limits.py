@@ -52,6 +52,20 @@ DATA_PORT_LOOK_S_MAX: Final = 5
 DATA_PORT_LOOK_LIFETIME_S: Final = GRANT_LIFETIME_S
 """Of the grants with which one process looks into the bucket of another, whose clock may be off."""
 
+# Rates
+RATE_BYTES_PER_S_MIN: Final = 128 * KIB
+"""The lowest limit that may be set: a machine's eight neighbours each have a chunk moved in a quarter of a minute."""
+RATE_SLACK_S: Final = 0.05
+"""How much of a rate may be made up for by whoever was late."""
+RATE_AHEAD_S: Final = 0.5
+"""Of a machine's limit: what may be on its way before what came is paid for, beyond one piece for each connection."""
+RATE_LOOK_S: Final = 0.5
+"""How often somebody who waits for a limit looks whether it still should, and tells who waits for it."""
+ORIGIN_SLICE_BYTES: Final = 64 * KIB
+"""What an origin with a limit sends of a piece at a time, so that none of its readers waits long for a byte."""
+ORIGIN_AHEAD_S: Final = 2.0
+"""Of an origin's limit: what may be leased and not yet read."""
+
 # The embedded database
 SQLITE_BUSY_S_MAX: Final = 30
 """Longest wait for another process's write transaction."""
@@ -205,6 +219,8 @@ SWARM_PIECE_S_MAX: Final = 30
 """A neighbour that takes longer over one piece is dropped, even if bytes trickle."""
 SWARM_UNPAID_S_MAX: Final = 2.5
 """A neighbour that owes a piece and brings none for so long does not count as having what it claims until it does."""
+SWARM_IN_LINE_S_MAX: Final = 15
+"""The same for one that keeps saying that its rate limit holds it up."""
 SWARM_SLOW_BYTES_PER_S: Final = 128 * KIB
 """While a piece arrives faster than this its sender is not overdue: 8 neighbours on a link of 1 MB/s."""
 SWARM_PROGRESS_BYTES: Final = 128 * KIB
@@ -299,6 +315,8 @@ PROCESS_STEADY_S: Final = 60
 PROCESS_LOG_BYTES_MAX: Final = 8 * MIB
 """A larger log of a process is put aside (one is kept)."""
 PROCESS_LOG_LOOK_INTERVAL_S: Final = 30
+SETTINGS_LOOK_INTERVAL_S: Final = 2
+"""How often a process looks whether its settings file was changed."""
 
 # Clocks
 CLOCK_SKEW_S_MAX: Final = 60
@@ -386,7 +404,10 @@ assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
 assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
 assert len("data: \n") * (BUILD_LOG_READ_BYTES_MAX + MESSAGE_BYTES_MAX) < STREAM_EVENT_BYTES_MAX
 assert SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S < SWARM_UNPAID_S_MAX
+assert SWARM_NEIGHBOURS * CHUNK_AVERAGE_BYTES / RATE_BYTES_PER_S_MIN <= SWARM_STALL_S_MAX
+assert RATE_LOOK_S < SWARM_UNPAID_S_MAX / 2
 # A neighbour is doubted before it is dropped.
+assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fleetcast.model import limits
 from fleetcast.model.ids import RegionName
+from fleetcast.stores.limiter import Limiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,10 @@ class RegionConfig:
     data_port: int = 0
     data_url: str = ""
     """How control and agents reach the data port; empty: by its host and port."""
+    origin: Limiter = field(default_factory=Limiter)
+    """Of what is read from the bucket through that port; may be changed at any time."""
+    background: bool = True
+    """Mark the connections of that port."""
     data_key: Path
     """The key that signs grants on the bucket, 32 raw bytes, mode 0600; made on the first start."""
     ticket_key: Path

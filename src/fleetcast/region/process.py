@@ -112,7 +112,7 @@ async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Open
     for directory in (config.kv_path.parent, config.bucket):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is built here is not everybody's on this host
     data_key = load_or_create_secret(config.data_key).encode()
-    port = DataPort(config.bucket, data_key, config.data_host, config.data_port)
+    port = DataPort(config.bucket, data_key, config.data_host, config.data_port, config.origin, background=config.background)
     port.start(f"data_port of [[region]] {config.region}")
     stack.push_async_callback(asyncio.to_thread, port.close)
     data_url = config.data_url or port.url
@@ -144,7 +144,16 @@ def _loops(
     copier = Copier(opened.bucket, opened.control, opened.worker_keys, opened.store)
     copying = Copying(view, copier, config.bucket_recheck_interval_s, Random())
     started_at = time.monotonic()
-    swarms = Swarms(view, opened.bucket, copying.is_complete, opened.ticket_key, opened.worker_keys, started_at, Random())
+    swarms = Swarms(
+        view,
+        opened.bucket,
+        copying.is_complete,
+        opened.ticket_key,
+        opened.worker_keys,
+        started_at,
+        Random(),
+        config.origin,
+    )
     hello = RegionHello(config.region, opened.data_url, opened.data_key.hex())
     label_mirror = LabelMirror(opened.control, opened.store, config.kv_poll_interval_s, Random())
     mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random())

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from fleetcast.artifacts.signing import PrivateKey, PublicKey, verify_root
 from fleetcast.model.artifact import ArtifactRecord, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import Digest, MachineId, machine_id
-from fleetcast.model.limits import ANNOUNCE_INTERVAL_S, ORIGIN_LEASE_S, REPORTED_MACHINE_BYTES, TICKET_LIFETIME_S
+from fleetcast.model.limits import (
+    ANNOUNCE_INTERVAL_S,
+    CHUNK_AVERAGE_BYTES,
+    ORIGIN_LEASE_S,
+    REPORTED_MACHINE_BYTES,
+    TICKET_LIFETIME_S,
+)
 from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, LeaseReply, LeaseRequest, PeerAddress
+from fleetcast.region.origin_pace import OriginPace
 from fleetcast.region.view import RegionView
 from fleetcast.stores.blobs import BlobReader
+from fleetcast.stores.limiter import Limiter
 from fleetcast.swarm import tickets
 from fleetcast.swarm.leases import LeaseBook
 from fleetcast.swarm.tickets import Ticket
@@ -34,7 +43,9 @@ class Swarms:
         worker_keys: Sequence[PublicKey],
         started_at: float,
         rng: Random,
+        origin: Limiter,
     ) -> None:
+        """``origin``: the limit of the bucket's data port, by which leases are paced."""
         self._view = view
         self._bucket = bucket
         self._is_complete = is_complete
@@ -44,6 +55,10 @@ class Swarms:
         self._rng = rng
         self._tracker = Tracker()
         self._books: dict[Digest, LeaseBook] = {}
+        self._piece_bytes: dict[Digest, float] = {}
+        """About how large a piece of an artifact is, beside its book."""
+        self._origin = origin
+        self._pace = OriginPace()
         self._tickets: dict[tuple[Digest, MachineId], tuple[str, float]] = {}
         """With the UTC second from which on a new one is signed."""
 
@@ -68,7 +83,12 @@ class Swarms:
         if book is None:
             root = verify_root(record.envelope, self._worker_keys, record.release.root)
             book = self._books[digest] = LeaseBook(len(root.manifest_pieces) + root.chunks, self._grants_from)
+            self._piece_bytes[digest] = root.content_size / max(1, root.chunks) or CHUNK_AVERAGE_BYTES
+        piece_bytes = self._piece_bytes[digest]
+        want = self._pace.pieces(digest, piece_bytes, request.want, self._origin.bytes_per_s, now)
+        request = replace(request, want=want)
         decision = book.lease(request, now, lambda machine: self._tracker.alive(digest, machine, now), self._rng)
+        self._pace.leased(digest, piece_bytes * len(decision.pieces), now)
         if not decision.pieces:
             return LeaseReply((), 0.0, None, None, decision.retry_after_s)
         # A grant is good for a lease and the time to come back with it, no longer.
@@ -80,7 +100,7 @@ class Swarms:
         """Forget swarms without members, and tickets of who left or that are to be signed anew; call it now and then."""
         self._tracker.expire(now)
         for digest in [digest for digest in self._books if not self._tracker.members(digest, now)]:
-            del self._books[digest]
+            del self._books[digest], self._piece_bytes[digest]
         self._tickets = {key: kept for key, kept in self._tickets.items() if now_s < kept[1] and self._tracker.alive(*key, now)}
 
     def _record(self, digest: Digest, root: Digest) -> ArtifactRecord:

@@ -19,6 +19,8 @@ import structlog
 from fleetcast.model.limits import DATA_PORT_CLOSE_S_MAX, DATA_PORT_CONNECTIONS_MAX
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_port_exchange import Exchange, PartBuffers, ServedBucket
+from fleetcast.stores.limiter import Limiter
+from fleetcast.stores.marking import mark_background
 from fleetcast.stores.obstacles import address_refused
 from fleetcast.stores.upload_files import UploadFiles
 
@@ -35,9 +37,13 @@ class DataPort:
     the part's BLAKE3 in hex. Errors have the status of the error's class (``model/errors.py``) and one line of text.
     """
 
-    def __init__(self, root: Path, key: bytes, host: str, port: int) -> None:
+    def __init__(
+        self, root: Path, key: bytes, host: str, port: int, limit: Limiter | None = None, *, background: bool = False
+    ) -> None:
+        """``limit``: of the blobs that are read, each of which gets as much as any other. ``background``: mark connections."""
         files = BlobFiles(root)
-        self._bucket = ServedBucket(files=files, uploads=UploadFiles(files), data_key=key, buffers=PartBuffers())
+        self._bucket = ServedBucket(files, UploadFiles(files), key, PartBuffers(), limit or Limiter())
+        self._background = background
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -49,6 +55,8 @@ class DataPort:
             self._server = _Server(self._address, self._bucket)
         except OSError as error:
             raise address_refused(host, port, error, setting) from error
+        if self._background:
+            mark_background(self._server.socket)
         self._thread = threading.Thread(target=self._server.accept_until_closed, name="data-port", daemon=True)
         self._thread.start()
         log.info("data_port_started", url=self.url)

@@ -6,13 +6,14 @@ import io
 import math
 import os
 import queue
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import structlog
 
@@ -22,10 +23,12 @@ from fleetcast.model.limits import (
     DATA_PORT_IDLE_S_MAX,
     DATA_PORT_PART_S_MAX,
     DATA_PORT_PARTS_MAX,
+    ORIGIN_SLICE_BYTES,
 )
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.byte_range import asked_range
 from fleetcast.stores.data_grants import granted_key, granted_part
+from fleetcast.stores.limiter import Limiter
 from fleetcast.stores.upload_files import UploadFiles
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class ServedBucket:
     uploads: UploadFiles
     data_key: bytes
     buffers: PartBuffers
+    limit: Limiter
+    """Of what is read."""
 
 
 class _Arriving(io.RawIOBase):
@@ -150,8 +155,23 @@ class Exchange(BaseHTTPRequestHandler):
             if asked is not None:
                 headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
             self._head(HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT, headers)
-            if with_body and length and self.connection.sendfile(file, offset, length) < length:
-                self.close_connection = True  # somebody cut the file short: so must be the answer
+            if with_body and not self._send_body(file, key, offset, length):
+                self.close_connection = True  # what cannot be sent whole is cut short, so that nobody takes it for whole
+
+    def _send_body(self, file: BinaryIO, key: str, offset: int, length: int) -> bool:
+        """At once, or slice by slice as the limit allows. False: the file ends too early, or the reader is gone."""
+        limit, end = self._bucket.limit, offset + length
+        while offset < end:
+            size = min(ORIGIN_SLICE_BYTES, end - offset) if limit.bytes_per_s else end - offset
+            if not limit.pay(key, size, self._reader_there) or self.connection.sendfile(file, offset, size) < size:
+                return False
+            offset += size
+        return True
+
+    def _reader_there(self) -> bool:
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP)
+        return not poll.poll(0)
 
     def _receive_part(self) -> None:
         part = granted_part(self._bucket.data_key, self.path, _now_ms())

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from fleetcast.model.errors import FleetcastError, Forbidden, Invalid, NotFound, Unavailable
 from fleetcast.model.limits import HTTP_TIMEOUT_S
 from fleetcast.model.messages.grants import Grant
+from fleetcast.stores.marking import mark_background
 
 _ERROR_TEXT_BYTES_MAX = 4096
 _LENGTH = re.compile(r"[0-9]{1,15}")
@@ -27,8 +28,10 @@ class GrantConnection:
     :class:`Invalid`; after any of them it can be used again.
     """
 
-    def __init__(self, *, timeout_s: float = HTTP_TIMEOUT_S) -> None:
+    def __init__(self, *, timeout_s: float = HTTP_TIMEOUT_S, background: bool = False) -> None:
+        """``background``: mark its connections."""
         self._timeout_s = timeout_s
+        self._background = background
         self._kept: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -93,6 +96,9 @@ class GrantConnection:
             kept = (parts.scheme, parts.netloc) in self._kept
             connection = self._connection(parts.scheme, parts.netloc)
             try:
+                if not kept and self._background:
+                    connection.connect()
+                    mark_background(connection.sock)
                 connection.request(method or grant.method, target, body=body, headers={**grant.headers, **headers})
                 return connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
