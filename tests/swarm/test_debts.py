@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import (
     CHUNK_BYTES_MAX,
+    RATE_LOOK_S,
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_IN_FLIGHT_MIN,
+    SWARM_IN_LINE_S_MAX,
     SWARM_PIECE_S_MAX,
     SWARM_PROGRESS_BYTES,
     SWARM_SLOW_BYTES_PER_S,
@@ -44,7 +46,7 @@ def _pay(download: Download, machine: str, piece: int, now: float) -> None:
 @given(
     claims=st.lists(st.sets(st.integers(0, COUNT - 1)), min_size=1, max_size=8),
     deeds=st.lists(
-        st.tuples(st.integers(0, 7), st.sampled_from(["claim", "refuse", "trickle", "return", "news"])), max_size=40
+        st.tuples(st.integers(0, 7), st.sampled_from(["claim", "refuse", "trickle", "line", "return", "news"])), max_size=40
     ),
     seed=st.integers(0, 2**32),
 )
@@ -68,7 +70,7 @@ def test_whatever_is_claimed_the_origin_may_be_asked_for_what_nobody_brings(
     for name in names:
         join(name)
     # Each can hold a piece up once, and in the worst case they take turns.
-    while now < len(names) * (SWARM_UNPAID_S_MAX + EXCUSE_S + 2 * LOOK_S):
+    while now < len(names) * (max(SWARM_UNPAID_S_MAX + EXCUSE_S, SWARM_IN_LINE_S_MAX) + 2 * LOOK_S):
         for number, deed in deeds:
             name = names[number % len(names)]
             match deed:
@@ -81,6 +83,8 @@ def test_whatever_is_claimed_the_origin_may_be_asked_for_what_nobody_brings(
                     go_on(name)
                 case "trickle":
                     download.arriving(name, SWARM_PROGRESS_BYTES)
+                case "line":
+                    download.in_line(name, now)
                 case "return":
                     download.leave(name)
                     join(name)
@@ -187,6 +191,56 @@ def test_trickled_bytes_excuse_for_a_while_and_never_for_good() -> None:
     assert download.review(SWARM_PIECE_S_MAX - 0.1) == ("m",)
     assert download.hopeless(SWARM_PIECE_S_MAX - 0.1) == ()
     assert download.hopeless(SWARM_PIECE_S_MAX + 0.1) == ("m",)
+
+
+@given(waits=st.lists(st.floats(0, SWARM_IN_LINE_S_MAX - 0.1), min_size=1, max_size=COUNT), seed=st.integers(0, 2**32))
+def test_one_whose_limit_holds_it_up_keeps_its_standing_and_is_asked_for_one_at_a_time(waits: list[float], seed: int) -> None:
+    rng, download, now = Random(seed), Download(COUNT, COUNT), 0.0
+    download.join("m")
+    download.hear("m", ALL)
+    queue = _asked(download, now, rng)
+    for wait_s in waits:
+        came_at = now + wait_s
+        while now + RATE_LOOK_S < came_at:
+            now += RATE_LOOK_S
+            download.in_line("m", now)
+            assert _asked(download, now, rng) == []
+            assert (download.review(now), download.hopeless(now)) == ((), ())
+        now = came_at
+        assert (download.review(now), download.hopeless(now)) == ((), ())
+        if not queue:
+            return
+        _pay(download, "m", queue.pop(0), now)
+        queue += _asked(download, now, rng)
+        if wait_s > RATE_LOOK_S * 1.01:
+            assert len(queue) <= max(1, SWARM_IN_FLIGHT_MIN - 1), "what it was asked for before, and no more"
+    assert _available(download, seed) == set()
+
+
+def test_one_that_is_in_line_for_ever_is_worked_around_and_not_dropped() -> None:
+    rng, download, now = Random(1), Download(COUNT, COUNT), 0.0
+    download.join("m")
+    download.hear("m", ALL)
+    (piece, *_) = _asked(download, now, rng)
+    doubted: list[float] = []
+    while now < 10 * SWARM_PIECE_S_MAX:
+        now += RATE_LOOK_S
+        download.in_line("m", now)
+        doubted += [now for _ in download.review(now)]
+        assert download.hopeless(now) == ()
+    assert doubted == [SWARM_IN_LINE_S_MAX + RATE_LOOK_S]
+    assert _available(download, 1) == set(range(COUNT))
+    assert download.hopeless(now + SWARM_PIECE_S_MAX + 0.1) == ("m",), "one that says nothing any more is"
+    _pay(download, "m", piece, now)
+    assert not download.doubts("m")
+
+
+def test_to_be_in_line_excuses_nobody_who_was_asked_for_nothing() -> None:
+    download = Download(COUNT, COUNT)
+    download.join("m")
+    download.in_line("m", 0.0)
+    download.hear("m", ALL)
+    assert len(_asked(download, 1.0, Random(1))) == SWARM_IN_FLIGHT_MIN
 
 
 def test_writing_what_came_is_not_the_neighbours_time() -> None:

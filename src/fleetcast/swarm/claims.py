@@ -42,6 +42,10 @@ class Claims:
         """Pieces that it owes to everybody, as far as is known."""
         return self.busy + len(self.debts)
 
+    def able(self, each: int) -> bool:
+        """Whether it may be asked for something more, of ``each`` pieces at a time; of one, if it is in line for a limit."""
+        return not self.dry and len(self.debts) < (1 if self.debts.limited else each)
+
     def overdue_coming(self, now: float) -> list[int]:
         """What was to come to it and did not; it is not coming any more."""
         late = [piece for piece, since in self.coming.items() if now - since > SWARM_COMING_S_MAX]

@@ -207,6 +207,12 @@ class Download:
         """``arrived`` bytes of the piece that a neighbour is sending are here."""
         self._neighbours[machine].debts.arriving(arrived)
 
+    def in_line(self, machine: str, now: float) -> None:
+        """A neighbour says that what it owes waits for its rate limit: it is excused for a while, and asked for one piece at a
+        time.
+        """
+        self._neighbours[machine].debts.in_line(now)
+
     def ask_news(self, machine: str, now: float) -> None:
         """A neighbour was asked what is new; :meth:`told` when it answers."""
         self._neighbours[machine].debts.ask_news(now)
@@ -225,7 +231,7 @@ class Download:
         room = self._window.pieces - sum(len(neighbour.debts) for neighbour in trusted)
         each = self._window.share(len(trusted))
         while room > len(asks):
-            able = [neighbour for neighbour in trusted if not neighbour.dry and len(neighbour.debts) < each]
+            able = [neighbour for neighbour in trusted if neighbour.able(each)]
             if not able:
                 break
             neighbour = min(able, key=attrgetter("owing"))
