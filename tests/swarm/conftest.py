@@ -27,7 +27,9 @@ from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, Leas
 from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_grants import grant_read
 from fleetcast.stores.data_port import DataPort
+from fleetcast.stores.limiter import Limiter
 from fleetcast.swarm import tickets
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.journal import Journal, Source
 from fleetcast.swarm.leases import LeaseBook
 from fleetcast.swarm.peer import Fetch, SwarmPeer
@@ -84,6 +86,8 @@ class Region:
 
     bucket: BlobFiles
     port: DataPort
+    limit: Limiter
+    """Of the port."""
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     tracker: Tracker = field(default_factory=Tracker)
     books: dict[Digest, LeaseBook] = field(default_factory=dict)
@@ -141,9 +145,11 @@ class World:
         self.region = region
         self.peers: list[SwarmPeer] = []
 
-    def peer(self, name: str, zone: str = "", rack: str = "", *, trusting: bool = True) -> SwarmPeer:
+    def peer(
+        self, name: str, zone: str = "", rack: str = "", *, trusting: bool = True, bandwidth: Bandwidth | None = None
+    ) -> SwarmPeer:
         machine = Machine(MachineId(name), RegionName("r1"), zone, rack)
-        peer = SwarmPeer(machine, "127.0.0.1", 0, self.region)
+        peer = SwarmPeer(machine, "127.0.0.1", 0, self.region, bandwidth=bandwidth)
         peer.start()
         if trusting:
             peer.trust(self.region.ticket_key)
@@ -235,9 +241,10 @@ class World:
 def region(tmp_path: Path) -> Iterator[Region]:
     files = BlobFiles(tmp_path / "bucket")
     files.prepare()
-    port = DataPort(tmp_path / "bucket", DATA_KEY, "127.0.0.1", 0)
+    limit = Limiter()
+    port = DataPort(tmp_path / "bucket", DATA_KEY, "127.0.0.1", 0, limit, background=True)
     port.start()
-    yield Region(files, port)
+    yield Region(files, port, limit)
     port.close()
 
 

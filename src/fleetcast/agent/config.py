@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fleetcast.model import limits
 from fleetcast.model.machine import Machine
+from fleetcast.swarm.bandwidth import Bandwidth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class AgentConfig:
     peer_host: str = "127.0.0.1"
     peer_port: int = 0
     """Where peers fetch from this machine; 0: any free port."""
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services see; wins over the environment of a recipe, being about this one machine."""
     stop_grace_s: float = limits.STOP_GRACE_S

@@ -39,7 +39,9 @@ async def serve(config: AgentConfig, stop: asyncio.Event, listening: Callable[[M
         region = RegionClient(session)
         door = SwarmDoor(region, asyncio.get_running_loop())
         clock = RegionClock()
-        peer = SwarmPeer(config.machine, config.peer_host, config.peer_port, door, lambda: clock.now_ms() / 1000)
+        peer = SwarmPeer(
+            config.machine, config.peer_host, config.peer_port, door, lambda: clock.now_ms() / 1000, config.bandwidth
+        )
         # In a thread: its own threads end only when their calls through the door have, and those need this loop.
         stack.push_async_callback(asyncio.to_thread, peer.close)
         await asyncio.to_thread(peer.start)

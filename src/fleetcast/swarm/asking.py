@@ -6,7 +6,10 @@ import time
 from random import Random
 
 from fleetcast.model.errors import Unavailable
+from fleetcast.model.limits import SWARM_IN_FLIGHT_MAX
+from fleetcast.stores.rates import pieces_ahead
 from fleetcast.swarm import codec
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.wire import Wire
 
@@ -14,10 +17,11 @@ from fleetcast.swarm.wire import Wire
 class Asking:
     """For one fetch; callable from any thread."""
 
-    def __init__(self, holding: Holding, rng: Random) -> None:
+    def __init__(self, holding: Holding, rng: Random, bandwidth: Bandwidth) -> None:
         """``rng`` is guarded by the holding's lock."""
         self._holding = holding
         self._rng = rng
+        self._bandwidth = bandwidth
         self._wires: dict[str, Wire] = {}
 
     def join(self, machine: str, wire: Wire, has: tuple[tuple[int, int], ...], *, near: bool) -> None:
@@ -35,8 +39,9 @@ class Asking:
 
     def go_on(self) -> None:
         """Ask for as much as should be on its way."""
+        most = pieces_ahead(self._bandwidth.down.bytes_per_s, SWARM_IN_FLIGHT_MAX)
         with self._holding.lock:
-            asks = self._holding.download.plan(time.monotonic(), self._rng)
+            asks = self._holding.download.plan(time.monotonic(), self._rng, most)
             if not asks:
                 return
             wires = [(self._wires[machine], machine) for machine, _ in asks]

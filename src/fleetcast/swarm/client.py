@@ -18,6 +18,7 @@ from fleetcast.model.limits import (
     SWARM_STALL_S_MAX,
 )
 from fleetcast.model.messages.agents import PeerAddress
+from fleetcast.stores.marking import mark_background
 from fleetcast.swarm import codec
 from fleetcast.swarm.asking import Asking
 from fleetcast.swarm.bitmap import ranges_of, unpack
@@ -59,7 +60,10 @@ class Neighbour:
         self._lacks = 0
         self._dropped = False
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self._wire = Wire(socket.socket(family, socket.SOCK_STREAM))
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if intake.bandwidth.background:
+            mark_background(sock)
+        self._wire = Wire(sock)
 
     def abort(self) -> None:
         self._wire.abort()
@@ -138,8 +142,10 @@ class Neighbour:
         match frame:
             case codec.Chunk(piece, length, load):
                 self._take_chunk(piece, buffer[:length], load)
-            case codec.Have(ranges, load):
+            case codec.Have(ranges, load, in_line):
                 with self._holding.lock:
+                    if in_line:
+                        self._holding.download.in_line(self._machine, time.monotonic())
                     self._holding.download.hear(self._machine, ranges)
                     self._holding.download.hear_load(self._machine, load)
                     self._holding.download.told(self._machine)
@@ -160,11 +166,18 @@ class Neighbour:
             self._wire.send(codec.Bye("wrong_bytes", piece))
             self._wire.drain(data)
             raise Corrupt("wrong_bytes", f"{self._machine} sent wrong bytes for piece {piece}")
+        self._intake.bandwidth.down.pay(self._holding.digest, len(data), self._still)
         with self._holding.lock:
             now = time.monotonic()
             self._holding.download.paid(self._machine, now)
             self._holding.download.hear_load(self._machine, load)
             self._around.useful(self._machine, now)
+
+    def _still(self) -> bool:
+        """While our own limit keeps us, the neighbour is not to blame for giving nothing."""
+        with self._holding.lock:
+            self._around.useful(self._machine, time.monotonic())
+        return not self._wire.aborted
 
     def _progress(self, arrived: int) -> None:
         with self._holding.lock:

@@ -6,6 +6,7 @@ A connection is one-way: whoever dialled asks, the other answers in order. ::
     Hello{protocol,digest,machine,ticket}   Hello, then Bitmap       or Refused{code}, and the end
     Request{pieces}                         for each, in order: [Have] Chunk + bytes, or Refused{piece}
     Wait                                    Have, soon when there is news, else empty after a while
+                                            an empty Have in line: it waits for my rate limit
     -                                       Coming, before a Have, to a dialler of its own rack that understands it
     Bye{code,piece}                         -
 
@@ -107,6 +108,8 @@ class Have:
 
     ranges: Ranges
     load: int = 0
+    in_line: bool = False
+    """What you are owed waits for my rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,8 @@ def encode(frame: Frame) -> bytes:
             return _frame(REQUEST, _numbers(pieces))
         case Chunk(piece, length, load):
             return _frame(CHUNK, b"", piece, length, load)
-        case Have(ranges, load):
-            return _frame(HAVE, _numbers(number for pair in ranges for number in pair), load=load)
+        case Have(ranges, load, in_line):
+            return _frame(HAVE, _numbers(number for pair in ranges for number in pair), int(in_line), load=load)
         case Coming(ranges):
             return _frame(COMING, _numbers(number for pair in ranges for number in pair))
         case Wait():
@@ -187,7 +190,7 @@ def decode(header: Header, body: bytes) -> Frame:
                 raise _bad(f"a chunk of {header.second} bytes")
             return Chunk(header.first, header.second, header.load)
         case 5:
-            return Have(_decode_ranges(body), header.load)
+            return Have(_decode_ranges(body), header.load, header.first == 1)
         case 9:
             return Coming(_decode_ranges(body))
         case 6:

@@ -222,13 +222,13 @@ class Download:
 
     # Asking
 
-    def plan(self, now: float, rng: Random) -> list[tuple[str, int]]:
-        """Who is to be asked for which piece now, so that as much as :class:`Window` says is on its way: of whoever owes least
-        to everybody, as far as is known, so that no link idles while another has a queue.
+    def plan(self, now: float, rng: Random, most: int = SWARM_IN_FLIGHT_MAX) -> list[tuple[str, int]]:
+        """Who is to be asked for which piece now, so that as much as :class:`Window` says is on its way, at ``most`` so many
+        pieces: of whoever owes least to everybody, as far as is known, so that no link idles while another has a queue.
         """
         asks: list[tuple[str, int]] = []
         trusted = [neighbour for machine, neighbour in self._neighbours.items() if machine not in self._doubted]
-        room = self._window.pieces - sum(len(neighbour.debts) for neighbour in trusted)
+        room = min(self._window.pieces, most) - sum(len(neighbour.debts) for neighbour in trusted)
         each = self._window.share(len(trusted))
         while room > len(asks):
             able = [neighbour for neighbour in trusted if neighbour.able(each)]

@@ -25,6 +25,7 @@ from fleetcast.stores.obstacles import obstacle
 from fleetcast.swarm import codec
 from fleetcast.swarm.announcer import Announcer
 from fleetcast.swarm.asking import Asking
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.client import End, Neighbour
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
@@ -71,6 +72,7 @@ class Surroundings:
     me: PeerAddress
     door: RegionDoor
     announcer: Announcer
+    bandwidth: Bandwidth
     alarm: Callable[[str], None]
     ended: Callable[[Fetch], None]
     """Called when the fetch is over without being done."""
@@ -217,12 +219,12 @@ class Fetch:
             raise
         known = files.map.count
         holding = Holding(self.digest, Download(known, known + order.root.chunks), files)
-        intake = Intake(holding, journal)
+        intake = Intake(holding, journal, self._around.bandwidth)
         buffer = memoryview(bytearray(max(piece.length for piece in order.root.manifest_pieces)))
         for piece in range(known):
             if files.intact(piece, buffer):
                 intake.found(piece, Source.LOCAL)
-        self._asking = Asking(holding, self._rng)
+        self._asking = Asking(holding, self._rng, self._around.bandwidth)
         self._intake, self._holding = intake, holding
         clone_manifest(intake, order.donors)
         return holding, intake, journal

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Corrupt, Refused
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.journal import Journal, Source
 
@@ -33,8 +34,10 @@ class Tally:
 class Intake:
     """For one fetch. Callable from any thread."""
 
-    def __init__(self, holding: Holding, journal: Journal) -> None:
+    def __init__(self, holding: Holding, journal: Journal, bandwidth: Bandwidth) -> None:
         self.holding = holding
+        self.bandwidth = bandwidth
+        """For those who bring what comes from elsewhere. They pay for it once it is written."""
         self._journal = journal
         self._tally = Tally(dict.fromkeys(Source, 0))
         self._sources: dict[int, Source] = {}

@@ -13,6 +13,7 @@ from fleetcast.model.errors import FleetcastError, Refused, Unavailable
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import CHUNK_BYTES_MAX, ORIGIN_LEASE_CHUNKS_MAX, ORIGIN_RETRY_S, ORIGIN_STALL_S_MAX
 from fleetcast.model.messages.agents import LeaseReply, LeaseRequest
+from fleetcast.stores.rates import pieces_ahead
 from fleetcast.stores.transfer import GrantConnection
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import ORIGIN
@@ -55,7 +56,7 @@ class Origin:
 
     def run(self) -> None:
         """Until the fetch stops. Then the region is told once more what came of its leases."""
-        with GrantConnection(timeout_s=ORIGIN_STALL_S_MAX) as connection:
+        with GrantConnection(timeout_s=ORIGIN_STALL_S_MAX, background=self._intake.bandwidth.background) as connection:
             buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
             while not self._ended():
                 pause_s = self._step(connection, buffer)
@@ -79,7 +80,8 @@ class Origin:
                     # Until a neighbour comes or goes, the region introduces us, or a while is over.
                     self._holding.turn.wait(ORIGIN_RETRY_S)
                 return 0.0
-        reply = self._ask(missing, ORIGIN_LEASE_CHUNKS_MAX if missing else 0)
+        want = pieces_ahead(self._intake.bandwidth.down.bytes_per_s, ORIGIN_LEASE_CHUNKS_MAX)
+        reply = self._ask(missing, want if missing else 0)
         if reply is None:
             return self._back_off()
         if not reply.pieces:
@@ -132,6 +134,7 @@ class Origin:
             self._note("origin", error.message)
             return False
         self._failures, self.trouble = 0, ""
+        self._intake.bandwidth.down.pay(self._holding.digest, len(data), lambda: not self._ended())
         return True
 
     def _note(self, who: str, message: str) -> None:

@@ -19,6 +19,7 @@ from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, PeerAddress
 from fleetcast.swarm import tickets
 from fleetcast.swarm.announcer import Announcer
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
 from fleetcast.swarm.fetch import Fetch, FetchOrder, FetchProgress, Surroundings
@@ -89,10 +90,16 @@ class SwarmPeer:
     """Every method may be called from any thread; only :meth:`close` and :meth:`Fetch.cancel` block for long."""
 
     def __init__(
-        self, machine: Machine, host: str, port: int, region: RegionDoor, clock: Callable[[], float] = time.time
+        self,
+        machine: Machine,
+        host: str,
+        port: int,
+        region: RegionDoor,
+        clock: Callable[[], float] = time.time,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         """Serves at ``host``, where other peers must reach it; port 0 picks one. ``clock``: the time by which the region
-        dates tickets, UTC seconds; asked in any thread."""
+        dates tickets, UTC seconds; asked in any thread. ``bandwidth``: all there is where nothing is said."""
         self._machine = machine
         self._address = (host, port)
         self._region = region
@@ -104,7 +111,8 @@ class SwarmPeer:
         self._retired: list[Fetch] = []
         """Done and shared; a thread of theirs may still be telling the region so."""
         self._alarms: deque[str] = deque(maxlen=SWARM_ALARMS_KEPT)
-        self._server = Server(machine, self._find, self._met, clock)
+        self._bandwidth = bandwidth or Bandwidth()
+        self._server = Server(machine, self._find, self._met, clock, self._bandwidth)
         self._announcer = Announcer(region, Random(self._rng.random()))
         self._me: PeerAddress | None = None
         self._closed = False
@@ -146,7 +154,7 @@ class SwarmPeer:
         Raises:
             Refused: the same artifact is being fetched already, or the peer is closed.
         """
-        around = Surroundings(self._here(), self._region, self._announcer, self._alarm, self._fetch_ended)
+        around = Surroundings(self._here(), self._region, self._announcer, self._bandwidth, self._alarm, self._fetch_ended)
         with self._lock:
             if self._closed or root.digest in self._fetches:
                 raise Refused("fetch_running", f"{root.artifact} is being fetched already: wait for it, then ask again")

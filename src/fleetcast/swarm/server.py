@@ -21,8 +21,10 @@ from fleetcast.model.limits import SWARM_CLOSE_S_MAX, SWARM_CONNECT_S_MAX, SWARM
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import PeerAddress
 from fleetcast.model.protocol import PROTOCOL
+from fleetcast.stores.marking import mark_background
 from fleetcast.stores.obstacles import address_refused
 from fleetcast.swarm import codec, tickets
+from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.slots import Slots
 from fleetcast.swarm.teller import Teller
@@ -54,11 +56,13 @@ class Server:
         find: Callable[[Digest], Holding | None],
         met: Callable[[Digest, PeerAddress], None],
         clock: Callable[[], float],
+        bandwidth: Bandwidth,
     ) -> None:
         self._clock = clock
         self._machine = machine
         self._me = machine.id
         self._teller = Teller()
+        self._bandwidth = bandwidth
         self._find = find
         self._met = met
         self._key: Ed25519PublicKey | None = None
@@ -77,6 +81,8 @@ class Server:
             self._listener = socket.create_server((host, port), family=family, backlog=512)
         except OSError as error:
             raise address_refused(host, port, error, f"peer_port of [[agent]] {self._me}") from error
+        if self._bandwidth.background:
+            mark_background(self._listener)
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="swarm-accept", daemon=True)
         self._thread.start()
         self._teller.start()
@@ -198,7 +204,8 @@ class Server:
                 self._met(hello.digest, PeerAddress(machine, connection.host, hello.port, hello.zone, hello.rack))
             connection.wire.patience(SWARM_STALL_S_MAX)
             near = bool(hello.coming and hello.rack) and (hello.zone, hello.rack) == (self._machine.zone, self._machine.rack)
-            Upload(connection.wire, holding, machine, self._teller, near=near).run(codec.Hello(hello.digest, self._me))
+            upload = Upload(connection.wire, holding, machine, self._teller, self._bandwidth.up, near=near)
+            upload.run(codec.Hello(hello.digest, self._me))
         finally:
             with self._lock:
                 self._slots.leave(number, machine, hello.digest)

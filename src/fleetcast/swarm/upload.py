@@ -7,6 +7,7 @@ import structlog
 from fleetcast.model.errors import Corrupt, FleetcastError, Unavailable
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import SWARM_HAVE_PIECES_MAX
+from fleetcast.stores.limiter import Limiter
 from fleetcast.swarm import codec
 from fleetcast.swarm.bitmap import pack
 from fleetcast.swarm.holding import Holding
@@ -19,12 +20,15 @@ log = structlog.get_logger(__name__)
 class Upload:
     """The conversation after the hellos. :meth:`run` is one thread's; :meth:`tell` is the teller's."""
 
-    def __init__(self, wire: Wire, holding: Holding, peer: MachineId, teller: Teller, *, near: bool) -> None:
+    def __init__(
+        self, wire: Wire, holding: Holding, peer: MachineId, teller: Teller, limit: Limiter, *, near: bool
+    ) -> None:
         """``near``: the peer shares our rack, and wants to know what is coming into it."""
         self._wire = wire
         self._holding = holding
         self._peer = peer
         self._teller = teller
+        self._limit = limit
         self._near = near
         # Up to where in the logs the peer has been told, and which load. Under the wire's ``sending``.
         self._cursor = 0
@@ -82,6 +86,8 @@ class Upload:
 
     def _answer(self, piece: int) -> None:
         holding = self._holding
+        if self._limit.bytes_per_s:
+            self._await_turn(piece)
         with self._wire.sending:
             with holding.lock:
                 owned = holding.download.owns(piece)
@@ -100,6 +106,17 @@ class Upload:
             except Corrupt:
                 self._check(piece)
                 raise
+
+    def _await_turn(self, piece: int) -> None:
+        with self._holding.lock:
+            owned = self._holding.download.owns(piece)
+        if owned:
+            self._limit.pay(self._holding.digest, self._holding.files.map.length(piece), self._in_line)
+
+    def _in_line(self) -> bool:
+        """Tell the peer that what it waits for waits for our limit. Raises as :meth:`run`."""
+        self._wire.send(codec.Have((), in_line=True))
+        return True
 
     def tell(self, *, anything: bool) -> bool:
         """See :class:`teller.Listener`."""
