@@ -88,6 +88,33 @@ def test_from_a_commit_to_machines_and_back(installed: Installation, until: Call
     assert "Traceback" not in refused.stderr
 
 
+def test_limits_are_changed_by_saving_the_settings(installed: Installation, until: Callable[..., None]) -> None:
+    settings = installed.directory / "settings.toml"
+    before, pid = settings.read_text(), installed.pid("agent-local-2")
+
+    def log(name: str) -> list[dict[str, Any]]:
+        lines = (installed.directory / "run" / f"{name}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def heard(name: str, event: str, **said: object) -> bool:
+        return any(line["event"] == event and said.items() <= line.items() for line in log(name))
+
+    text = before.replace('name = "local"', 'name = "local"\norigin_bytes_per_s = 50_000_000')
+    settings.write_text(f"{text}upload_bytes_per_s = 25_000_000\n")
+    changed = {"setting": "upload_bytes_per_s", "before": 0, "now": 25_000_000}
+    until(lambda: heard("agent-local-2", "setting_changed", **changed), "the machine hears of it")
+    changed = {"setting": "origin_bytes_per_s", "before": 0, "now": 50_000_000}
+    until(lambda: heard("region-local", "setting_changed", **changed), "and the region of what is its own")
+    settings.write_text(f"{text}upload_bytes_per_s = 25\n")
+    until(lambda: heard("agent-local-2", "settings_refused"), "what cannot be is refused")
+    settings.write_text(before)
+    until(lambda: heard("agent-local-2", "setting_changed", before=25_000_000, now=0), "and the limit is lifted")
+    assert installed.pid("agent-local-2") == pid, "nothing was started again"
+    assert not [line for line in log("agent-local-1") if line["event"] == "setting_changed"], (
+        "the other machine has no part in it"
+    )
+
+
 def test_an_agents_token_cannot_deploy(installed: Installation) -> None:
     """Whoever gets hold of a machine does not get hold of the fleet."""
     for role in ("agent", "region", "worker"):

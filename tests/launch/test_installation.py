@@ -77,14 +77,14 @@ async def test_a_data_port_is_told_as_others_reach_it(tmp_path: Path) -> None:
     main, bucket = "http://main.example.org:9", "http://eu.example.org:9"
     blueprint = Blueprint(1, ("eu",), 1, ports, control={"data_url": main}, region={"data_url": bucket})
     settings = sources.load(installation.create(tmp_path, blueprint), environ={})
-    for serve, url in ((wiring.control(settings), main), (wiring.region(settings.region("eu")), bucket)):
+    for wired, url in ((wiring.control(settings), main), (wiring.region(settings.region("eu")), bucket)):
         stop, told = asyncio.Event(), dict[str, str]()
 
         def listening(addresses: Mapping[str, str], stop: asyncio.Event = stop, told: dict[str, str] = told) -> None:
             told.update(addresses)
             stop.set()
 
-        await asyncio.wait_for(serve(stop, listening), 30)
+        await asyncio.wait_for(wired.serve(stop, listening), 30)
         assert told["data"] == url
 
 

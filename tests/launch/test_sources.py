@@ -78,6 +78,9 @@ def test_other_variables_are_left_alone(file: Path) -> None:
         ("[control]\nport = 'x'", {}, [], "control.port: Expected `int`, got `str`"),
         ("[control]\nport = 70000", {}, [], "control.port is 70000: a port is"),
         ("[control]\nreaper_interval_s = 0", {}, [], "control.reaper_interval_s is 0: it must be more than 0"),
+        ("[[region]]\norigin_bytes_per_s = -1", {}, [], "region.origin_bytes_per_s is -1: it must be at least 131072"),
+        ("[[agent]]\nupload_bytes_per_s = 1000", {}, [], "(about 1 Mbit/s), or 0 for no limit"),
+        ("[[agent]]\nbackground = 0", {}, [], "agent.background: Expected `bool`, got `int`"),
         ("[[region]]\nkv_poll_interval_s = nan", {}, [], "kv_poll_interval_s is nan"),
         ("[control]", {}, ["control.heartbeat_interval_s=400"], "at least twice heartbeat_interval_s (400)"),
         ("[[region]]\nagent_report_interval_s = 45", {}, [], "it must be at most 30"),
@@ -101,6 +104,13 @@ def test_nonsense_is_refused_in_one_line(
         sources.load(file, environ=environ, flags=flags)
     assert expected in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_a_machine_may_have_limits_and_no_marks(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[[agent]]\nupload_bytes_per_s = 131_072\nbackground = false")
+    agent = sources.load(file, environ={"FLEETCAST_AGENT_DOWNLOAD_BYTES_PER_S": "25_000_000"}).agent(None)
+    assert (agent.upload_bytes_per_s, agent.download_bytes_per_s, agent.background) == (131_072, 25_000_000, False)
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +17,7 @@ from fleetcast.cli.output import print_json
 
 if TYPE_CHECKING:
     from fleetcast.launch.child import ChildEvent
-    from fleetcast.launch.process import Serve
+    from fleetcast.launch.following import Wired
     from fleetcast.launch.settings import Settings
 
 
@@ -41,19 +42,22 @@ class Program:
 
         return sources.load(sources.settings_file(self.settings, os.environ), environ=os.environ, flags=self.set)
 
-    def run(self, name: str, serve: Serve) -> int:
+    def run(self, name: str, wired: Wired, mine: Callable[[Settings], object]) -> int:
+        """``mine``: what of all settings is this process's."""
         from fleetcast.launch import logging, process, sources
+        from fleetcast.launch.following import following
         from fleetcast.model.errors import Refused
 
         logging.set_up(
             name, json=self.json or self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
         )
+        file = sources.settings_file(self.settings, os.environ)
+        serve = following(wired, file, lambda: mine(self.load()))
         try:
             process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
         except Refused as error:
             if error.code != "address_in_use":
                 raise
-            file = sources.settings_file(self.settings, os.environ)
             raise Refused(error.code, f"{error.message} in {file}") from error
         return 0
 
@@ -138,7 +142,7 @@ def control(*, program: Program = ALONE) -> int:
     """
     from fleetcast.launch import wiring
 
-    return program.run("control", wiring.control(program.load()))
+    return program.run("control", wiring.control(program.load()), lambda settings: settings.control)
 
 
 def worker(*, name: str | None = None, program: Program = ALONE) -> int:
@@ -154,7 +158,7 @@ def worker(*, name: str | None = None, program: Program = ALONE) -> int:
     from fleetcast.launch import wiring
 
     mine = program.load().worker(name)
-    return program.run(mine.name, wiring.worker(mine))
+    return program.run(mine.name, wiring.worker(mine), lambda settings: settings.worker(name))
 
 
 def region(*, name: str | None = None, program: Program = ALONE) -> int:
@@ -170,7 +174,7 @@ def region(*, name: str | None = None, program: Program = ALONE) -> int:
     from fleetcast.launch import wiring
 
     mine = program.load().region(name)
-    return program.run(f"region-{mine.name}", wiring.region(mine))
+    return program.run(f"region-{mine.name}", wiring.region(mine), lambda settings: settings.region(name))
 
 
 def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
@@ -186,7 +190,7 @@ def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
     from fleetcast.launch import wiring
 
     mine = program.load().agent(machine)
-    return program.run(f"agent-{mine.machine}", wiring.agent(mine))
+    return program.run(f"agent-{mine.machine}", wiring.agent(mine), lambda settings: settings.agent(machine))
 
 
 async def _supervise(file: Path, settings: Settings, narrator: _Narrator) -> int:

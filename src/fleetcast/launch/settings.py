@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fleetcast.model import limits
 from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.stores.rates import UNLIMITED
 
 LOOPBACK = "127.0.0.1"
 
@@ -122,6 +123,10 @@ class RegionSettings:
     """How often it reports to control."""
     agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
     """How often its agents report to it when nothing changes."""
+    origin_bytes_per_s: int = UNLIMITED
+    """Most that its bucket sends its machines, all artifacts together; 0: no limit. Changed while it runs."""
+    background: bool = True
+    """Mark what its bucket sends as background traffic, which gives way to other traffic."""
 
     @property
     def public_url(self) -> str:
@@ -154,6 +159,12 @@ class AgentSettings:
     """Where its peers reach it: an address of this host. Loopback: only peers on this host do."""
     peer_port: int = 0
     """Where it serves its peers; 0: any free one."""
+    upload_bytes_per_s: int = UNLIMITED
+    """Most that this machine sends its peers, all artifacts together; 0: no limit. Changed while it runs."""
+    download_bytes_per_s: int = UNLIMITED
+    """Most that it fetches from peers and bucket, all artifacts together; 0: no limit. Changed while it runs."""
+    background: bool = True
+    """Mark what it fetches and sends its peers as background traffic, which gives way to other traffic."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services on this machine see, for instance their ``PORT``."""
 

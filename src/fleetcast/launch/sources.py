@@ -19,7 +19,8 @@ import msgspec
 from fleetcast.launch.settings import AgentSettings, ControlSettings, RegionSettings, Settings, WorkerSettings
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, RATE_BYTES_PER_S_MIN
+from fleetcast.stores.rates import UNLIMITED
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
     "control": ControlSettings,
@@ -190,12 +191,18 @@ def _value(value: object, kind: Any, source: str) -> object:
 
 
 def _check_number(key: str, value: object, what: str) -> None:
-    """Ports are ports, and a time or a count of nothing would stop, or spin, what it is for."""
-    if not isinstance(value, int | float):
+    """Ports are ports, a rate is none or enough, and a time or a count of nothing would stop, or spin, what it is for."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return
     if key.endswith("port"):
         if not 0 <= value <= PORT_MAX:
             raise Invalid("bad_setting", f"{what} is {value:g}: a port is a number up to {PORT_MAX}, 0 picks a free one")
+    elif key.endswith("bytes_per_s"):
+        if value != UNLIMITED and value < RATE_BYTES_PER_S_MIN:
+            raise Invalid(
+                "bad_setting",
+                f"{what} is {value}: it must be at least {RATE_BYTES_PER_S_MIN} (about 1 Mbit/s), or 0 for no limit",
+            )
     elif not 0 < value < math.inf:
         raise Invalid("bad_setting", f"{what} is {value:g}: it must be more than 0, and finite")
 

@@ -1,16 +1,16 @@
-"""From settings to running rooms: each function gives what ``process.run`` runs, and imports that room alone."""
+"""From settings to rooms that are ready to run: each function imports its room alone."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from fleetcast.launch.following import Wired
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import machine_id, region_name
 from fleetcast.model.machine import Machine
 
 if TYPE_CHECKING:
-    from fleetcast.launch.process import Serve
     from fleetcast.launch.settings import AgentSettings, RegionSettings, Settings, WorkerSettings
 
 CONTROL_CHOICES: Final = (
@@ -30,7 +30,7 @@ CONTROL_CHOICES: Final = (
 """Settings that control takes as they are."""
 
 
-def control(settings: Settings) -> Serve:
+def control(settings: Settings) -> Wired:
     """The global process. Raises :class:`Invalid` where the settings have none, and for tokens."""
     from fleetcast.control import process
     from fleetcast.control.config import ControlConfig
@@ -56,10 +56,10 @@ def control(settings: Settings) -> Serve:
         worker_public_keys=mine.worker_public_keys,
         **{name: getattr(mine, name) for name in CONTROL_CHOICES},
     )
-    return partial(process.serve, config)
+    return Wired(partial(process.serve, config), mine)
 
 
-def worker(settings: WorkerSettings) -> Serve:
+def worker(settings: WorkerSettings) -> Wired:
     """A worker. Raises :class:`Invalid` and :class:`NotFound` for its token."""
     from fleetcast.http.tokens import load
     from fleetcast.worker import process
@@ -73,14 +73,15 @@ def worker(settings: WorkerSettings) -> Serve:
         signing_key=settings.signing_key,
         poll_interval_s=settings.poll_interval_s,
     )
-    return partial(process.serve, config)
+    return Wired(partial(process.serve, config), settings)
 
 
-def region(settings: RegionSettings) -> Serve:
+def region(settings: RegionSettings) -> Wired:
     """A region's process. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
     from fleetcast.http.tokens import load
     from fleetcast.region import process
     from fleetcast.region.config import RegionConfig
+    from fleetcast.stores.limiter import Limiter
 
     config = RegionConfig(
         region=region_name(settings.name),
@@ -100,16 +101,21 @@ def region(settings: RegionSettings) -> Serve:
         kv_poll_interval_s=settings.kv_poll_interval_s,
         report_interval_s=settings.report_interval_s,
         agent_report_interval_s=settings.agent_report_interval_s,
+        origin=Limiter(settings.origin_bytes_per_s),
+        background=settings.background,
     )
-    return partial(process.serve, config)
+    return Wired(partial(process.serve, config), settings, {"origin_bytes_per_s": config.origin.change})
 
 
-def agent(settings: AgentSettings) -> Serve:
+def agent(settings: AgentSettings) -> Wired:
     """A machine's agent. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
     from fleetcast.agent import process
     from fleetcast.agent.config import AgentConfig
     from fleetcast.http.tokens import load
+    from fleetcast.stores.limiter import Limiter
+    from fleetcast.swarm.bandwidth import Bandwidth
 
+    up, down = Limiter(settings.upload_bytes_per_s), Limiter(settings.download_bytes_per_s)
     config = AgentConfig(
         machine=Machine(
             machine_id(settings.machine), region_name(settings.region), settings.zone, settings.rack, dict(settings.labels)
@@ -122,9 +128,12 @@ def agent(settings: AgentSettings) -> Serve:
         worker_public_keys=settings.worker_public_keys,
         peer_host=settings.peer_host,
         peer_port=settings.peer_port,
+        bandwidth=Bandwidth(up, down, settings.background),
         environment=dict(settings.environment),
     )
-    return partial(process.serve, config)
+    return Wired(
+        partial(process.serve, config), settings, {"upload_bytes_per_s": up.change, "download_bytes_per_s": down.change}
+    )
 
 
 def _address(url: str, complaint: str) -> str:
