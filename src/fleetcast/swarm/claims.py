@@ -46,6 +46,13 @@ class Claims:
         """Whether it may be asked for something more, of ``each`` pieces at a time; of one, if it is in line for a limit."""
         return not self.dry and len(self.debts) < (1 if self.debts.limited else each)
 
+    def expect(self, piece: int, now: float) -> bool:
+        """It is about to get a piece, says it. True: that is news, and matters to us."""
+        if not self.near or self.has[piece] or piece in self.coming:
+            return False
+        self.coming[piece] = now
+        return True
+
     def overdue_coming(self, now: float) -> list[int]:
         """What was to come to it and did not; it is not coming any more."""
         late = [piece for piece, since in self.coming.items() if now - since > SWARM_COMING_S_MAX]

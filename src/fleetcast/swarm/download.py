@@ -26,7 +26,6 @@ from typing import Final
 
 from fleetcast.model.errors import Corrupt
 from fleetcast.model.limits import (
-    ORIGIN_RANGES_MAX,
     SWARM_IN_FLIGHT_MAX,
     SWARM_IN_FLIGHT_MIN,
     SWARM_IN_FLIGHT_S,
@@ -34,13 +33,13 @@ from fleetcast.model.limits import (
 )
 from fleetcast.swarm.bitmap import HaveLog, Ranges
 from fleetcast.swarm.claims import Claims
-from fleetcast.swarm.picker import MISSING, OWNED, PENDING, UNKNOWN, end_game
+from fleetcast.swarm.picker import END_GAME_LOOK_S, MISSING, OWNED, PENDING, UNKNOWN, end_game, unheld
 from fleetcast.swarm.window import Window
 
-_END_GAME_LOOK_S: Final = 0.1
 # No machine has such an id: ids are DNS labels.
 ORIGIN: Final = "@origin"
 LOCAL: Final = "@local"
+_OWNED_FLAGS: Final = bytes(state == OWNED for state in range(256))
 
 
 class Download:
@@ -140,8 +139,7 @@ class Download:
         neighbour.check(ranges)
         for first, last in ranges:
             for piece in range(first, last):
-                if neighbour.near and not neighbour.has[piece] and piece not in neighbour.coming:
-                    neighbour.coming[piece] = now
+                if neighbour.expect(piece, now):
                     self._near[piece] += machine not in self._doubted
 
     def hear_load(self, machine: str, load: int) -> None:
@@ -239,7 +237,7 @@ class Download:
             if piece is not None:
                 asks.append(self._ask(neighbour, piece, now))
         if room > len(asks) and now >= self._end_game_at:
-            self._end_game_at = now + _END_GAME_LOOK_S
+            self._end_game_at = now + END_GAME_LOOK_S
             asks += self._end_game(trusted, room - len(asks), now)
         if len(trusted) < len(self._neighbours):
             asks += self._second_chances(now, rng)
@@ -248,13 +246,12 @@ class Download:
     def _second_chances(self, now: float, rng: Random) -> list[tuple[str, int]]:
         """Doubted neighbours are asked for one piece, beside the rest."""
         asks: list[tuple[str, int]] = []
-        for machine in self._doubted:
-            neighbour = self._neighbours.get(machine)
-            if neighbour is not None and not neighbour.dry and not neighbour.debts:
-                piece = self._fresh(neighbour, rng)
-                if piece is not None:
-                    neighbour.debts.ask(piece, now)
-                    asks.append((machine, piece))
+        for machine in self._doubted & self._neighbours.keys():
+            neighbour = self._neighbours[machine]
+            piece = self._fresh(neighbour, rng) if neighbour.able(1) else None
+            if piece is not None:
+                neighbour.debts.ask(piece, now)
+                asks.append((machine, piece))
         return asks
 
     def _end_game(self, trusted: list[Claims], room: int, now: float) -> list[tuple[str, int]]:
@@ -307,24 +304,8 @@ class Download:
         return bool(self._neighbours[machine].debts)
 
     def without_holder(self, rng: Random) -> Ranges:
-        """MISSING pieces that nobody but doubted neighbours has: what the origin may be asked for. At most
-        ``ORIGIN_RANGES_MAX`` ranges, from a random place on, so that peers ask for different ones.
-        """
-        start = rng.randrange(self.known) if self.known else 0
-        ranges: list[tuple[int, int]] = []
-        for first, last in ((start, self.known), (0, start)):
-            piece = first
-            while piece < last and len(ranges) < ORIGIN_RANGES_MAX:
-                piece = self.states.find(MISSING, piece, last)
-                if piece < 0:
-                    break
-                end = piece
-                while end < last and self.states[end] == MISSING and not self._holders[end]:
-                    end += 1
-                if end > piece:
-                    ranges.append((piece, end))
-                piece = end + 1
-        return tuple(sorted(ranges))
+        """MISSING pieces that nobody but doubted neighbours has: what the origin may be asked for; see :func:`unheld`."""
+        return unheld(self.states, self._holders, self.known, rng)
 
     def take(self, pieces: Iterable[int], asker: str, now: float) -> tuple[int, ...]:
         """``asker`` (ORIGIN or LOCAL) works on those of ``pieces`` that are MISSING, which are returned. Numbers of no known
@@ -417,6 +398,3 @@ class Download:
     @property
     def neighbours(self) -> int:
         return len(self._neighbours)
-
-
-_OWNED_FLAGS: Final = bytes(1 if state == OWNED else 0 for state in range(256))

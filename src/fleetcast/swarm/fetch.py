@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -15,10 +14,9 @@ import structlog
 
 from fleetcast.artifacts.manifest import Manifest
 from fleetcast.artifacts.tree import TreeStopped, lay_out, seal
-from fleetcast.model.artifact import Root
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Corrupt, FleetcastError
-from fleetcast.model.ids import Digest, MachineId
+from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import SWARM_CLOSE_S_MAX
 from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, PeerAddress
 from fleetcast.stores.obstacles import obstacle
@@ -34,6 +32,7 @@ from fleetcast.swarm.intake import Intake
 from fleetcast.swarm.journal import Journal, Source
 from fleetcast.swarm.local import Donor, clone, clone_manifest, open_donors, rehash
 from fleetcast.swarm.neighbours import Neighbourhood
+from fleetcast.swarm.order import FetchOrder, FetchProgress
 from fleetcast.swarm.origin import Origin
 from fleetcast.swarm.piece_files import TREE, PieceFiles
 from fleetcast.swarm.pieces import PieceMap
@@ -43,26 +42,6 @@ log = structlog.get_logger(__name__)
 JOURNAL_FILE: Final = "journal"
 _LOOK_INTERVAL_S: Final = 0.5
 """How often the driving thread looks around when nothing wakes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchProgress:
-    bytes: ByteCounts
-    """Of the content, so far; at the end they add up to ``bytes_total``."""
-    bytes_total: int
-    done: bool
-    """Every byte is verified, in its final file, durable, and the tree is sealed."""
-    error: str
-    """Why it ended without being done; empty otherwise. A new fetch into the same directory goes on where it stopped."""
-    waiting_for: str
-
-
-@dataclass(frozen=True, slots=True)
-class FetchOrder:
-    root: Root
-    root_digest: Digest
-    directory: Path
-    donors: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from fleetcast.swarm.announcer import Announcer
 from fleetcast.swarm.bandwidth import Bandwidth
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
-from fleetcast.swarm.fetch import Fetch, FetchOrder, FetchProgress, Surroundings
+from fleetcast.swarm.fetch import Fetch, Surroundings
 from fleetcast.swarm.holding import Holding
+from fleetcast.swarm.order import FetchOrder, FetchProgress
 from fleetcast.swarm.piece_files import PieceFiles
 from fleetcast.swarm.pieces import PieceMap
 from fleetcast.swarm.server import Server

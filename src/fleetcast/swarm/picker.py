@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
-from fleetcast.model.limits import SWARM_END_GAME_AGE_S_MIN, SWARM_END_GAME_COPIES_MAX
+from fleetcast.model.limits import ORIGIN_RANGES_MAX, SWARM_END_GAME_AGE_S_MIN, SWARM_END_GAME_COPIES_MAX
+from fleetcast.swarm.bitmap import Ranges
 
 MISSING: Final = 0
 """Wanted, and nobody was asked for it."""
@@ -20,6 +21,8 @@ OWNED: Final = 2
 UNKNOWN: Final = 3
 """Numbered by a manifest that is not here yet."""
 
+END_GAME_LOOK_S: Final = 0.1
+"""How often it is worth while to look for pieces to ask for a second time."""
 SAMPLE: Final = 24
 """Rarest of so many random candidates: nearly as good as the rarest of all, at a constant price."""
 
@@ -86,3 +89,24 @@ def end_game(asked: Mapping[int, Mapping[str, float]], has: bytearray, asker: st
     )
     since, piece = min(waited, default=(now, -1))
     return piece if piece >= 0 and now - since >= SWARM_END_GAME_AGE_S_MIN else None
+
+
+def unheld(states: bytearray, holders: array[int], known: int, rng: Random) -> Ranges:
+    """MISSING pieces of the ``known`` ones that nobody holds. At most ``ORIGIN_RANGES_MAX`` ranges, from a random place on, so
+    that peers ask for different ones.
+    """
+    start = rng.randrange(known) if known else 0
+    ranges: list[tuple[int, int]] = []
+    for first, last in ((start, known), (0, start)):
+        piece = first
+        while piece < last and len(ranges) < ORIGIN_RANGES_MAX:
+            piece = states.find(MISSING, piece, last)
+            if piece < 0:
+                break
+            end = piece
+            while end < last and states[end] == MISSING and not holders[end]:
+                end += 1
+            if end > piece:
+                ranges.append((piece, end))
+            piece = end + 1
+    return tuple(sorted(ranges))

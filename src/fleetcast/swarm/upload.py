@@ -20,9 +20,7 @@ log = structlog.get_logger(__name__)
 class Upload:
     """The conversation after the hellos. :meth:`run` is one thread's; :meth:`tell` is the teller's."""
 
-    def __init__(
-        self, wire: Wire, holding: Holding, peer: MachineId, teller: Teller, limit: Limiter, *, near: bool
-    ) -> None:
+    def __init__(self, wire: Wire, holding: Holding, peer: MachineId, teller: Teller, limit: Limiter, *, near: bool) -> None:
         """``near``: the peer shares our rack, and wants to know what is coming into it."""
         self._wire = wire
         self._holding = holding
