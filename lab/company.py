@@ -17,14 +17,13 @@ it is the swarm's. What comes before, control's transaction and the region's nex
 from __future__ import annotations
 
 import json
-import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +41,7 @@ from lab import payload
 from lab.errors import LabError
 from lab.host import Host
 from lab.payload import Payload
-from lab.program import LOOK_S, Program, clean_environment, end, events, wait_ready
+from lab.program import LOOK_S, Program, clean_environment, end, events, pipe, wait_ready
 
 REGION = "lab"
 FLEET = "fleet"
@@ -122,7 +121,8 @@ class Company:
         self._choices = choices or Choices()
         self._keep = keep
         self._ports = dict(zip(("api", "data", "region", "region_data"), free_ports(4, LOOPBACK, random.Random()), strict=True))
-        self._lifeline, self._lifeline_writer = os.pipe()
+        self._stack = ExitStack()
+        self._lifeline = self._stack.enter_context(pipe())
         self.programs: dict[str, Program] = {}
         """By name: ``control``, ``worker``, ``region``, ``agent-HOST``."""
 
@@ -144,10 +144,7 @@ class Company:
         """End everything and remove the directory."""
         end(reversed(self.programs.values()))
         self.programs.clear()
-        if self._lifeline_writer >= 0:
-            os.close(self._lifeline_writer)
-            os.close(self._lifeline)
-            self._lifeline_writer = -1
+        self._stack.close()
         if not self._keep:
             sweeper.remove(self.directory)
 
@@ -190,10 +187,19 @@ class Company:
     def start_agent(self, host: Host, role: str = FLEET) -> Program:
         """Start the agent of a machine, or start it again after its end."""
         place: dict[str, Value] = {"zone": host.zone, "rack": host.rack, "peer_host": host.address, "labels": {"role": role}}
-        region_url = f"http://{self._origin.address}:{self._ports['region']}"
-        agent = {"machine": host.name, "region": REGION, "region_url": region_url, **place, **self._choices.agent}
+        agent = {"machine": host.name, "region": REGION, "region_url": self.region_url, **place, **self._choices.agent}
         self._write(f"machine-{host.name}", _table("[[agent]]", agent))
         return self._start(f"agent-{host.name}", "agent", host, f"machine-{host.name}")
+
+    @property
+    def region_url(self) -> str:
+        """Where machines find their region."""
+        return f"http://{self._origin.address}:{self._ports['region']}"
+
+    def start_region(self) -> None:
+        """Start the region's process again after its end."""
+        self._start("region", "region", self._origin)
+        self._wait_ready("region")
 
     def deploy(self, release: Release) -> str:
         """Trigger the deployment and return its id."""
@@ -299,9 +305,9 @@ class Company:
     def _start(self, name: str, noun: str, host: Host, settings: str = "") -> Program:
         self._ready_file(name).unlink(missing_ok=True)
         file = self._file(settings or ("origin" if noun == "region" else "hub"))
-        ends = ["--ready-file", str(self._ready_file(name)), "--lifeline", str(self._lifeline)]
+        ends = ["--ready-file", str(self._ready_file(name)), "--lifeline", str(self._lifeline.reader)]
         argv = [_PROGRAM, noun, "--settings", str(file), "--log-format", "json", *ends]
-        self.programs[name] = Program(name, host, argv, self.directory / "run", lifeline=self._lifeline)
+        self.programs[name] = Program(name, host, argv, self.directory / "run", pipes=[self._lifeline.reader])
         return self.programs[name]
 
     def _wait_ready(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """A program on a host of the lab: started, waited for, measured, ended.
 
-Its log and its ready file are in one directory. A pipe is its lifeline where it knows one: however we end, it ends too.
+Where it knows of one, a pipe is its lifeline: however we end, it ends too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lab.errors import LabError
@@ -27,8 +27,8 @@ _KIB = 1024
 class Program:
     """One process. It keeps its process id from start to end."""
 
-    def __init__(self, name: str, host: Host, argv: Sequence[str], directory: Path, *, lifeline: int | None = None) -> None:
-        """Start it. ``directory``: for its output. ``lifeline``: a pipe's reading end that it inherits."""
+    def __init__(self, name: str, host: Host, argv: Sequence[str], directory: Path, *, pipes: Sequence[int] = ()) -> None:
+        """Start it. ``directory``: for its output. ``pipes``: their reading ends are inherited."""
         self.name = name
         self.host = host
         self.log = directory / f"{name}.log"
@@ -40,7 +40,7 @@ class Program:
                 stdout=output,
                 stderr=output,
                 env=clean_environment(),
-                pass_fds=() if lifeline is None else (lifeline,),
+                pass_fds=tuple(pipes),
                 start_new_session=True,
             )
 
@@ -95,6 +95,30 @@ def end(programs: Iterable[Program], *, patience_s: float = END_S_MAX) -> None:
             program.signal(number)
         deadline = time.monotonic() + wait_s
         left = [program for program in left if not program.wait(max(0.0, deadline - time.monotonic()))]
+
+
+@contextlib.contextmanager
+def pipe() -> Iterator[Pipe]:
+    """A pipe for programs to hold on to."""
+    held = Pipe()
+    try:
+        yield held
+    finally:
+        held.close()
+        os.close(held.reader)
+
+
+class Pipe:
+    """Nothing is ever written into it: its end is the message."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+
+    def close(self) -> None:
+        """Tell whoever reads. Safe to call again."""
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
 
 
 def wait_ready(programs: Iterable[tuple[Program, Path]]) -> None:
