@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from bench.swarm.ours import deliver
-from bench.swarm.place import NoRoom, place
-from fleetcast.cli.demo.sizes import parse_size
-from lab.company import Choices
+from bench.machine import machine
+from bench.swarm import asked, in_the_lab, over_loopback
+from fleetcast.model.errors import FleetcastError
 from lab.errors import LabError
-from lab.host import Host
-from lab.payload import Payload
 
-LOOPBACK_S_MAX = 900.0
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.swarm", description=__doc__)
-    parser.add_argument("--loopback", action="store_true", help="all on this machine's own network, without limits")
-    parser.add_argument("--peers", type=int, default=8)
-    parser.add_argument("--size", default="1GiB")
-    parser.add_argument("--files", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
-    size_bytes = parse_size(asked.size)
-    here = Host("hub", "127.0.0.1")
-    machines = [Host(f"machine-{number}", "127.0.0.1") for number in range(1, asked.peers + 1)]
-    with place(size_bytes * (asked.peers + 1)) as directory:
-        told = deliver(directory / "company", here, here, machines, Payload(size_bytes, asked.files), LOOPBACK_S_MAX, Choices())
-    print(json.dumps({"fleetcast": dataclasses.asdict(told)}))
+    """Returns an exit code. Raises :class:`LabError`."""
+    wanted = asked.parse(arguments)
+    measure = over_loopback.measure if wanted.loopback else in_the_lab.measure
+    told = measure(wanted, _teller())
+    result = {
+        "command": asked.command(arguments),
+        "machine": machine(),
+        "runs": wanted.runs,
+        "size_bytes": wanted.size_bytes,
+        "machines": wanted.machines,
+        **told,
+    }
+    if wanted.save is not None:
+        wanted.save.write_text(json.dumps(result, indent=1) + "\n")
+    if wanted.json:
+        print(json.dumps(result))
     return 0
 
 
-def _interrupted(_number: int, _frame: object) -> None:
+def _teller() -> Callable[[str], None]:
+    """Tells people, on standard error, each line with the seconds since the start."""
+    started = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - started:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Everything is cleared up on the way out, and that is not interrupted again."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    print("interrupted: clearing up", file=sys.stderr, flush=True)
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupted)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, _interrupt)
     try:
         sys.exit(main(sys.argv[1:]))
-    except (LabError, NoRoom) as error:
+    except (LabError, FleetcastError) as error:
         sys.exit(f"bench.swarm: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

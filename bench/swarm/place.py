@@ -1,19 +1,23 @@
-"""Where a benchmark keeps its bytes: in memory when they fit, else on disk; gone afterwards."""
+"""Where a benchmark keeps its bytes: in memory when they fit, else on disk; gone afterwards, however it ends."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fleetcast.launch import sweeper
+from lab.errors import LabError
 
 MEMORY = Path("/dev/shm")
 SPARE_BYTES = 3 << 30
 """Left to the programs themselves, and to everybody else."""
+SWEEP_S_MAX = 120
 
 
 @contextlib.contextmanager
@@ -21,33 +25,42 @@ def place(needed_bytes: int, chosen: Path | None = None) -> Iterator[Path]:
     """A new directory in which ``needed_bytes`` fit: below ``chosen``, else in memory, else in the temporary directory.
 
     Raises:
-        NoRoom: they do not fit.
+        LabError: they do not fit.
     """
     parents = [chosen] if chosen is not None else [MEMORY, Path(tempfile.gettempdir())]
-    parent = next((parent for parent in parents if needed_bytes + SPARE_BYTES <= room_bytes(parent)), None)
+    parent = next((parent for parent in parents if needed_bytes + SPARE_BYTES <= _room_bytes(parent)), None)
     if parent is None:
-        rooms = ", ".join(f"{parent} has {room_bytes(parent) >> 30}" for parent in parents)
-        raise NoRoom(
-            f"this needs {(needed_bytes + SPARE_BYTES) >> 30} GiB, {rooms}: choose a smaller --size or another --directory"
-        )
+        rooms = ", ".join(f"{_room_bytes(parent) >> 30} free in {parent}" for parent in parents)
+        needed = f"this needs {(needed_bytes + SPARE_BYTES) >> 30} GiB"
+        raise LabError(f"{needed}, {rooms}: choose a smaller --size or another --directory")
     directory = parent.resolve() / f"fleetcast-bench-{secrets.token_hex(4)}"
-    directory.mkdir(mode=0o700)
-    try:
+    with _swept(directory):
+        directory.mkdir(mode=0o700)
         yield directory
+
+
+@contextlib.contextmanager
+def _swept(directory: Path) -> Iterator[None]:
+    """A process removes the directory when we are gone, also where we are killed: it hears of it by a pipe."""
+    reader, writer = os.pipe()
+    program = [sys.executable, "-m", "fleetcast.launch.sweeper", str(directory), str(reader)]
+    try:
+        sweeper = subprocess.Popen(program, cwd="/", stdin=subprocess.DEVNULL, pass_fds=[reader], start_new_session=True)
     finally:
-        sweeper.remove(directory)
+        os.close(reader)
+    try:
+        yield
+    finally:
+        os.close(writer)
+        sweeper.wait(SWEEP_S_MAX)
 
 
-def room_bytes(parent: Path) -> int:
+def _room_bytes(parent: Path) -> int:
     """How many bytes can be written below ``parent``. What is in memory takes memory."""
     free = shutil.disk_usage(parent).free if parent.is_dir() else 0
-    return min(free, _memory_bytes()) if parent.is_relative_to(MEMORY) else free
+    return min(free, _memory_bytes()) if parent.resolve().is_relative_to(MEMORY) else free
 
 
 def _memory_bytes() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-
-
-class NoRoom(Exception):
-    """Nowhere to put it; one line for people."""
