@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+BENCH := $(VENV)/bench-installed
+SWARM := $(BIN)/python -m bench.swarm --json --save bench/results
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults test-api test-lab bench-pack check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-pack check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,22 @@ test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes roo
 bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each of the parts of that alone; a minute, 10 GiB of disk
 	$(BIN)/python -m bench.pack --size 2GiB --json --save bench/results/pack.json
 
+bench-setup: $(BENCH)  ## add what benchmarks compare with: libtorrent to .venv, aria2 and iproute2 from Debian
+
+$(BENCH): requirements-bench.lock $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	@{ command -v aria2c && command -v tc; } > /dev/null || \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends aria2 iproute2; } || \
+	    { echo "benchmarks need aria2 and iproute2: install these packages as root"; exit 1; }
+	@touch $@
+
+bench-swarm: $(BENCH)  ## fill a fleet, beside libtorrent and aria2: half an hour, takes root; writes docs/benchmarks.md
+	$(SWARM)/swarm-hosts.json --hosts 32 --rate 50mbit --size 128MiB
+	$(SWARM)/swarm-racks.json --hosts 32 --rate 50mbit --size 128MiB --racks 4 --oversubscription 4
+	$(SWARM)/swarm-loopback.json --loopback --peers 8 --size 1GiB
+	$(SWARM)/swarm-large.json --loopback --peers 4 --size 4GiB
+	$(BIN)/python -m bench.page
+
 check: $(STAMP)  ## format, lint, types, floors, house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,13 +72,15 @@ format: $(STAMP)  ## rewrite the sources in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP)  ## write the pages of docs/ that are made from the code
+docs: $(STAMP)  ## write the pages of docs/ that are made from the code, and the one made from bench/results
 	$(BIN)/python docs/generate
+	$(BIN)/python -m bench.page
 
 lock: $(STAMP)  ## choose versions again: requirements.lock (to run), requirements-dev.lock (to work on it)
 	$(BIN)/pip install --quiet uv
 	$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --constraint requirements-dev.lock --extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean:  ## remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
