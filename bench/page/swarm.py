@@ -72,12 +72,13 @@ The CPU time that a delivered GiB costs where no link is the limit: Fleetcast's 
 
 
 def loopback_chart(result: Result) -> str:
-    floor = result["floor_cpu_s_per_gib"]
-    chart = [Bar("one pair: the floor", floor, floor, floor)]
+    chart = []
     for name in ("fleetcast", "libtorrent"):
         if name in result:
             told = result[name]
             chart.append(Bar(NAMES[name], told["cpu_s_per_gib"], *told["spread"]["cpu_s_per_gib"]))
+    floor = result["floor_cpu_s_per_gib"]
+    chart.append(Bar("one pair: the floor", floor, floor, floor))
     return bars("CPU time of a delivered GiB", chart, "seconds, every process; the line is the spread of the runs")
 
 
