@@ -14,6 +14,7 @@ from bench.swarm.figures import ratio, rounded, summary
 from bench.swarm.place import place
 from fleetcast.launch import sweeper
 from fleetcast.launch.settings import LOOPBACK
+from lab.company import Choices
 from lab.host import Host
 
 COPIES_BEFORE = 3
@@ -45,9 +46,9 @@ def _floor_cpu_s_per_gib(asked: Asked, directory: Path) -> float:
 
 
 def _everybody(asked: Asked, directory: Path) -> Iterator[tuple[str, Run]]:
-    yield "fleetcast", ours.run(_field(asked, asked.size_bytes), directory / "fleetcast")
+    yield "fleetcast", ours.run(_field(asked, asked.size_bytes), directory / "fleetcast", Choices())
     if asked.size_bytes > SMALL_BYTES:
-        yield "fleetcast_1gib", ours.run(_field(asked, SMALL_BYTES), directory / "fleetcast")
+        yield "fleetcast_1gib", ours.run(_field(asked, SMALL_BYTES), directory / "fleetcast", Choices())
     if asked.rivals:
         try:
             yield "libtorrent", libtorrent.run(_field(asked, asked.size_bytes), directory / "libtorrent")
