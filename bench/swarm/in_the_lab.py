@@ -115,6 +115,7 @@ def _bound_s(asked: Asked, goodput_mbit: float) -> float:
 def _result(runs: dict[str, list[Run]]) -> dict[str, Any]:
     contestants = {name: summary(each) for name, each in runs.items()}
     result: dict[str, Any] = {"valid": valid(contestants)}
+    result |= {f"last_over_{name}": ratio(runs["fleetcast"], runs[name], "last_s") for name in RIVALS if name in runs}
     ours = contestants["fleetcast"]
     if "max_rack_in_over_size" in ours:
         result |= {"max_rack_in_over_size": ours["max_rack_in_over_size"], "last_over_bound": ours["last_over_bound"]}
