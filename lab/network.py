@@ -205,10 +205,10 @@ def _relaying(hub: Host, links: list[relay.Link]) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the program as an exception does, so with everything cleaned up. Outside the main thread it does not."""
+    """SIGTERM ends the program as Ctrl-C does, so with everything cleaned up. Outside the main thread it does not."""
 
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield

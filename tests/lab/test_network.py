@@ -18,8 +18,8 @@ from lab.plan import HostPlan, Plan, RackPlan
 RATE_MBIT = 40.0
 DELAY_MS = 30.0
 LOSS = 0.1
-FEWER = 0.8
-"""Of a rate, for payload: headers take 4.4%, the rest is for a machine that is busy."""
+FEWER, MORE = 0.8, 1.1
+"""Of a rate, for payload. Headers take 4.4%; a machine that is busy delivers late, what it kept waiting included."""
 PLAN = Plan(
     [
         HostPlan("one", RATE_MBIT, zone="z1"),
@@ -78,25 +78,25 @@ def gets_through(near: socket.socket, far: socket.socket) -> bool:
 def test_a_link_has_the_rate_that_was_planned_in_both_directions(network: Network) -> None:
     for sender, receiver in ("one", "hub"), ("hub", "one"):
         ends = [network.hub if name == "hub" else network.hosts[name] for name in (sender, receiver)]
-        assert FEWER * RATE_MBIT < measure(ends[0], ends[1], 1.5) <= RATE_MBIT, (sender, receiver)
+        assert FEWER * RATE_MBIT < measure(ends[0], ends[1], 1.5) <= MORE * RATE_MBIT, (sender, receiver)
 
 
 def test_a_rate_changes_and_is_lifted_while_the_lab_is_up(network: Network) -> None:
     one, other = network.hosts["one"], network.hosts["other"]
     network.set_rate("one", RATE_MBIT / 2)
-    assert FEWER * RATE_MBIT / 2 < measure(one, other, 1) <= RATE_MBIT / 2
+    assert FEWER * RATE_MBIT / 2 < measure(one, other, 1) <= MORE * RATE_MBIT / 2
     network.lift()
     assert measure(one, other, 0.5) > 4 * RATE_MBIT
     network.limit()
-    assert FEWER * RATE_MBIT < measure(one, other, 1) <= RATE_MBIT
+    assert FEWER * RATE_MBIT < measure(one, other, 1) <= MORE * RATE_MBIT
 
 
 def test_a_rack_shares_its_uplink_and_only_that(network: Network) -> None:
     outside, racked = network.hosts["one"], [network.hosts["racked-1"], network.hosts["racked-2"]]
     uplink_mbit = 2 * RATE_MBIT / 4
     for sender, receiver in (outside, racked[0]), (racked[1], outside):
-        assert FEWER * uplink_mbit < measure(sender, receiver, 1.5) <= uplink_mbit
-    assert FEWER * RATE_MBIT < measure(*racked, 1) <= RATE_MBIT, "inside the rack nobody passes the uplink"
+        assert FEWER * uplink_mbit < measure(sender, receiver, 1.5) <= MORE * uplink_mbit
+    assert FEWER * RATE_MBIT < measure(*racked, 1) <= MORE * RATE_MBIT, "inside the rack nobody passes the uplink"
 
 
 def test_what_enters_a_rack_is_counted(network: Network) -> None:
@@ -150,7 +150,7 @@ def test_a_delay_is_in_every_round_trip(network: Network, name: str) -> None:
 
 
 def test_a_delayed_link_still_has_its_rate(network: Network) -> None:
-    assert FEWER * RATE_MBIT < measure(network.hosts["one"], network.hosts["far"], 1.5) <= RATE_MBIT
+    assert FEWER * RATE_MBIT < measure(network.hosts["one"], network.hosts["far"], 1.5) <= MORE * RATE_MBIT
 
 
 def test_a_cut_cable_carries_nothing_until_it_is_mended(network: Network) -> None:
