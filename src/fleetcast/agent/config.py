@@ -23,6 +23,8 @@ class AgentConfig:
     peer_host: str = "127.0.0.1"
     peer_port: int = 0
     """Where peers fetch from this machine; 0: any free port."""
+    rack_bias: bool = True
+    """Off: its peers are not told where it is, and are all the same to it."""
     bandwidth: Bandwidth = field(default_factory=Bandwidth)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services see; wins over the environment of a recipe, being about this one machine."""

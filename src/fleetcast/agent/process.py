@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -39,9 +40,8 @@ async def serve(config: AgentConfig, stop: asyncio.Event, listening: Callable[[M
         region = RegionClient(session)
         door = SwarmDoor(region, asyncio.get_running_loop())
         clock = RegionClock()
-        peer = SwarmPeer(
-            config.machine, config.peer_host, config.peer_port, door, lambda: clock.now_ms() / 1000, config.bandwidth
-        )
+        machine = config.machine if config.rack_bias else replace(config.machine, zone="", rack="")
+        peer = SwarmPeer(machine, config.peer_host, config.peer_port, door, lambda: clock.now_ms() / 1000, config.bandwidth)
         # In a thread: its own threads end only when their calls through the door have, and those need this loop.
         stack.push_async_callback(asyncio.to_thread, peer.close)
         await asyncio.to_thread(peer.start)

@@ -165,6 +165,8 @@ class AgentSettings:
     """Most that it fetches from peers and bucket, all artifacts together; 0: no limit. Changed while it runs."""
     background: bool = True
     """Mark what it fetches and sends its peers as background traffic, which gives way to other traffic."""
+    rack_bias: bool = True
+    """Fetch from the machines of its own rack, so that a release crosses the rack's uplink about once; off: from anywhere."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services on this machine see, for instance their ``PORT``."""
 

@@ -128,6 +128,7 @@ def agent(settings: AgentSettings) -> Wired:
         worker_public_keys=settings.worker_public_keys,
         peer_host=settings.peer_host,
         peer_port=settings.peer_port,
+        rack_bias=settings.rack_bias,
         bandwidth=Bandwidth(up, down, settings.background),
         environment=dict(settings.environment),
     )
