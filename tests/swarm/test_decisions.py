@@ -18,6 +18,7 @@ from fleetcast.model.limits import (
     SWARM_IN_FLIGHT_MAX,
     SWARM_NEIGHBOURS,
     SWARM_REDIAL_S_MAX,
+    SWARM_STARVING_S_MAX,
     SWARM_UPLOADS_MAX,
     SWARM_USELESS_S_MAX,
 )
@@ -264,14 +265,40 @@ def test_the_origin_waits_for_the_neighbours_to_speak() -> None:
 
 def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> None:
     rng, around = Random(1), Neighbourhood(MachineId("me"))
-    around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
+    peers = [_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)]
+    around.meet(peers)
     dialled = [address.machine for address in around.dial(0.0, rng)]
     for machine in dialled[1:]:
         around.useful(machine, SWARM_USELESS_S_MAX)
     late = SWARM_USELESS_S_MAX + 1.0
     assert around.replaceable(late, rng) is None, "nobody else is known"
     around.meet([_peer("fresh")])
+    # A newcomer may displace anybody, once; then it is the useless one that goes, and sooner when there is nothing to ask.
+    while around.replaceable(0.0, rng) is not None:
+        pass
+    assert around.replaceable(SWARM_STARVING_S_MAX + 0.1, rng) is None
+    assert around.replaceable(SWARM_STARVING_S_MAX + 0.1, rng, starving=True) == dialled[0]
     assert around.replaceable(late, rng) == dialled[0]
+
+
+def test_those_who_come_late_become_neighbours_of_those_who_came_first() -> None:
+    late_ones = 0
+    for seed in range(50):
+        rng, around, now = Random(seed), Neighbourhood(MachineId("me")), 0.0
+        chosen: set[str] = set()
+        for number in range(4 * SWARM_NEIGHBOURS):
+            around.meet([_peer(f"m{number:02}")])
+            now += SWARM_REDIAL_S_MAX
+            while (leave := around.replaceable(now, rng)) is not None:
+                around.ended(leave, now, rng, failed=False)
+                chosen.discard(leave)
+                chosen |= {address.machine for address in around.dial(now, rng)}
+            chosen |= {address.machine for address in around.dial(now, rng)}
+            for machine in chosen:
+                around.useful(MachineId(machine), now)
+        assert len(chosen) == min(SWARM_NEIGHBOURS, len(chosen))
+        late_ones += sum(machine >= f"m{2 * SWARM_NEIGHBOURS:02}" for machine in chosen)
+    assert late_ones > 50 * SWARM_NEIGHBOURS * 0.3, "half of them are late: of the neighbours it should be about half too"
 
 
 # Slots

@@ -202,7 +202,7 @@ SWARM_NEIGHBOURS: Final = 8
 SWARM_NEIGHBOURS_FAR: Final = 3
 """Peers of other racks beside them; more where the rack has not so many."""
 SWARM_INTRODUCED_MAX: Final = 24
-SWARM_IN_FLIGHT_MIN: Final = 6
+SWARM_IN_FLIGHT_MIN: Final = 8
 """Pieces an agent has asked for at a time, over all neighbours, of one artifact."""
 SWARM_IN_FLIGHT_MAX: Final = 32
 SWARM_IN_FLIGHT_S: Final = 0.1
@@ -229,6 +229,8 @@ SWARM_KNOWN_PEERS_MAX: Final = 128
 """Addresses of peers an agent remembers per artifact."""
 SWARM_USELESS_S_MAX: Final = 10
 """A neighbour that gave nothing for so long makes room for another."""
+SWARM_STARVING_S_MAX: Final = 1.0
+"""The same when there is nothing to ask of any neighbour."""
 SWARM_REDIAL_S_MAX: Final = 30
 SWARM_DIALS_IN_VAIN_MAX: Final = 5
 """Failures in a row before an address is forgotten."""

@@ -342,8 +342,6 @@ class Download:
                 self.states[piece] = MISSING
                 self._stir()
 
-    # Arrival
-
     def accept(self, piece: int, asker: str) -> bool:
         """Verified bytes of a piece are here. True: the caller writes them and then calls :meth:`own` or :meth:`refuse`.
         False: they are here already, or being written by another; drop them. Then, for a neighbour, :meth:`paid`.
@@ -396,5 +394,6 @@ class Download:
         return bytes(self.states[: self.known]).translate(_OWNED_FLAGS)
 
     @property
-    def neighbours(self) -> int:
-        return len(self._neighbours)
+    def starving(self) -> bool:
+        """Nothing is on its way, and something is missing."""
+        return bool(self.missing) and not self._asked and not self._local

@@ -258,7 +258,7 @@ class Fetch:
                     return
                 now = time.monotonic()
                 dials = self._neighbourhood.dial(now, self._rng) if self._ticket else ()
-                leave = self._neighbourhood.replaceable(now, self._rng)
+                leave = self._neighbourhood.replaceable(now, self._rng, starving=holding.download.starving)
                 left = self._neighbours.get(leave) if leave is not None else None
                 doubted = holding.download.review(now)
                 hopeless = [self._neighbours[MachineId(machine)] for machine in holding.download.hopeless(now)]

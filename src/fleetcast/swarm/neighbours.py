@@ -18,6 +18,7 @@ from fleetcast.model.limits import (
     SWARM_NEIGHBOURS,
     SWARM_NEIGHBOURS_FAR,
     SWARM_REDIAL_S_MAX,
+    SWARM_STARVING_S_MAX,
     SWARM_UNPAID_S_MAX,
     SWARM_USELESS_S_MAX,
 )
@@ -48,6 +49,8 @@ class Neighbourhood:
         self._place = (zone, rack) if rack else None
         self._contacts: dict[MachineId, _Contact] = {}
         self._banned: dict[MachineId, str] = {}
+        self._newcomers = 0
+        """Met since somebody was last left for one of them."""
         self._introduced = False
         self._dialled_at: float | None = None
 
@@ -65,6 +68,7 @@ class Neighbourhood:
                     news = True
             elif len(self._contacts) < SWARM_KNOWN_PEERS_MAX:
                 self._contacts[address.machine] = _Contact(address)
+                self._newcomers += 1
                 news = True
         return news
 
@@ -117,15 +121,23 @@ class Neighbourhood:
         self._contacts.pop(machine, None)
         self._banned[machine] = reason
 
-    def replaceable(self, now: float, rng: Random) -> MachineId | None:
-        """A neighbour to leave, because it gave nothing for ``SWARM_USELESS_S_MAX`` and somebody else could be tried.
+    def replaceable(self, now: float, rng: Random, *, starving: bool = False) -> MachineId | None:
+        """A neighbour to leave for somebody else, if there is one: any for a newcomer, as often as makes those we have a fair
+        sample of all we met (reservoir sampling); else one that gave nothing for ``SWARM_USELESS_S_MAX`` or, when there is
+        nothing to ask of anybody (``starving``), for ``SWARM_STARVING_S_MAX``.
 
-        Without this, neighbours that all lack the same piece could keep each other for ever.
+        Without the first, those that come first know only one another, and what the others have does not reach them; without
+        the second, neighbours that all lack the same piece could keep each other for ever.
         """
         connected = [contact for contact in self._contacts.values() if contact.connected]
         if len(connected) < SWARM_NEIGHBOURS or not self._ready(now):
             return None
-        useless = [contact for contact in connected if now - contact.useful_at > SWARM_USELESS_S_MAX]
+        while self._newcomers:
+            self._newcomers -= 1
+            if rng.random() < SWARM_NEIGHBOURS / len(self._contacts):
+                return rng.choice(connected).address.machine
+        patience_s = SWARM_STARVING_S_MAX if starving else SWARM_USELESS_S_MAX
+        useless = [contact for contact in connected if now - contact.useful_at > patience_s]
         return rng.choice(useless).address.machine if useless else None
 
     def settled(self, now: float) -> bool:

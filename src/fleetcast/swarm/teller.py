@@ -65,11 +65,15 @@ class Teller:
     def _run(self) -> None:
         while self._wait():
             with self._change:
-                waiting = list(self._waiting.items())
+                waiting = list(self._waiting)
             now = time.monotonic()
-            for listener, until in waiting:
-                if listener.tell(anything=now >= until):
-                    self.forget(listener)
+            for listener in waiting:
+                # Taken out first: once it was told it may ask again before we are back here.
+                with self._change:
+                    until = self._waiting.pop(listener, None)
+                if until is not None and not listener.tell(anything=now >= until):
+                    with self._change:
+                        self._waiting.setdefault(listener, until)
 
     def _wait(self) -> bool:
         """Until there may be something to tell; False: the end."""

@@ -122,11 +122,14 @@ class Upload:
             # A piece is being sent: the next one brings the news along.
             return False
         try:
+            if not self._listening:
+                # An answer was quicker. What is new since is for the next question: it must not be taken from the logs now.
+                return True
             with self._holding.lock:
                 news, load = self._news()
             if self._holding.closed:
                 raise Unavailable("not_shared", "this artifact is not served here any more")
-            if not (self._listening and (news or load < self._told_load or anything)):
+            if not (news or load < self._told_load or anything):
                 return False
             self._listening = False
             self._told_load = load
