@@ -35,6 +35,7 @@ from typing import Final
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
+from bench.machine import machine
 from bench.swarm.place import place
 from fleetcast.artifacts.packing import pack
 from fleetcast.cli.demo.sizes import parse_size
@@ -86,6 +87,8 @@ def measure(directory: Path, size: int, runs: int, tell: Callable[[str], None]) 
     whole = medians.pop("whole")
     slowest = min(medians, key=lambda name: medians[name])
     return {
+        "command": f"python -m bench.pack --size {size // GIB}GiB",
+        "machine": machine(),
         "gib_per_s": whole,
         "slowest_part": {"name": slowest, "gib_per_s": medians[slowest]},
         "over_slowest": round(whole / medians[slowest], 3),

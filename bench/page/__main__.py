@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import swarm
+from bench.page import packing, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -17,6 +17,7 @@ SECTIONS = {
     "swarm-racks": swarm.racks,
     "swarm-loopback": swarm.loopback,
     "swarm-large": swarm.large,
+    "pack": packing.pack,
 }
 CHARTS = {"hosts.svg": ("swarm-hosts", swarm.lab_chart), "loopback.svg": ("swarm-loopback", swarm.loopback_chart)}
 
