@@ -16,7 +16,7 @@ def pack(result: Mapping[str, Any]) -> str:
     return f"""## Packing
 
 {size(result["size_bytes"])} of an output, {result["source"]}, read, cut into chunks, hashed and uploaded part by part to a
-directory bucket whose data port is a process of its own and makes each part durable; `{result["command"]}`,
+directory bucket whose data port is a process of its own and makes each part durable. Made by `{result["command"]}`,
 {result["runs"]} runs, medians. That process drops the bucket's clean pages from the page cache now and then: on this
 machine memory that the host has to provide first costs more than all else. The whole goes at
 {result["over_slowest"]:.2f} of its slowest part's rate, and takes {result["rss_mib_at_1gib"]:.0f} MiB of memory at 1 GiB,
