@@ -278,7 +278,8 @@ class Company:
         wait_until(lambda: all(self.up(name) for name in self.names()), "every process runs")
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not self.leftovers(), "nothing is left over", 30)
-        assert self.leftovers() == []
+        left = self.leftovers()
+        assert left == [], left
 
     def leftovers(self) -> list[str]:
         """What should not be there when nothing is under way."""
