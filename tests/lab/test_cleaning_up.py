@@ -21,10 +21,12 @@ REPOSITORY = Path(__file__).parents[2]
 PLAN = Plan([HostPlan("one"), HostPlan("far", delay_ms=5)])
 SLEEPING = ["sleep", "3600"]
 LAB = f"""
-import subprocess, sys
+import signal, subprocess, sys
 from lab.network import Network
 from lab.plan import HostPlan, Plan
 
+# As a terminal has it: a shell has what it starts in the background ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Network({PLAN!r}) as network:
     sleeper = subprocess.Popen(network.hosts["one"].command({SLEEPING!r}), stdout=subprocess.DEVNULL)
     print(sleeper.pid, flush=True)
