@@ -44,10 +44,12 @@ class Asking:
             asks = self._holding.download.plan(time.monotonic(), self._rng, most)
             if not asks:
                 return
-            wires = [(self._wires[machine], machine) for machine, _ in asks]
-        for wire, machine in dict(wires).items():
+            requests: dict[Wire, list[int]] = {}
+            for machine, piece in asks:
+                requests.setdefault(self._wires[machine], []).append(piece)
+        for wire, pieces in requests.items():
             try:
-                wire.send(codec.Request(tuple(piece for asked, piece in asks if asked == machine)))
+                wire.send(codec.Request(tuple(pieces)))
             except Unavailable:
                 # The thread that receives from it finds it broken too, and makes what it owes MISSING again.
                 wire.abort()
