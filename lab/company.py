@@ -96,6 +96,8 @@ class Received:
 class Distribution:
     """What one deployment took. CPU seconds (user and system) from the trigger until the last machine had it."""
 
+    deployment: str
+    """Its id."""
     goal_at_s: float
     """When the region's key-value store had the goal; UTC seconds."""
     goal_lag_s: float
@@ -196,6 +198,11 @@ class Company:
         """Where machines find their region."""
         return f"http://{self._origin.address}:{self._ports['region']}"
 
+    @property
+    def origin_url(self) -> str:
+        """Where the region's bucket is read from."""
+        return f"http://{self._origin.address}:{self._ports['region_data']}"
+
     def start_region(self) -> None:
         """Start the region's process again after its end."""
         self._start("region", "region", self._origin)
@@ -225,12 +232,18 @@ class Company:
         cpu_s = {name: program.cpu_s() - before[name] for name, program in measured.items()}
         goal_at_s, goal_lag_s = self._goal(deployment)
         return Distribution(
+            deployment=deployment,
             goal_at_s=goal_at_s,
             goal_lag_s=goal_lag_s,
             machines={host.name: self.received(host) for host in hosts},
             cpu_s=cpu_s,
             peak_rss_bytes={name: program.peak_rss_bytes() for name, program in measured.items()},
         )
+
+    def wait_until_succeeded(self, deployment: str) -> None:
+        """Until control has heard that every machine is active. Raises :class:`LabError`."""
+        query = "SELECT id FROM deployments WHERE id = ? AND state = 'SUCCEEDED'"
+        self._await_row(query, deployment, what=f"deployment {deployment} succeeds", s_max=REPORTED_S_MAX)
 
     def received(self, host: Host) -> Received:
         """What a machine's own records say of the one release that it has."""

@@ -1,4 +1,4 @@
-"""What is built and sent: a git repository whose build command makes incompressible files from a seed."""
+"""What is built and sent: a git repository whose build command makes incompressible files from a seed, and edits them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,27 @@ _BUILD = """\
 import json, pathlib, random
 
 wanted = json.loads(pathlib.Path("payload.json").read_text())
-rng = random.Random(wanted["seed"])
+rng, new = random.Random(wanted["seed"]), random.Random(f"new in {wanted['seed']}")
 each, more = divmod(wanted["size_bytes"], wanted["files"])
+
+def write(file, rng, left):
+    while left:
+        left -= file.write(rng.randbytes(min(left, 1 << 20)))
+
+begin = 0
 for number in range(wanted["files"]):
     path = pathlib.Path("dist", f"{number // 1000:03}", f"{number:06}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    left = each + (number < more)
+    end = begin + each + (number < more)
     with open(path, "wb") as file:
-        while left:
-            left -= file.write(rng.randbytes(min(left, 1 << 20)))
+        write(file, new, 0 if number else wanted["inserted_bytes"])
+        here = file.tell()
+        write(file, rng, end - begin)
+        for offset, length in wanted["overwritten"]:
+            if (first := max(offset, begin)) < (last := min(offset + length, end)):
+                file.seek(here + first - begin)
+                write(file, new, last - first)
+    begin = end
 """
 """It runs wherever the worker runs: the standard library alone."""
 _WHO = {f"GIT_{role}_{what}": "lab@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -30,11 +42,15 @@ _WHO = {f"GIT_{role}_{what}": "lab@localhost" for role in ("AUTHOR", "COMMITTER"
 
 @dataclass(frozen=True)
 class Payload:
-    """Equal payloads are equal files. ``files`` of the same size, give or take a byte."""
+    """Equal payloads are equal files. ``files`` of the same size, give or take a byte, and then what is edited in them."""
 
     size_bytes: int
     files: int = 1
     seed: int = 0
+    overwritten: tuple[tuple[int, int], ...] = ()
+    """Ranges of the content with other bytes: offset and length, in the files one after another as if nothing were inserted."""
+    inserted_bytes: int = 0
+    """In front of everything, in the first file; ``size_bytes`` is without them."""
 
 
 def commit(repository: Path, payload: Payload) -> str:
