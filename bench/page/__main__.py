@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import packing, swarm
+from bench.page import delta, packing, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -18,6 +18,7 @@ SECTIONS = {
     "swarm-loopback": swarm.loopback,
     "swarm-large": swarm.large,
     "pack": packing.pack,
+    "delta": delta.delta,
 }
 CHARTS = {"hosts.svg": ("swarm-hosts", swarm.lab_chart), "loopback.svg": ("swarm-loopback", swarm.loopback_chart)}
 
