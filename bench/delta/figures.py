@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-from bench.swarm.figures import rounded
 from fleetcast.model.artifact import Root
 from lab.traffic import Entered
+
+DIGITS: Final = 6
+"""After the point, of a share of the size: what is said besides the content is a few of its millionths."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ def new_bytes(root: Root, before: Root | None) -> int:
 def summary(deliveries: Sequence[Delivery], size_bytes: int) -> dict[str, Any]:
     """The one for which most entered, in all its parts, and the others."""
     worst = max(deliveries, key=lambda delivery: delivery.wire.bytes)
-    shares = [delivery.wire.bytes / size_bytes for delivery in deliveries]
+    shares = [round(delivery.wire.bytes / size_bytes, DIGITS) for delivery in deliveries]
     return {
-        "wire_over_size": rounded(max(shares)),
-        "spread": {"wire_over_size": [rounded(min(shares)), rounded(max(shares))]},
+        "wire_over_size": max(shares),
+        "spread": {"wire_over_size": [min(shares), max(shares)]},
         "worst": worst.told(),
         "each": [delivery.told() for delivery in deliveries],
     }

@@ -22,8 +22,8 @@ PARTS = {
 def delta(result: Mapping[str, Any]) -> str:
     """The greatest of each edit, in its parts, beside the release before."""
     told = [result[name] for name in NAMES]
-    rows = [["over the size", *(f"{each['wire_over_size']:g}" for each in told)]]
-    rows.append(["least of any machine", *(f"{each['spread']['wire_over_size'][0]:g}" for each in told)])
+    rows = [["over the size", *(f"{each['wire_over_size']:.5f}" for each in told)]]
+    rows.append(["least of any machine", *(f"{each['spread']['wire_over_size'][0]:.5f}" for each in told)])
     rows.append(["wanted at most", *(f"{each['target']:g}" if "target" in each else "-" for each in told)])
     rows += [[what, *(str(each["worst"][part]) for each in told)] for part, what in PARTS.items()]
     changed = {name: result[name]["changed_bytes"] for name in ("scattered", "inserted")}
