@@ -113,6 +113,10 @@ class Distribution:
         return sorted(received.at_s - self.goal_at_s for received in self.machines.values())
 
 
+def nothing() -> None:
+    """Nothing is to be done."""
+
+
 class Company:
     """Use as a context manager: on leaving it no process and, unless ``keep``, no directory is left."""
 
@@ -215,9 +219,16 @@ class Company:
 
     # What came of it
 
-    def distribute(self, release: Release, hosts: Sequence[Host], s_max: float) -> Distribution:
-        """Deploy and wait until every machine has the release. Raises :class:`LabError` when it takes longer than ``s_max``."""
+    def distribute(
+        self, release: Release, hosts: Sequence[Host], s_max: float, start: Callable[[], None] = nothing
+    ) -> Distribution:
+        """Deploy and wait until every machine has the release. ``start`` is called right before that, when all is quiet.
+
+        Raises:
+            LabError: it takes longer than ``s_max``.
+        """
         self.wait_until_quiet()
+        start()
         measured = {name: program for name, program in self.programs.items() if name != "worker"}
         before = {name: program.cpu_s() for name, program in measured.items()}
         deployment = self.deploy(release)

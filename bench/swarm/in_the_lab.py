@@ -12,7 +12,7 @@ from bench.swarm import aria2, libtorrent, ours
 from bench.swarm.asked import Asked
 from bench.swarm.contest import Field, Run
 from bench.swarm.figures import ratio, rounded, summary, valid, with_figures
-from bench.swarm.place import place
+from bench.swarm.place import place, warm
 from fleetcast.launch import sweeper
 from fleetcast.launch.settings import AgentSettings, RegionSettings
 from lab import goodput
@@ -93,6 +93,7 @@ class _Contest:
         )
 
     def _start(self) -> None:
+        warm(self._directory, self._asked.size_bytes * len(self._machines))
         self._network.limit()
         self._entered = self._network.entered()
 

@@ -20,8 +20,7 @@ def run(field: Field, directory: Path, choices: Choices) -> Run:
         release = company.publish(Payload(field.size_bytes, field.files))
         company.drop_main_copy()
         company.join(field.machines)
-        field.start()
-        distribution = company.distribute(release, field.machines, field.run_s_max)
+        distribution = company.distribute(release, field.machines, field.run_s_max, start=field.start)
     return _told(field, distribution, release.chunks)
 
 

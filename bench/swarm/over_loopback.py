@@ -11,7 +11,7 @@ from bench.swarm import floor, libtorrent, ours
 from bench.swarm.asked import Asked
 from bench.swarm.contest import GIB, Field, Run
 from bench.swarm.figures import ratio, rounded, summary
-from bench.swarm.place import place
+from bench.swarm.place import place, warm
 from fleetcast.launch import sweeper
 from fleetcast.launch.settings import LOOPBACK
 from lab.company import Choices
@@ -42,21 +42,22 @@ def measure(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _floor_cpu_s_per_gib(asked: Asked, directory: Path) -> float:
     size_bytes = min(asked.size_bytes, SMALL_BYTES)
+    warm(directory, 2 * size_bytes)
     return floor.cpu_s(directory, size_bytes) * GIB / size_bytes
 
 
 def _everybody(asked: Asked, directory: Path) -> Iterator[tuple[str, Run]]:
-    yield "fleetcast", ours.run(_field(asked, asked.size_bytes), directory / "fleetcast", Choices())
+    yield "fleetcast", ours.run(_field(asked, asked.size_bytes, directory), directory / "fleetcast", Choices())
     if asked.size_bytes > SMALL_BYTES:
-        yield "fleetcast_1gib", ours.run(_field(asked, SMALL_BYTES), directory / "fleetcast", Choices())
+        yield "fleetcast_1gib", ours.run(_field(asked, SMALL_BYTES, directory), directory / "fleetcast", Choices())
     if asked.rivals:
         try:
-            yield "libtorrent", libtorrent.run(_field(asked, asked.size_bytes), directory / "libtorrent")
+            yield "libtorrent", libtorrent.run(_field(asked, asked.size_bytes, directory), directory / "libtorrent")
         finally:
             sweeper.remove(directory / "libtorrent")
 
 
-def _field(asked: Asked, size_bytes: int) -> Field:
+def _field(asked: Asked, size_bytes: int, directory: Path) -> Field:
     return Field(
         hub=Host("hub", LOOPBACK),
         origin=Host("origin", LOOPBACK),
@@ -64,7 +65,7 @@ def _field(asked: Asked, size_bytes: int) -> Field:
         size_bytes=size_bytes,
         files=asked.files,
         run_s_max=RUN_S_MAX,
-        start=lambda: None,
+        start=lambda: warm(directory, size_bytes * asked.machines),
     )
 
 

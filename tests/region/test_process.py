@@ -18,7 +18,7 @@ from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unauth
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, Limits
 from fleetcast.model.ids import Digest, MachineId
-from fleetcast.model.limits import RATE_BYTES_PER_S_MIN
+from fleetcast.model.limits import ORIGIN_WAIT_S_MAX, RATE_BYTES_PER_S_MIN
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.agents import (
     AnnounceReply,
@@ -262,6 +262,41 @@ async def test_leases_keep_to_the_limit_of_the_origin(
         assert reply.pieces
         rest += reply.pieces
     assert sorted((*first, *rest)) == list(range(count))
+
+
+async def test_who_has_to_wait_for_a_lease_is_held_until_there_is_one(
+    region: Any,
+    control: Any,
+    built: Any,
+    machine: Machine,
+    in_bucket: Callable[[Digest], Awaitable[Any]],
+    eventually: Eventually,
+) -> None:
+    region.config.origin.change(RATE_BYTES_PER_S_MIN)
+    digest, release = built.root.digest, built.record.release
+    await control.put_record(built.record)
+    await in_bucket(digest)
+    agent, count = region.agent(), len(built.root.manifest_pieces) + built.root.chunks
+    path = f"/v1/swarms/{digest}/leases"
+
+    async def ask(name: str, wait_s: float = 0.0, held: tuple[int, ...] = (), want: int = 16) -> LeaseReply:
+        request = LeaseRequest(MachineId(name), release.root, ((0, count),), held, (), want, wait_s=wait_s)
+        reply: LeaseReply = await agent.ask("POST", path, request, reply=LeaseReply)
+        return reply
+
+    async def leased() -> Any:
+        return (await ask("first")).pieces or None
+
+    first = await eventually(leased)
+    while (reply := await ask("second")).pieces:
+        pass
+    assert reply.retry_after_s > 0
+    began_at = time.monotonic()
+    waiting = asyncio.create_task(ask("third", wait_s=ORIGIN_WAIT_S_MAX))
+    region.config.origin.change(UNLIMITED)
+    await ask("first", held=first, want=0)
+    assert (await waiting).pieces
+    assert time.monotonic() - began_at < ORIGIN_WAIT_S_MAX
 
 
 async def test_a_blob_that_vanishes_comes_back(

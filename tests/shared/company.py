@@ -276,9 +276,15 @@ class Company:
 
     def check_leftovers(self) -> None:
         wait_until(lambda: all(self.up(name) for name in self.names()), "every process runs")
+        left: list[str] = []
+
+        def nothing() -> bool:
+            left[:] = self.leftovers()
+            return not left
+
+        # What the last look found is what counts: another would meet files that are being replaced just then.
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not self.leftovers(), "nothing is left over", 30)
-        left = self.leftovers()
+            wait_until(nothing, "nothing is left over", 30)
         assert left == [], left
 
     def leftovers(self) -> list[str]:

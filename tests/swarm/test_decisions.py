@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import (
     ANNOUNCE_LIFETIME_S,
+    SWARM_CHANGE_S_MIN,
+    SWARM_CROWDED,
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_END_GAME_AGE_S_MIN,
     SWARM_IN_FLIGHT_MAX,
@@ -25,6 +27,7 @@ from fleetcast.model.limits import (
 from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
 from fleetcast.swarm.download import LOCAL, ORIGIN, Download
 from fleetcast.swarm.neighbours import Neighbourhood
+from fleetcast.swarm.peering import GATHERING_MIN, GATHERING_PARTS
 from fleetcast.swarm.picker import MISSING, OWNED, PENDING, Candidates, end_game
 from fleetcast.swarm.slots import Slots
 from fleetcast.swarm.tracker import Tracker
@@ -273,12 +276,65 @@ def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> N
     late = SWARM_USELESS_S_MAX + 1.0
     assert around.replaceable(late, rng) is None, "nobody else is known"
     around.meet([_peer("fresh")])
-    # A newcomer may displace anybody, once; then it is the useless one that goes, and sooner when there is nothing to ask.
-    while around.replaceable(0.0, rng) is not None:
-        pass
+    assert around.replaceable(SWARM_CHANGE_S_MIN - 0.1, rng, starving=True) is None, "they have hardly been asked"
     assert around.replaceable(SWARM_STARVING_S_MAX + 0.1, rng) is None
     assert around.replaceable(SWARM_STARVING_S_MAX + 0.1, rng, starving=True) == dialled[0]
-    assert around.replaceable(late, rng) == dialled[0]
+    assert around.replaceable(SWARM_STARVING_S_MAX + 0.2, rng, starving=True) is None, "one at a time"
+    # A newcomer may displace anybody, once; then it is the useless one that goes.
+    around.replaceable(late, rng)
+    assert around.replaceable(late + SWARM_CHANGE_S_MIN, rng) == dialled[0]
+
+
+@given(st.lists(st.integers(1, 40), min_size=SWARM_NEIGHBOURS, max_size=SWARM_NEIGHBOURS), st.integers(0, 2**32))
+def test_a_neighbour_that_serves_far_more_than_others_makes_room(askers: list[int], seed: int) -> None:
+    rng, around = Random(seed), Neighbourhood(MachineId("me"))
+    around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
+    dialled = [address.machine for address in around.dial(0.0, rng)]
+    around.meet([_peer("other")])
+    told = dict(zip(dialled, askers, strict=True))
+    now = SWARM_CHANGE_S_MIN + 0.1
+    left = around.replaceable(now, rng, askers=told)
+    if max(askers) > SWARM_CROWDED * sum(askers) / len(askers):
+        assert left is not None
+        assert told[left] == max(askers)
+    else:
+        assert left is None
+
+
+def test_one_that_owes_is_left_only_when_all_do() -> None:
+    rng, around = Random(1), Neighbourhood(MachineId("me"))
+    around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
+    dialled = [address.machine for address in around.dial(0.0, rng)]
+    around.meet([_peer("other")])
+    for step in range(1, 40):
+        now = step * SWARM_CHANGE_S_MIN
+        assert around.replaceable(now, rng, starving=True, owing=dialled[1:]) in (dialled[0], None)
+    assert around.replaceable(100.0, rng, starving=True, owing=dialled) in dialled
+
+
+def test_who_is_left_by_choice_is_asked_for_nothing_more_and_is_not_doubted_when_it_comes_back() -> None:
+    rng, download = Random(1), Download(8, 8)
+    for name in ("left", "stays"):
+        download.join(name)
+        download.hear(name, ((0, 8),))
+    first = download.plan(0.0, rng)
+    assert download.debtors() == {"left", "stays"}
+    download.excuse("left")
+    again = download.plan(0.1, rng)
+    assert {piece for name, piece in first if name == "left"} == {piece for _, piece in again}
+    assert {name for name, _ in again} == {"stays"}
+    download.leave("left")
+    assert not download.doubts("left")
+
+
+def test_only_what_may_be_asked_for_is_news() -> None:
+    download = Download(8, 8)
+    download.join("a")
+    assert download.hear("a", ((0, 4),))
+    assert not download.hear("a", ((0, 4),))
+    download.accept(5, "")
+    download.own(5)
+    assert not download.hear("a", ((5, 6),))
 
 
 def test_those_who_come_late_become_neighbours_of_those_who_came_first() -> None:
@@ -350,8 +406,21 @@ def test_introductions_are_to_others_and_to_as_many_as_there_are(size: int, want
     machines = [peer.machine for peer in peers]
     assert "m0" not in machines
     assert len(set(machines)) == len(machines) <= want
-    if size <= want + 1:
-        assert len(machines) == size - 1
+    assert len(machines) == min(size - 1, want, max(GATHERING_MIN, size // GATHERING_PARTS))
+
+
+def test_in_a_swarm_that_gathers_nobody_is_known_to_all_and_in_the_end_all_know_many() -> None:
+    tracker, rng, known = Tracker(), Random(7), dict[MachineId, set[MachineId]]()
+    size = 36
+    for number in range(size):
+        peer = _peer(f"m{number:02}")
+        known[peer.machine] = {address.machine for address in _announce(tracker, peer, 0.0, rng, 24)}
+    introduced = Counter(machine for others in known.values() for machine in others)
+    assert max(introduced.values()) <= size / 2
+    for turn in range(1, 5):
+        for machine, others in known.items():
+            others |= {address.machine for address in _announce(tracker, _peer(machine), float(turn), rng, 24 - len(others))}
+    assert min(len(others) for others in known.values()) >= 16
 
 
 def test_the_graph_is_near_regular_prefers_the_rack_and_always_leads_out() -> None:

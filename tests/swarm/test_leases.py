@@ -72,6 +72,9 @@ def test_little_is_on_lease_at_a_time_and_more_of_an_origin_that_is_quick() -> N
     book = Book()
     slow = [piece for number in range(40) for piece in book.ask(f"m{number}", want=50).pieces]
     assert len(slow) == ORIGIN_IN_FLIGHT_MIN
+    assert book.ask("late", want=50).full
+    assert not book.ask("late", want=0).full
+    assert not Book().ask("a", missing=(), want=50).full, "it is not for others that it gets nothing"
     book.now += ORIGIN_SLOW_S + 0.1
     assert book.ask("late", want=50).pieces, "slow ones keep nobody else from a lease"
 

@@ -35,10 +35,39 @@ def _racked() -> Download:
 
 def test_what_a_near_neighbour_has_is_not_asked_of_a_far_one() -> None:
     download = _racked()
-    download.hear("near", ((0, COUNT - 1),))
+    last = COUNT - 2  # of this machine's share: it is the first of two
+    download.hear("near", ((0, last),))
     asked = download.plan(0.0, Random(1))
-    assert [piece for machine, piece in asked if machine == "far"] == [COUNT - 1]
+    assert [piece for machine, piece in asked if machine == "far"] == [last]
     assert len(asked) > 1
+
+
+@given(st.integers(1, 5), st.integers(0, 2**32))
+def test_a_rack_shares_what_it_fetches_from_outside(size: int, seed: int) -> None:
+    """Before anybody has told what is coming: no piece twice, none left out."""
+    names, asked = [f"m{number}" for number in range(size)], list[int]()
+    for me in names:
+        download = Download(COUNT, COUNT, me)
+        download.join("far", near=False)
+        for other in names:
+            if other != me:
+                download.join(other, near=True)
+        download.hear("far", ALL)
+        # Busy with one piece, which is nobody else's concern here, it keeps to its share.
+        download.plan(0.0, Random(seed), 1)
+        while plan := download.plan(0.0, Random(seed)):
+            for machine, piece in plan:
+                download.accept(piece, machine)
+                download.own(piece)
+                asked.append(piece)
+    assert len(set(asked)) == len(asked)
+    assert len(asked) >= COUNT - size
+
+
+def test_one_that_has_nothing_to_do_fetches_what_is_not_its_share() -> None:
+    download = _racked()
+    download.hear_coming("near", tuple((piece, piece + 1) for piece in range(0, COUNT, 2)), 0.0)
+    assert {piece % 2 for _, piece in download.plan(0.0, Random(1))} == {1}
 
 
 @given(st.sets(st.integers(0, COUNT - 1)), st.integers(0, 2**32))

@@ -37,7 +37,7 @@ FRAMES = st.one_of(
     st.builds(codec.Bitmap, NUMBERS, st.binary(max_size=100)),
     st.builds(codec.Request, st.lists(NUMBERS, max_size=8).map(tuple)),
     st.builds(codec.Chunk, NUMBERS, st.integers(1, CHUNK_BYTES_MAX)),
-    st.builds(codec.Have, st.lists(RANGES, max_size=8).map(tuple)),
+    st.builds(codec.Have, st.lists(RANGES, max_size=8).map(tuple), st.integers(0, 255), st.booleans(), NUMBERS),
     st.builds(codec.Wait),
     st.builds(codec.Refused, st.sampled_from(["busy", "not_held"]), NUMBERS),
     st.builds(codec.Bye, st.sampled_from(["", "wrong_bytes"]), NUMBERS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -60,6 +61,8 @@ def _hold_on_to(lifeline: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Ev
 
 
 def _tell_ready(addresses: Mapping[str, str], ready_file: Path | None) -> None:
+    # What is there by now stays: the collector need not look through it again and again.
+    gc.freeze()
     log.info("listening", **addresses)
     if ready_file is not None:
         draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")

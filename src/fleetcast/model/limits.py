@@ -225,12 +225,20 @@ SWARM_SLOW_BYTES_PER_S: Final = 128 * KIB
 """While a piece arrives faster than this its sender is not overdue: 8 neighbours on a link of 1 MB/s."""
 SWARM_PROGRESS_BYTES: Final = 128 * KIB
 """How much of a piece is received between two looks at how far it is."""
+SWARM_UNSENT_BYTES_MAX: Final = 64 * KIB
+"""What waits in one socket to be sent for the first time."""
 SWARM_KNOWN_PEERS_MAX: Final = 128
 """Addresses of peers an agent remembers per artifact."""
 SWARM_USELESS_S_MAX: Final = 10
 """A neighbour that gave nothing for so long makes room for another."""
 SWARM_STARVING_S_MAX: Final = 1.0
 """The same when there is nothing to ask of any neighbour."""
+SWARM_CHANGE_S_MIN: Final = 1.0
+"""Between leaving one neighbour and another for somebody else."""
+SWARM_NEWCOMER_S_MIN: Final = 5.0
+"""The same, for a newcomer."""
+SWARM_CROWDED: Final = 1.3
+"""A neighbour that serves so many times as many as neighbours do on average makes room for another."""
 SWARM_REDIAL_S_MAX: Final = 30
 SWARM_DIALS_IN_VAIN_MAX: Final = 5
 """Failures in a row before an address is forgotten."""
@@ -245,7 +253,7 @@ SWARM_HAVE_PIECES_MAX: Final = 4096
 SWARM_ALARMS_KEPT: Final = 20
 SWARM_CLOSE_S_MAX: Final = 10
 """How long closing waits for threads that are inside a call to the region or the origin."""
-SWARM_NEWS_S: Final = 0.015
+SWARM_NEWS_S: Final = 0.02
 """How long news is gathered before those who wait for it are told."""
 HAVE_WAIT_MS_MAX: Final = 1000
 """How long a neighbour holds a question for news before it answers 'none'."""
@@ -255,7 +263,7 @@ TICKET_LIFETIME_S: Final = 3600
 ORIGIN_LEASE_S: Final = 30
 ORIGIN_LEASE_CHUNKS_MAX: Final = 16
 """Pieces handed out in one answer."""
-ORIGIN_IN_FLIGHT_MIN: Final = 8
+ORIGIN_IN_FLIGHT_MIN: Final = 16
 """Pieces of an artifact on lease at a time in a region, machines that are slow with theirs left out."""
 ORIGIN_IN_FLIGHT_MAX: Final = 512
 ORIGIN_IN_FLIGHT_S: Final = 0.35
@@ -268,8 +276,12 @@ ORIGIN_REGRANT_S_MIN: Final = 20
 """A held piece is granted a second time only so long after its holder had it: until then it travels between peers."""
 ORIGIN_EXTRA_PIECES_PER_S: Final = 8
 """Grants beyond ``ORIGIN_GRANTS_PER_CHUNK``, per artifact and region."""
+ORIGIN_WAIT_S_MAX: Final = 5
+"""Longest that a request for leases is held."""
+ORIGIN_WAITING_MAX: Final = 64
+"""Requests held at a time, of one artifact."""
 ORIGIN_RETRY_S: Final = 0.5
-"""When a peer that was granted nothing asks again."""
+"""When a peer that was granted nothing, and not held, asks again."""
 ORIGIN_STALL_S_MAX: Final = 8
 """An origin that sends nothing for so long is left alone for a while."""
 ORIGIN_RANGES_MAX: Final = 256

@@ -63,7 +63,7 @@ async def announce(digest: FromPath[str], data: JSONBody[AnnounceRequest], parts
 @post("/v1/swarms/{digest:str}/leases", status_code=200)
 async def lease(digest: FromPath[str], data: JSONBody[LeaseRequest], parts: PartsHere) -> LeaseReply:
     """A machine asks to read named pieces from the bucket."""
-    return await parts.swarms.lease(ids.digest(digest), data, time.monotonic())
+    return await parts.swarms.lease(ids.digest(digest), data, time.monotonic)
 
 
 @post("/v1/permits", status_code=200)

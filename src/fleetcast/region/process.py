@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -103,7 +103,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
             log.info("region_started", region=config.region, **addresses)
             listening(addresses)
 
-        async with _running({**loops, "polls": _close_polls(polls, stop)}):
+        async with _running({**loops, "polls": _close_polls((polls, swarms), stop)}):
             await serving.serve(app, sock, stop, started=started)
     log.info("region_stopped", region=config.region)
 
@@ -189,10 +189,11 @@ async def _running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncItera
             task.cancel()
 
 
-async def _close_polls(polls: GoalPolls, stop: asyncio.Event) -> None:
-    """Answer every poll that is held, so that nobody is cut off."""
+async def _close_polls(holders: Iterable[GoalPolls | Swarms], stop: asyncio.Event) -> None:
+    """Answer every request that is held, so that nobody is cut off."""
     await stop.wait()
-    polls.close()
+    for holder in holders:
+        holder.close()
 
 
 async def _expire_swarms(swarms: Swarms) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
 from fleetcast.artifacts.signing import PrivateKey, PublicKey, verify_root
+from fleetcast.http.holding import Bells, held_s, hold
 from fleetcast.model.artifact import ArtifactRecord, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import Digest, MachineId, machine_id
@@ -14,6 +16,9 @@ from fleetcast.model.limits import (
     ANNOUNCE_INTERVAL_S,
     CHUNK_AVERAGE_BYTES,
     ORIGIN_LEASE_S,
+    ORIGIN_RETRY_S,
+    ORIGIN_WAIT_S_MAX,
+    ORIGIN_WAITING_MAX,
     REPORTED_MACHINE_BYTES,
     TICKET_LIFETIME_S,
 )
@@ -59,6 +64,10 @@ class Swarms:
         """About how large a piece of an artifact is, beside its book."""
         self._origin = origin
         self._pace = OriginPace()
+        self._freed: Bells[Digest] = Bells()
+        """Rung when less of an artifact is on lease."""
+        self._held: Counter[Digest] = Counter()
+        """Requests that wait for that."""
         self._tickets: dict[tuple[Digest, MachineId], tuple[str, float]] = {}
         """With the UTC second from which on a new one is signed."""
 
@@ -74,11 +83,37 @@ class Swarms:
         peers = self._tracker.announce(digest, request, now, self._rng)
         return AnnounceReply(peers, self._ticket(digest, request.peer.machine, now_s), float(ANNOUNCE_INTERVAL_S))
 
-    async def lease(self, digest: Digest, request: LeaseRequest, now: float) -> LeaseReply:
-        """Lease pieces of the bucket's copy, once it is complete. Raises as :meth:`announce`, and :class:`Corrupt`."""
+    async def lease(self, digest: Digest, request: LeaseRequest, clock: Callable[[], float]) -> LeaseReply:
+        """Lease pieces of the bucket's copy, once it is complete; held while there is nothing to lease, those that came first
+        first. Raises as :meth:`announce`, and :class:`Corrupt`.
+        """
         record = self._record(digest, request.root)
         if not self._is_complete(digest):
             return LeaseReply((), 0.0, None, None, _NOT_HERE_RETRY_S)
+        bell = self._freed.of(digest)
+        reply, full = await self._lease(digest, request, record, clock())
+        if request.held or request.returned:
+            bell.ring()
+        wait_s = held_s(request.wait_s, ORIGIN_WAIT_S_MAX) if self._held[digest] < ORIGIN_WAITING_MAX else 0.0
+        if not full or not wait_s:
+            return reply
+        again = replace(request, held=(), returned=())
+
+        async def look() -> LeaseReply | None:
+            found, still_full = await self._lease(digest, again, record, clock())
+            return None if still_full else found
+
+        self._held[digest] += 1
+        try:
+            found = await hold(bell, look, wait_s=wait_s, poll_s=ORIGIN_RETRY_S)
+        finally:
+            self._held -= Counter({digest: 1})
+        return found or replace(reply, retry_after_s=0.0)
+
+    async def _lease(
+        self, digest: Digest, request: LeaseRequest, record: ArtifactRecord, now: float
+    ) -> tuple[LeaseReply, bool]:
+        """The answer, and whether it is empty because enough is on lease already."""
         book = self._books.get(digest)
         if book is None:
             root = verify_root(record.envelope, self._worker_keys, record.release.root)
@@ -86,15 +121,20 @@ class Swarms:
             self._piece_bytes[digest] = root.content_size / max(1, root.chunks) or CHUNK_AVERAGE_BYTES
         piece_bytes = self._piece_bytes[digest]
         want = self._pace.pieces(digest, piece_bytes, request.want, self._origin.bytes_per_s, now)
+        paced = request.want > want == 0
         request = replace(request, want=want)
         decision = book.lease(request, now, lambda machine: self._tracker.alive(digest, machine, now), self._rng)
         self._pace.leased(digest, piece_bytes * len(decision.pieces), now)
         if not decision.pieces:
-            return LeaseReply((), 0.0, None, None, decision.retry_after_s)
+            return LeaseReply((), 0.0, None, None, decision.retry_after_s), paced or decision.full
         # A grant is good for a lease and the time to come back with it, no longer.
         manifest = await self._bucket.read_grant(regional_manifest_blob(digest), lifetime_s=2 * ORIGIN_LEASE_S)
         content = await self._bucket.read_grant(regional_content_blob(digest), lifetime_s=2 * ORIGIN_LEASE_S)
-        return LeaseReply(decision.pieces, decision.expires_in_s, manifest, content, decision.retry_after_s)
+        return LeaseReply(decision.pieces, decision.expires_in_s, manifest, content, decision.retry_after_s), False
+
+    def close(self) -> None:
+        """The process stops: hold nobody from now on."""
+        self._freed.close()
 
     def expire(self, now: float, now_s: float) -> None:
         """Forget swarms without members, and tickets of who left or that are to be signed anew; call it now and then."""

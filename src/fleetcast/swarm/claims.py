@@ -24,8 +24,12 @@ class Claims:
         """Pieces that it is about to get from outside the rack, since when."""
         self.busy = 0
         """Pieces that it owes to others, as it told last."""
+        self.askers = 0
+        """How many it serves, as it told last."""
         self.dry = False
         """It has nothing that is MISSING."""
+        self.leaving = False
+        """We leave it for somebody else: it is asked for nothing more."""
 
     def check(self, ranges: Ranges) -> None:
         """Raises :class:`Corrupt` for numbers that no piece of the artifact can have."""
@@ -44,7 +48,7 @@ class Claims:
 
     def able(self, each: int) -> bool:
         """Whether it may be asked for something more, of ``each`` pieces at a time; of one, if it is in line for a limit."""
-        return not self.dry and len(self.debts) < (1 if self.debts.limited else each)
+        return not self.dry and not self.leaving and len(self.debts) < (1 if self.debts.limited else each)
 
     def expect(self, piece: int, now: float) -> bool:
         """It is about to get a piece, says it. True: that is news, and matters to us."""

@@ -125,8 +125,10 @@ class Neighbour:
         buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
         download = self._holding.download
         waiting = False
+        news = True
         while not self._wire.aborted:
-            self._asking.go_on()
+            if news:
+                self._asking.go_on()
             if not waiting and not download.owes_any(self._machine):
                 # Others may ask it for something meanwhile: then it answers both.
                 waiting = True
@@ -135,25 +137,31 @@ class Neighbour:
                 self._wire.send(codec.Wait())
             frame = self._wire.receive()
             waiting = waiting and not isinstance(frame, codec.Have)
-            self._take(frame, buffer)
+            news = self._take(frame, buffer)
         self._wire.send(codec.Bye())
 
-    def _take(self, frame: codec.Frame, buffer: memoryview) -> None:
+    def _take(self, frame: codec.Frame, buffer: memoryview) -> bool:
+        """Whether there may be something to ask for that there was not before."""
         match frame:
             case codec.Chunk(piece, length, load):
                 self._take_chunk(piece, buffer[:length], load)
-            case codec.Have(ranges, load, in_line):
+                return True
+            case codec.Have(ranges, load, in_line, askers):
+                download = self._holding.download
                 with self._holding.lock:
                     if in_line:
-                        self._holding.download.in_line(self._machine, time.monotonic())
-                    self._holding.download.hear(self._machine, ranges)
-                    self._holding.download.hear_load(self._machine, load)
-                    self._holding.download.told(self._machine)
+                        download.in_line(self._machine, time.monotonic())
+                    download.hear_load(self._machine, load)
+                    download.hear_askers(self._machine, askers)
+                    download.told(self._machine)
+                    return download.hear(self._machine, ranges)
             case codec.Coming(ranges):
                 with self._holding.lock:
                     self._holding.download.hear_coming(self._machine, ranges, time.monotonic())
+                return False
             case codec.Refused(_, piece):
                 self._take_refusal(frame, piece)
+                return True
             case _:
                 raise _nonsense(self._machine)
 

@@ -110,6 +110,8 @@ class Have:
     load: int = 0
     in_line: bool = False
     """What you are owed waits for my rate limit."""
+    askers: int = 0
+    """How many peers the server serves; 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +158,8 @@ def encode(frame: Frame) -> bytes:
             return _frame(REQUEST, _numbers(pieces))
         case Chunk(piece, length, load):
             return _frame(CHUNK, b"", piece, length, load)
-        case Have(ranges, load, in_line):
-            return _frame(HAVE, _numbers(number for pair in ranges for number in pair), int(in_line), load=load)
+        case Have(ranges, load, in_line, askers):
+            return _frame(HAVE, _numbers(number for pair in ranges for number in pair), int(in_line), askers, load)
         case Coming(ranges):
             return _frame(COMING, _numbers(number for pair in ranges for number in pair))
         case Wait():
@@ -190,7 +192,7 @@ def decode(header: Header, body: bytes) -> Frame:
                 raise _bad(f"a chunk of {header.second} bytes")
             return Chunk(header.first, header.second, header.load)
         case 5:
-            return Have(_decode_ranges(body), header.load, header.first == 1)
+            return Have(_decode_ranges(body), header.load, header.first == 1, header.second)
         case 9:
             return Coming(_decode_ranges(body))
         case 6:

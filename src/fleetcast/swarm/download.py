@@ -11,14 +11,14 @@ others, and the origin, are asked for it. It is asked for one piece at a time, a
 outlives the connection.
 
 Neighbours of the same rack are *near*. What a near one has, or says is coming to it, is not asked of the others: it crosses
-the rack's uplink once.
+the rack's uplink once. So that it is not said too late, each of a rack fetches its own share of the pieces from outside, by
+their numbers, and others only when it would have nothing to do.
 
 Pure.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from operator import attrgetter
 from random import Random
@@ -33,7 +33,8 @@ from fleetcast.model.limits import (
 )
 from fleetcast.swarm.bitmap import HaveLog, Ranges
 from fleetcast.swarm.claims import Claims
-from fleetcast.swarm.picker import END_GAME_LOOK_S, MISSING, OWNED, PENDING, UNKNOWN, end_game, unheld
+from fleetcast.swarm.picker import END_GAME_LOOK_S, EVERYTHING, MISSING, OWNED, PENDING, UNKNOWN, end_game, unheld
+from fleetcast.swarm.supply import Supply
 from fleetcast.swarm.window import Window
 
 # No machine has such an id: ids are DNS labels.
@@ -42,26 +43,21 @@ LOCAL: Final = "@local"
 _OWNED_FLAGS: Final = bytes(state == OWNED for state in range(256))
 
 
-class Download:
+class Download(Supply):
     """Pieces are numbered as in ``pieces``. ``known`` of at most ``capacity`` numbers mean something yet."""
 
-    def __init__(self, known: int, capacity: int) -> None:
+    def __init__(self, known: int, capacity: int, me: str = "") -> None:
+        """``me``: this machine's id, by which the rack shares what is to be fetched from outside."""
+        super().__init__(bytearray([MISSING]) * known + bytearray([UNKNOWN]) * (capacity - known), me)
         self.known = known
         self.capacity = capacity
-        self.states = bytearray([MISSING]) * known + bytearray([UNKNOWN]) * (capacity - known)
         self.log = HaveLog()
         self.missing = known
         """Known pieces that are not OWNED."""
-        self._holders = array("H", bytes(2 * capacity))
-        """How many neighbours that are not doubted have each piece."""
-        self._near = array("H", bytes(2 * capacity))
-        """How many near ones that are not doubted have each piece, or are about to."""
         self.coming = HaveLog()
         """Pieces that were asked for outside the rack."""
         self._window = Window(SWARM_IN_FLIGHT_MIN, SWARM_IN_FLIGHT_MAX, SWARM_IN_FLIGHT_S)
         self._end_game_at = 0.0
-        self._neighbours: dict[str, Claims] = {}
-        self._doubted: set[str] = set()
         self._asked: dict[int, dict[str, float]] = {}
         self._local: set[int] = set()
         self._writing: set[int] = set()
@@ -97,6 +93,7 @@ class Download:
         """A neighbour is connected; it has nothing yet. It must not have joined already."""
         assert machine not in self._neighbours
         self._neighbours[machine] = Claims(machine, self.capacity, near=near)
+        self._divide()
 
     def leave(self, machine: str) -> None:
         """A neighbour is gone: what it owes is MISSING again, what it has is held by one fewer. One that goes owing is
@@ -107,44 +104,7 @@ class Download:
         neighbour = self._neighbours.pop(machine)
         if machine not in self._doubted:
             self._count(neighbour, -1)
-
-    def _count(self, neighbour: Claims, by: int) -> None:
-        for piece, has in enumerate(neighbour.has):
-            if has:
-                self._holders[piece] += by
-                self._near[piece] += by * neighbour.near
-        for piece in neighbour.coming:
-            self._near[piece] += by
-        self._stir()
-
-    def hear(self, machine: str, ranges: Ranges) -> None:
-        """A neighbour has these pieces. Raises :class:`Corrupt` for numbers that no piece of this artifact can have."""
-        neighbour = self._neighbours[machine]
-        neighbour.check(ranges)
-        believed = machine not in self._doubted
-        for first, last in ranges:
-            for piece in range(first, last):
-                if not neighbour.has[piece]:
-                    neighbour.has[piece] = 1
-                    self._holders[piece] += believed
-                    if neighbour.near and neighbour.coming.pop(piece, None) is None:
-                        self._near[piece] += believed
-                    if self.states[piece] in (MISSING, PENDING):
-                        neighbour.candidates.add(piece)
-                        neighbour.dry = False
-
-    def hear_coming(self, machine: str, ranges: Ranges, now: float) -> None:
-        """A near neighbour is about to get these pieces from outside the rack. Raises as :meth:`hear`."""
-        neighbour = self._neighbours[machine]
-        neighbour.check(ranges)
-        for first, last in ranges:
-            for piece in range(first, last):
-                if neighbour.expect(piece, now):
-                    self._near[piece] += machine not in self._doubted
-
-    def hear_load(self, machine: str, load: int) -> None:
-        """How many pieces a neighbour owes in all, us included."""
-        self._neighbours[machine].hear_load(load)
+        self._divide()
 
     def lacks(self, machine: str, piece: int) -> None:
         """A neighbour was asked for a piece and has it not: it is doubted."""
@@ -225,15 +185,22 @@ class Download:
         pieces: of whoever owes least to everybody, as far as is known, so that no link idles while another has a queue.
         """
         asks: list[tuple[str, int]] = []
-        trusted = [neighbour for machine, neighbour in self._neighbours.items() if machine not in self._doubted]
-        room = min(self._window.pieces, most) - sum(len(neighbour.debts) for neighbour in trusted)
+        trusted = [
+            neighbour
+            for machine, neighbour in self._neighbours.items()
+            if machine not in self._doubted and not neighbour.leaving
+        ]
+        in_flight = sum(len(neighbour.debts) for neighbour in trusted)
+        room = min(self._window.pieces, most) - in_flight
+        if not in_flight and self._share != EVERYTHING:
+            self._stir()
         each = self._window.share(len(trusted))
         while room > len(asks):
             able = [neighbour for neighbour in trusted if neighbour.able(each)]
             if not able:
                 break
             neighbour = min(able, key=attrgetter("owing"))
-            piece = self._fresh(neighbour, rng)
+            piece = self._fresh(neighbour, rng, idle=not in_flight and not asks)
             if piece is not None:
                 asks.append(self._ask(neighbour, piece, now))
         if room > len(asks) and now >= self._end_game_at:
@@ -248,7 +215,7 @@ class Download:
         asks: list[tuple[str, int]] = []
         for machine in self._doubted & self._neighbours.keys():
             neighbour = self._neighbours[machine]
-            piece = self._fresh(neighbour, rng) if neighbour.able(1) else None
+            piece = self._fresh(neighbour, rng, idle=True) if neighbour.able(1) else None
             if piece is not None:
                 neighbour.debts.ask(piece, now)
                 asks.append((machine, piece))
@@ -273,21 +240,19 @@ class Download:
             self.coming.add(piece)
         return neighbour.machine, piece
 
-    def _fresh(self, neighbour: Claims, rng: Random) -> int | None:
-        """The rarest MISSING piece that it has, of a sample. ``None``: there is none, and it is dry until there is."""
+    def _fresh(self, neighbour: Claims, rng: Random, *, idle: bool) -> int | None:
+        """The rarest MISSING piece that it has, of a sample; of our share, unless we are ``idle``. ``None``: there is none, and
+        it is dry until there is.
+        """
         shunned = None if neighbour.near else self._near
+        share = EVERYTHING if idle else self._share
         while True:
-            piece = neighbour.candidates.pick(self.states, self._holders, rng, shunned)
+            piece = neighbour.candidates.pick(self.states, self._holders, rng, shunned, share)
             if piece is None:
                 neighbour.dry = True
             if piece is None or neighbour.has[piece]:
                 return piece
             neighbour.candidates.drop(piece)
-
-    def _stir(self) -> None:
-        """Something may be MISSING, or allowed, that was not: look through everybody again."""
-        for neighbour in self._neighbours.values():
-            neighbour.dry = False
 
     def _await(self, piece: int, machine: str, now: float) -> None:
         self.states[piece] = PENDING
@@ -302,6 +267,14 @@ class Download:
 
     def owes_any(self, machine: str) -> bool:
         return bool(self._neighbours[machine].debts)
+
+    def excuse(self, machine: str) -> None:
+        """It is left by our own choice: what it owes is asked of others, and no word is broken. If it is there at all."""
+        neighbour = self._neighbours.get(machine)
+        if neighbour is not None:
+            neighbour.leaving = True
+            for piece in neighbour.debts.pieces:
+                self.give_up(piece, machine)
 
     def without_holder(self, rng: Random) -> Ranges:
         """MISSING pieces that nobody but doubted neighbours has: what the origin may be asked for; see :func:`unheld`."""

@@ -197,7 +197,7 @@ class Fetch:
             files.close()
             raise
         known = files.map.count
-        holding = Holding(self.digest, Download(known, known + order.root.chunks), files)
+        holding = Holding(self.digest, Download(known, known + order.root.chunks, self._around.me.machine), files)
         intake = Intake(holding, journal, self._around.bandwidth)
         buffer = memoryview(bytearray(max(piece.length for piece in order.root.manifest_pieces)))
         for piece in range(known):
@@ -258,8 +258,16 @@ class Fetch:
                     return
                 now = time.monotonic()
                 dials = self._neighbourhood.dial(now, self._rng) if self._ticket else ()
-                leave = self._neighbourhood.replaceable(now, self._rng, starving=holding.download.starving)
+                leave = self._neighbourhood.replaceable(
+                    now,
+                    self._rng,
+                    starving=holding.download.starving,
+                    owing=holding.download.debtors(),
+                    askers=holding.download.askers(),
+                )
                 left = self._neighbours.get(leave) if leave is not None else None
+                if leave is not None:
+                    holding.download.excuse(leave)
                 doubted = holding.download.review(now)
                 hopeless = [self._neighbours[MachineId(machine)] for machine in holding.download.hopeless(now)]
             assert self._asking is not None

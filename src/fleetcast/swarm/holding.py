@@ -26,6 +26,8 @@ class Holding:
         self.lock = threading.Lock()
         self.load = 0
         """Pieces that we owe to peers."""
+        self.askers = 0
+        """Peers that are served."""
         self.poke: Callable[[], None] = _nobody
         """Called when there is something to tell peers: a piece became OWNED, or the end."""
         self.turn = threading.Condition(self.lock)

@@ -35,16 +35,15 @@ from fleetcast.model.limits import (
     ORIGIN_RETRY_S,
     ORIGIN_SCAN_PIECES_MAX,
     ORIGIN_SLOW_S,
+    ORIGIN_WAITING_MAX,
 )
 from fleetcast.model.messages.agents import LeaseRequest
 from fleetcast.swarm.bitmap import Ranges
 from fleetcast.swarm.window import Window
 
-_LESSEES: Final = 4
+_LESSEES: Final = 8
 """Among so many machines what may be on lease is divided."""
 _LEASE_CHUNKS_MIN: Final = 2
-_WAITING_AT_EASE: Final = 64
-"""When more wait than this, each waits longer, so that the region has no more to answer."""
 
 Alive = Callable[[MachineId], bool]
 
@@ -58,6 +57,8 @@ class LeaseDecision:
     """When to ask again, if nothing was leased."""
     extra: int
     """How many of ``pieces`` went beyond ``ORIGIN_GRANTS_PER_CHUNK``."""
+    full: bool = False
+    """The asker wants pieces, and has to wait until others are done with theirs."""
 
 
 @dataclass(slots=True)
@@ -113,8 +114,10 @@ class LeaseBook:
         if request.want and not pieces:
             self._waiting[request.machine] = now
             self._waiting.move_to_end(request.machine)
-        retry_after_s = ORIGIN_RETRY_S * (0.5 + rng.random()) * max(1.0, len(self._waiting) / _WAITING_AT_EASE)
-        return LeaseDecision(tuple(sorted(pieces)), float(ORIGIN_LEASE_S), retry_after_s, spare)
+        # Where many wait each waits longer, so that the region has no more to answer.
+        retry_after_s = ORIGIN_RETRY_S * (0.5 + rng.random()) * max(1.0, len(self._waiting) / ORIGIN_WAITING_MAX)
+        full = request.want > 0 and not want
+        return LeaseDecision(tuple(sorted(pieces)), float(ORIGIN_LEASE_S), retry_after_s, spare, full)
 
     def _room(self, request: LeaseRequest, now: float) -> int:
         """How many pieces the asker may be leased now."""

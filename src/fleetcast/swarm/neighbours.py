@@ -5,18 +5,22 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from random import Random
 from typing import Final
 
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import (
+    SWARM_CHANGE_S_MIN,
+    SWARM_CROWDED,
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_INTRODUCED_MAX,
     SWARM_KNOWN_PEERS_MAX,
     SWARM_NEIGHBOURS,
     SWARM_NEIGHBOURS_FAR,
+    SWARM_NEWCOMER_S_MIN,
     SWARM_REDIAL_S_MAX,
     SWARM_STARVING_S_MAX,
     SWARM_UNPAID_S_MAX,
@@ -25,6 +29,7 @@ from fleetcast.model.limits import (
 from fleetcast.model.messages.agents import PeerAddress
 
 REDIAL_S_MIN: Final = 0.25
+_NOBODY_SAID: Final[Mapping[str, int]] = {}
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Neighbourhood:
         """Met since somebody was last left for one of them."""
         self._introduced = False
         self._dialled_at: float | None = None
+        self._changed_at = float("-inf")
+        """When a neighbour was last left for another, at first when the first was dialled."""
 
     def meet(self, addresses: Iterable[PeerAddress]) -> bool:
         """Remember peers, up to ``SWARM_KNOWN_PEERS_MAX``; a new address replaces an old one. True: that is news."""
@@ -81,7 +88,7 @@ class Neighbourhood:
         far_max = max(SWARM_NEIGHBOURS_FAR, SWARM_NEIGHBOURS - near - len(chosen)) if self._place else 0
         chosen += _sample([contact for contact in ready if not self.near(contact.address)], far_max - far, rng)
         if chosen and self._dialled_at is None:
-            self._dialled_at = now
+            self._dialled_at = self._changed_at = now
         for contact in chosen:
             contact.connected = True
             contact.useful_at = now
@@ -121,24 +128,42 @@ class Neighbourhood:
         self._contacts.pop(machine, None)
         self._banned[machine] = reason
 
-    def replaceable(self, now: float, rng: Random, *, starving: bool = False) -> MachineId | None:
+    def replaceable(
+        self,
+        now: float,
+        rng: Random,
+        *,
+        starving: bool = False,
+        owing: Container[str] = (),
+        askers: Mapping[str, int] = _NOBODY_SAID,
+    ) -> MachineId | None:
         """A neighbour to leave for somebody else, if there is one: any for a newcomer, as often as makes those we have a fair
         sample of all we met (reservoir sampling); else one that gave nothing for ``SWARM_USELESS_S_MAX`` or, when there is
-        nothing to ask of anybody (``starving``), for ``SWARM_STARVING_S_MAX``.
+        nothing to ask of anybody (``starving``), for ``SWARM_STARVING_S_MAX``; else one that serves many more than the others
+        do, by what they said (``askers``). Rather one that is not ``owing`` anything, and one in ``SWARM_CHANGE_S_MIN``: a
+        greeting costs both sides more than a piece, and who changes all of its neighbours at a time has none.
 
         Without the first, those that come first know only one another, and what the others have does not reach them; without
-        the second, neighbours that all lack the same piece could keep each other for ever.
+        the second, neighbours that all lack the same piece could keep each other for ever; without the third, by chance some
+        are asked by twice as many as others, and those who ask them wait while other links idle.
         """
         connected = [contact for contact in self._contacts.values() if contact.connected]
-        if len(connected) < SWARM_NEIGHBOURS or not self._ready(now):
+        if now - self._changed_at < SWARM_CHANGE_S_MIN or len(connected) < SWARM_NEIGHBOURS or not self._ready(now):
             return None
-        while self._newcomers:
+        leaving: list[_Contact] = []
+        while self._newcomers and not leaving and now - self._changed_at >= SWARM_NEWCOMER_S_MIN:
             self._newcomers -= 1
             if rng.random() < SWARM_NEIGHBOURS / len(self._contacts):
-                return rng.choice(connected).address.machine
-        patience_s = SWARM_STARVING_S_MAX if starving else SWARM_USELESS_S_MAX
-        useless = [contact for contact in connected if now - contact.useful_at > patience_s]
-        return rng.choice(useless).address.machine if useless else None
+                leaving = connected
+        if not leaving:
+            patience_s = SWARM_STARVING_S_MAX if starving else SWARM_USELESS_S_MAX
+            leaving = [contact for contact in connected if now - contact.useful_at > patience_s]
+        if not leaving:
+            leaving = _crowded(connected, askers)
+        if not leaving:
+            return None
+        self._changed_at = now
+        return rng.choice([each for each in leaving if each.address.machine not in owing] or leaving).address.machine
 
     def settled(self, now: float) -> bool:
         """It is not too early to ask the origin for what no neighbour has: the region has introduced us, and either some
@@ -158,6 +183,15 @@ class Neighbourhood:
     def connected(self) -> int:
         """Neighbours that have told what they have."""
         return sum(contact.connected and contact.greeted for contact in self._contacts.values())
+
+
+def _crowded(connected: list[_Contact], askers: Mapping[str, int]) -> list[_Contact]:
+    """The one that serves most, if that is ``SWARM_CROWDED`` times what neighbours serve on average."""
+    told = [(askers[each.address.machine], each) for each in connected if each.address.machine in askers]
+    most, contact = max(told, key=itemgetter(0), default=(0, None))
+    if contact is None or most * len(told) <= SWARM_CROWDED * sum(each for each, _ in told):
+        return []
+    return [contact]
 
 
 def _sample(contacts: list[_Contact], most: int, rng: Random) -> list[_Contact]:

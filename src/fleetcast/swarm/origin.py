@@ -11,7 +11,13 @@ import structlog
 
 from fleetcast.model.errors import FleetcastError, Refused, Unavailable
 from fleetcast.model.ids import Digest, MachineId
-from fleetcast.model.limits import CHUNK_BYTES_MAX, ORIGIN_LEASE_CHUNKS_MAX, ORIGIN_RETRY_S, ORIGIN_STALL_S_MAX
+from fleetcast.model.limits import (
+    CHUNK_BYTES_MAX,
+    ORIGIN_LEASE_CHUNKS_MAX,
+    ORIGIN_RETRY_S,
+    ORIGIN_STALL_S_MAX,
+    ORIGIN_WAIT_S_MAX,
+)
 from fleetcast.model.messages.agents import LeaseReply, LeaseRequest
 from fleetcast.stores.rates import pieces_ahead
 from fleetcast.stores.transfer import GrantConnection
@@ -59,12 +65,17 @@ class Origin:
         with GrantConnection(timeout_s=ORIGIN_STALL_S_MAX, background=self._intake.bandwidth.background) as connection:
             buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
             while not self._ended():
+                known = self._holding.download.known
                 pause_s = self._step(connection, buffer)
                 if pause_s:
-                    with self._holding.turn:
-                        self._holding.turn.wait_for(self._stopped, timeout=pause_s)
+                    self._pause(pause_s, known)
         if self._held or self._returned:
             self._ask((), 0)
+
+    def _pause(self, pause_s: float, known: int) -> None:
+        """Until there is nothing more to do or, the manifest being here, more than the ``known`` pieces."""
+        with self._holding.turn:
+            self._holding.turn.wait_for(lambda: self._stopped() or self._holding.download.known != known, timeout=pause_s)
 
     def _ended(self) -> bool:
         with self._holding.lock:
@@ -93,7 +104,7 @@ class Origin:
 
     def _ask(self, missing: tuple[tuple[int, int], ...], want: int) -> LeaseReply | None:
         held, returned = tuple(self._held), tuple(self._returned)
-        request = LeaseRequest(self._me, self._root, missing, held, returned, want)
+        request = LeaseRequest(self._me, self._root, missing, held, returned, want, wait_s=ORIGIN_WAIT_S_MAX if want else 0.0)
         try:
             reply = self._door.lease(self._holding.digest, request)
         except FleetcastError as error:

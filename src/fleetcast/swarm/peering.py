@@ -21,6 +21,9 @@ ZONE_SHARE: Final = 0.25
 """Of the introductions, in the zone; the rest is from anywhere: the guaranteed edges out."""
 CHOICES: Final = 2
 """Random members of which the least introduced is taken."""
+GATHERING_PARTS: Final = 3
+GATHERING_MIN: Final = 3
+"""Nobody is told of more than one in so many members at a time, or of so many where that is more."""
 
 
 _Key = TypeVar("_Key")
@@ -98,6 +101,8 @@ class Roster:
 
     def introduce(self, asker: PeerAddress, want: int, rng: Random) -> tuple[PeerAddress, ...]:
         """Up to ``want`` members other than the asker; all of them when there are no more."""
+        # While a swarm gathers everybody is introduced to a part of those who are there, or the first would be known to all.
+        want = min(want, max(GATHERING_MIN, len(self) // GATHERING_PARTS))
         if want <= 0:
             return ()
         if len(self) <= want + 1:

@@ -27,6 +27,11 @@ SAMPLE: Final = 24
 """Rarest of so many random candidates: nearly as good as the rarest of all, at a constant price."""
 
 
+Share = tuple[int, int]
+"""Of the pieces those whose number leaves the first as the remainder when it is divided by the second."""
+EVERYTHING: Final[Share] = (0, 1)
+
+
 class Candidates:
     """Pieces that one neighbour has and that were not ours when we heard of it. What has become ours since is swept out
     when it is met, so that a pick costs the same however many pieces there are.
@@ -42,23 +47,35 @@ class Candidates:
         """Forget a piece that the neighbour turned out not to have."""
         self._pieces = [other for other in self._pieces if other != piece]
 
-    def pick(self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None = None) -> int | None:
+    def pick(
+        self,
+        states: bytearray,
+        holders: array[int],
+        rng: Random,
+        shunned: array[int] | None = None,
+        share: Share = EVERYTHING,
+    ) -> int | None:
         """The piece held by fewest neighbours among ``SAMPLE`` MISSING ones; ``None``: none is MISSING.
 
-        ``states``, ``holders`` (a count of neighbours) and ``shunned`` (not 0: not that one) are indexed by piece.
+        ``states``, ``holders`` (a count of neighbours) and ``shunned`` (not 0: not that one) are indexed by piece. With
+        ``shunned``, none that is not in ``share``.
         """
-        best = self._sample(states, holders, rng, shunned)
+        best = self._sample(states, holders, rng, shunned, share)
         if best is None and self._pieces:
             # Rare: at most a few dozen pieces are PENDING at a time, so a long list sampled in vain was mostly OWNED.
             self._pieces = [piece for piece in self._pieces if states[piece] != OWNED]
             open_pieces = [
-                piece for piece in self._pieces if states[piece] == MISSING and not (shunned is not None and shunned[piece])
+                piece
+                for piece in self._pieces
+                if states[piece] == MISSING and (shunned is None or (not shunned[piece] and piece % share[1] == share[0]))
             ]
             rng.shuffle(open_pieces)
             best = min(open_pieces, key=holders.__getitem__, default=None)
         return best
 
-    def _sample(self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None) -> int | None:
+    def _sample(
+        self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None, share: Share
+    ) -> int | None:
         pieces = self._pieces
         best: int | None = None
         for _ in range(SAMPLE):
@@ -69,7 +86,7 @@ class Candidates:
             if states[piece] == OWNED:
                 pieces[at] = pieces[-1]
                 pieces.pop()
-            elif states[piece] != MISSING or (shunned is not None and shunned[piece]):
+            elif states[piece] != MISSING or (shunned is not None and (shunned[piece] or piece % share[1] != share[0])):
                 continue
             elif best is None or holders[piece] < holders[best]:
                 best = piece

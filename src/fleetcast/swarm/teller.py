@@ -19,8 +19,8 @@ _HELD_S: Final = HAVE_WAIT_MS_MAX / 1000
 class Listener(Protocol):
     """Somebody who asked for news. Hashable."""
 
-    def tell(self, *, anything: bool) -> bool:
-        """Send what is new, or with ``anything`` that nothing is. False: nothing was sent, it goes on waiting. Never raises."""
+    def tell(self, *, anything: bool) -> None:
+        """Send what is new, or with ``anything`` that nothing is, and :meth:`Teller.forget` it; or nothing. Never raises."""
 
 
 class Teller:
@@ -46,12 +46,12 @@ class Teller:
                 self._change.notify()
 
     def listen(self, listener: Listener) -> None:
-        """Tell it once, as soon as there is news, or after ``HAVE_WAIT_MS_MAX``."""
+        """Tell it once, as soon as there is news, or after ``HAVE_WAIT_MS_MAX``; then, or before, it is forgotten."""
         with self._change:
             self._waiting[listener] = time.monotonic() + _HELD_S
 
     def forget(self, listener: Listener) -> None:
-        """It was told otherwise, or is gone."""
+        """It was told, or is gone."""
         with self._change:
             self._waiting.pop(listener, None)
 
@@ -65,15 +65,10 @@ class Teller:
     def _run(self) -> None:
         while self._wait():
             with self._change:
-                waiting = list(self._waiting)
+                waiting = list(self._waiting.items())
             now = time.monotonic()
-            for listener in waiting:
-                # Taken out first: once it was told it may ask again before we are back here.
-                with self._change:
-                    until = self._waiting.pop(listener, None)
-                if until is not None and not listener.tell(anything=now >= until):
-                    with self._change:
-                        self._waiting.setdefault(listener, until)
+            for listener, until in waiting:
+                listener.tell(anything=now >= until)
 
     def _wait(self) -> bool:
         """Until there may be something to tell; False: the end."""

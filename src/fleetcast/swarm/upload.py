@@ -38,14 +38,17 @@ class Upload:
         """Greet, then answer until the peer is done. Raises :class:`Unavailable`, :class:`Corrupt`, OSError, ValueError."""
         self._holding.poke = self._teller.poke
         with self._holding.lock:
+            self._holding.askers += 1
             self._cursor = self._holding.download.log.cursor
             flags = self._holding.download.owned_flags()
-        self._wire.send(hello, codec.Bitmap(len(flags), pack(flags)))
         try:
+            self._wire.send(hello, codec.Bitmap(len(flags), pack(flags)))
             while self._take(self._wire.receive()):
                 pass
         finally:
             self._teller.forget(self)
+            with self._holding.lock:
+                self._holding.askers -= 1
 
     def _take(self, frame: codec.Frame) -> bool:
         """False: the peer is done."""
@@ -55,7 +58,7 @@ class Upload:
             case codec.Wait():
                 with self._wire.sending:
                     self._listening = True
-                self._teller.listen(self)
+                    self._teller.listen(self)
                 self._teller.poke()
             case codec.Bye():
                 if frame.piece != codec.NO_PIECE:
@@ -75,7 +78,7 @@ class Upload:
                 owed -= 1
                 with holding.lock:
                     holding.load -= 1
-                # Somebody may have waited for us to be less busy.
+                # Whoever this was sent to could not be told what became ours meanwhile, others that we are less busy.
                 self._teller.poke()
         finally:
             if owed:
@@ -91,9 +94,8 @@ class Upload:
                 owned = holding.download.owns(piece)
                 news, _ = self._news()
                 load = holding.load - 1
-            if news and self._listening:
-                self._listening = False
-                self._teller.forget(self)
+            if news:
+                self._answered()
             if not owned:
                 self._wire.send_held(*news, codec.Refused("not_held", piece))
                 return
@@ -116,30 +118,34 @@ class Upload:
         self._wire.send(codec.Have((), in_line=True))
         return True
 
-    def tell(self, *, anything: bool) -> bool:
+    def tell(self, *, anything: bool) -> None:
         """See :class:`teller.Listener`."""
         if not self._wire.sending.acquire(blocking=False):
             # A piece is being sent: the next one brings the news along.
-            return False
+            return
         try:
             if not self._listening:
-                # An answer was quicker. What is new since is for the next question: it must not be taken from the logs now.
-                return True
+                # An answer went with a piece. What is new since is for the next question: it must not be taken now.
+                return
             with self._holding.lock:
                 news, load = self._news()
             if self._holding.closed:
                 raise Unavailable("not_shared", "this artifact is not served here any more")
-            if not (news or load < self._told_load or anything):
-                return False
-            self._listening = False
-            self._told_load = load
-            self._wire.send_held(*(news or [codec.Have((), load)]))
+            if news or anything or load <= self._told_load // 2 < self._told_load:
+                self._answered()
+                self._told_load = load
+                self._wire.send_held(*(news or [codec.Have((), load, askers=self._holding.askers)]))
         except (FleetcastError, OSError, ValueError):
             # The thread that serves it finds it broken, and ends.
             self._wire.abort()
         finally:
             self._wire.sending.release()
-        return True
+
+    def _answered(self) -> None:
+        """Under the wire's ``sending``."""
+        if self._listening:
+            self._listening = False
+            self._teller.forget(self)
 
     def _news(self) -> tuple[list[codec.Frame], int]:
         """What the peer has not been told yet, and the load. Under the wire's ``sending`` and the holding's lock."""
@@ -150,7 +156,7 @@ class Upload:
             frames.append(codec.Coming(coming))
         if download.log.cursor > self._cursor or frames:
             self._cursor, ranges = download.log.since(self._cursor, SWARM_HAVE_PIECES_MAX)
-            frames.append(codec.Have(ranges, load))
+            frames.append(codec.Have(ranges, load, askers=self._holding.askers))
         return frames, load
 
     def _check(self, piece: int) -> None:

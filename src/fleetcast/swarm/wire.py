@@ -15,7 +15,12 @@ from contextlib import suppress
 from typing import Final
 
 from fleetcast.model.errors import Unavailable
-from fleetcast.model.limits import SWARM_CONNECT_S_MAX, SWARM_PIECE_S_MAX, SWARM_STALL_S_MAX
+from fleetcast.model.limits import (
+    SWARM_CONNECT_S_MAX,
+    SWARM_PIECE_S_MAX,
+    SWARM_STALL_S_MAX,
+    SWARM_UNSENT_BYTES_MAX,
+)
 from fleetcast.swarm import codec
 from fleetcast.swarm.codec import Chunk, Frame
 
@@ -54,6 +59,8 @@ class Wire:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(seconds, _LOOK_S)))
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What the kernel holds for us counts as served: with more of it we would look idle with a full link.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SWARM_UNSENT_BYTES_MAX)
 
     @property
     def socket(self) -> socket.socket:

@@ -120,7 +120,7 @@ class AnnounceReply:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """``POST /v1/swarms/{digest}/leases``: pieces to read from the origin.
+    """``POST /v1/swarms/{digest}/leases``: pieces to read from the origin. Held up to ``wait_s`` while too many are on lease.
 
     Pieces are numbered as in ``swarm/pieces.py``: the manifest's first, then the distinct chunks.
     """
@@ -135,6 +135,7 @@ class LeaseRequest:
     """Pieces leased to it earlier that it gives up."""
     want: int
     protocol: Protocol = PROTOCOL
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
