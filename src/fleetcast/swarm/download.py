@@ -185,24 +185,23 @@ class Download(Supply):
         pieces: of whoever owes least to everybody, as far as is known, so that no link idles while another has a queue.
         """
         asks: list[tuple[str, int]] = []
-        trusted = [
-            neighbour
-            for machine, neighbour in self._neighbours.items()
-            if machine not in self._doubted and not neighbour.leaving
-        ]
-        in_flight = sum(len(neighbour.debts) for neighbour in trusted)
+        trusted, in_flight = [], 0
+        for machine, neighbour in self._neighbours.items():
+            if machine not in self._doubted and not neighbour.leaving:
+                trusted.append(neighbour)
+                in_flight += len(neighbour.debts)
         room = min(self._window.pieces, most) - in_flight
         if not in_flight and self._share != EVERYTHING:
             self._stir()
         each = self._window.share(len(trusted))
-        while room > len(asks):
-            able = [neighbour for neighbour in trusted if neighbour.able(each)]
-            if not able:
-                break
+        able = [neighbour for neighbour in trusted if neighbour.able(each)] if room > 0 else []
+        while able and room > len(asks):
             neighbour = min(able, key=attrgetter("owing"))
             piece = self._fresh(neighbour, rng, idle=not in_flight and not asks)
             if piece is not None:
                 asks.append(self._ask(neighbour, piece, now))
+            if not neighbour.able(each):
+                able.remove(neighbour)
         if room > len(asks) and now >= self._end_game_at:
             self._end_game_at = now + END_GAME_LOOK_S
             asks += self._end_game(trusted, room - len(asks), now)

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from fleetcast.model.limits import HAVE_WAIT_MS_MAX, SWARM_CLOSE_S_MAX, SWARM_NEWS_S
 
 _HELD_S: Final = HAVE_WAIT_MS_MAX / 1000
+_PAUSE_PER_TELLING: Final = 8
 
 
 class Listener(Protocol):
@@ -31,6 +32,7 @@ class Teller:
         self._waiting: dict[Listener, float] = {}
         """Until when each is content to hear nothing."""
         self._news = False
+        self._took_s = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="swarm-teller", daemon=True)
 
@@ -69,6 +71,7 @@ class Teller:
             now = time.monotonic()
             for listener, until in waiting:
                 listener.tell(anything=now >= until)
+            self._took_s = time.monotonic() - now
 
     def _wait(self) -> bool:
         """Until there may be something to tell; False: the end."""
@@ -78,6 +81,7 @@ class Teller:
             if not self._news and not self._closing:
                 self._change.wait(min(pause_s, _HELD_S))
             if self._news and not self._closing:
-                self._change.wait_for(lambda: self._closing, SWARM_NEWS_S)
+                # Where telling is slow there is little time for it: better to tell more at a time.
+                self._change.wait_for(lambda: self._closing, max(SWARM_NEWS_S, min(_PAUSE_PER_TELLING * self._took_s, _HELD_S)))
             self._news = False
             return not self._closing
