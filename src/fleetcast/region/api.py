@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from litestar import Litestar, Router, get, post
+from litestar import Litestar, Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, SkipValidation
 
 from fleetcast.http.application import application
 from fleetcast.http.auth import allow
+from fleetcast.http.holding import caller_gone
 from fleetcast.http.tokens import Role, TokenSet
 from fleetcast.model import ids
 from fleetcast.model.errors import NotFound
@@ -61,9 +62,12 @@ async def announce(digest: FromPath[str], data: JSONBody[AnnounceRequest], parts
 
 
 @post("/v1/swarms/{digest:str}/leases", status_code=200)
-async def lease(digest: FromPath[str], data: JSONBody[LeaseRequest], parts: PartsHere) -> LeaseReply:
+async def lease(
+    digest: FromPath[str], data: JSONBody[LeaseRequest], request: Request[Any, Any, Any], parts: PartsHere
+) -> LeaseReply:
     """A machine asks to read named pieces from the bucket."""
-    return await parts.swarms.lease(ids.digest(digest), data, time.monotonic)
+    async with caller_gone(request.receive) as gone:
+        return await parts.swarms.lease(ids.digest(digest), data, time.monotonic, gone)
 
 
 @post("/v1/permits", status_code=200)

@@ -36,6 +36,11 @@ _NOT_HERE_RETRY_S = 2.0
 """When to ask again for an artifact that is still being copied into the bucket."""
 
 
+def _here() -> bool:
+    """The caller is not gone."""
+    return False
+
+
 class Swarms:
     """Soft state of all swarms of this region. ``now`` is monotonic seconds, ``now_s`` UTC seconds."""
 
@@ -83,9 +88,11 @@ class Swarms:
         peers = self._tracker.announce(digest, request, now, self._rng)
         return AnnounceReply(peers, self._ticket(digest, request.peer.machine, now_s), float(ANNOUNCE_INTERVAL_S))
 
-    async def lease(self, digest: Digest, request: LeaseRequest, clock: Callable[[], float]) -> LeaseReply:
+    async def lease(
+        self, digest: Digest, request: LeaseRequest, clock: Callable[[], float], gone: Callable[[], bool] = _here
+    ) -> LeaseReply:
         """Lease pieces of the bucket's copy, once it is complete; held while there is nothing to lease, those that came first
-        first. Raises as :meth:`announce`, and :class:`Corrupt`.
+        first, until the caller is ``gone``. Raises as :meth:`announce`, and :class:`Corrupt`.
         """
         record = self._record(digest, request.root)
         if not self._is_complete(digest):
@@ -105,9 +112,13 @@ class Swarms:
 
         self._held[digest] += 1
         try:
-            found = await hold(bell, look, wait_s=wait_s, poll_s=ORIGIN_RETRY_S)
+            found = await hold(bell, look, wait_s=wait_s, poll_s=ORIGIN_RETRY_S, abandoned=gone)
         finally:
             self._held -= Counter({digest: 1})
+        if found is not None and gone():
+            # Who leaves after this look keeps what it was leased until the lease ends.
+            await self._lease(digest, replace(again, want=0, returned=found.pieces), record, clock())
+            bell.ring()
         return found or replace(reply, retry_after_s=0.0)
 
     async def _lease(
