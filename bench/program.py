@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -36,5 +37,6 @@ def _interrupt(_number: int, _frame: object) -> None:
     """Everything is cleared up on the way out, and that is not interrupted again."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    print("interrupted: clearing up", file=sys.stderr, flush=True)
+    # Past the buffer of standard error: the interrupted line may be in the middle of writing to it.
+    os.write(sys.stderr.fileno(), b"interrupted: clearing up\n")
     raise KeyboardInterrupt
