@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
+from bench.machine import machine
 from fleetcast.model.errors import FleetcastError
 from lab.errors import LabError
 
 INTERRUPTED = 130
+
+
+class Asked(Protocol):
+    """What every benchmark of machines is asked for."""
+
+    @property
+    def machines(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def json(self) -> bool: ...
+    @property
+    def save(self) -> Path | None: ...
 
 
 def run(name: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
@@ -25,6 +43,23 @@ def run(name: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def finish(command: str, asked: Asked, told: Mapping[str, Any]) -> int:
+    """Write and print what was ``told``, as it was wished. Returns an exit code."""
+    result = {
+        "command": command,
+        "machine": machine(),
+        "runs": asked.runs,
+        "size_bytes": asked.size_bytes,
+        "machines": asked.machines,
+        **told,
+    }
+    if asked.save is not None:
+        asked.save.write_text(json.dumps(result, indent=1) + "\n")
+    if asked.json:
+        print(json.dumps(result))
+    return 0
 
 
 def teller() -> Callable[[str], None]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from bench import program
-from bench.machine import machine
 from bench.swarm import asked, in_the_lab, over_loopback
 
 
@@ -14,20 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns an exit code. Raises :class:`LabError`."""
     wanted = asked.parse(arguments)
     measure = over_loopback.measure if wanted.loopback else in_the_lab.measure
-    told = measure(wanted, program.teller())
-    result = {
-        "command": asked.command(arguments),
-        "machine": machine(),
-        "runs": wanted.runs,
-        "size_bytes": wanted.size_bytes,
-        "machines": wanted.machines,
-        **told,
-    }
-    if wanted.save is not None:
-        wanted.save.write_text(json.dumps(result, indent=1) + "\n")
-    if wanted.json:
-        print(json.dumps(result))
-    return 0
+    return program.finish(asked.command(arguments), wanted, measure(wanted, program.teller()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unauth
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, Limits
 from fleetcast.model.ids import Digest, MachineId
-from fleetcast.model.limits import ORIGIN_WAIT_S_MAX, RATE_BYTES_PER_S_MIN
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.agents import (
     AnnounceReply,
@@ -35,7 +34,6 @@ from fleetcast.model.messages.agents import (
 from fleetcast.model.permit import PermitDecision, PermitRequest
 from fleetcast.model.report import Phase, ServiceReport
 from fleetcast.stores.directory_blobs import DirectoryBlobs
-from fleetcast.stores.rates import UNLIMITED
 from fleetcast.stores.transfer import GrantConnection
 from fleetcast.swarm import tickets
 
@@ -230,73 +228,6 @@ async def test_nothing_is_leased_before_the_bucket_is_complete(
     assert reply.manifest is None
     assert reply.retry_after_s > 0
     assert not (region.config.bucket / "blobs" / regional_content_blob(digest)).exists()
-
-
-async def test_leases_keep_to_the_limit_of_the_origin(
-    region: Any,
-    control: Any,
-    built: Any,
-    machine: Machine,
-    in_bucket: Callable[[Digest], Awaitable[Any]],
-    eventually: Eventually,
-) -> None:
-    region.config.origin.change(RATE_BYTES_PER_S_MIN)
-    digest, release = built.root.digest, built.record.release
-    await control.put_record(built.record)
-    await in_bucket(digest)
-    agent, count = region.agent(), len(built.root.manifest_pieces) + built.root.chunks
-    wanted = LeaseRequest(machine.id, release.root, ((0, count),), (), (), 16)
-
-    async def leased() -> Any:
-        reply = await agent.ask("POST", f"/v1/swarms/{digest}/leases", wanted, reply=LeaseReply)
-        return reply.pieces or None
-
-    first = await eventually(leased)
-    assert len(first) < count, "as many as are served in two seconds"
-    region.config.origin.change(UNLIMITED)
-    another = replace(wanted, machine=MachineId("m2"))
-    rest: list[int] = []
-    while len(first) + len(rest) < count:
-        more = replace(another, held=tuple(rest), missing=tuple((n, n + 1) for n in range(count) if n not in rest))
-        reply = await agent.ask("POST", f"/v1/swarms/{digest}/leases", more, reply=LeaseReply)
-        assert reply.pieces
-        rest += reply.pieces
-    assert sorted((*first, *rest)) == list(range(count))
-
-
-async def test_who_has_to_wait_for_a_lease_is_held_until_there_is_one(
-    region: Any,
-    control: Any,
-    built: Any,
-    machine: Machine,
-    in_bucket: Callable[[Digest], Awaitable[Any]],
-    eventually: Eventually,
-) -> None:
-    region.config.origin.change(RATE_BYTES_PER_S_MIN)
-    digest, release = built.root.digest, built.record.release
-    await control.put_record(built.record)
-    await in_bucket(digest)
-    agent, count = region.agent(), len(built.root.manifest_pieces) + built.root.chunks
-    path = f"/v1/swarms/{digest}/leases"
-
-    async def ask(name: str, wait_s: float = 0.0, held: tuple[int, ...] = (), want: int = 16) -> LeaseReply:
-        request = LeaseRequest(MachineId(name), release.root, ((0, count),), held, (), want, wait_s=wait_s)
-        reply: LeaseReply = await agent.ask("POST", path, request, reply=LeaseReply)
-        return reply
-
-    async def leased() -> Any:
-        return (await ask("first")).pieces or None
-
-    first = await eventually(leased)
-    while (reply := await ask("second")).pieces:
-        pass
-    assert reply.retry_after_s > 0
-    began_at = time.monotonic()
-    waiting = asyncio.create_task(ask("third", wait_s=ORIGIN_WAIT_S_MAX))
-    region.config.origin.change(UNLIMITED)
-    await ask("first", held=first, want=0)
-    assert (await waiting).pieces
-    assert time.monotonic() - began_at < ORIGIN_WAIT_S_MAX
 
 
 async def test_a_blob_that_vanishes_comes_back(
