@@ -32,6 +32,7 @@ class Disk:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._size_bytes = WIDE_MIB * MIB
 
     @property
     def used_bytes(self) -> int:
@@ -47,12 +48,23 @@ class Disk:
         finally:
             self.widen()
 
+    def fill(self) -> None:
+        """Take away what room was made since: a test calls it again and again where others delete files meanwhile."""
+        used_bytes = self.used_bytes
+        if used_bytes < self._size_bytes:
+            # What is written at this moment makes it too narrow a place to shrink to; then the next call does it.
+            done = subprocess.run(
+                ["mount", "-o", f"remount,size={used_bytes}", str(self.directory)], capture_output=True, check=False
+            )
+            self._size_bytes = used_bytes if done.returncode == 0 else self._size_bytes
+
     def widen(self) -> None:
         """There is room again."""
         self._resize(WIDE_MIB * MIB)
 
     def _resize(self, size_bytes: int) -> None:
         mount("-o", f"remount,size={size_bytes}", str(self.directory))
+        self._size_bytes = size_bytes
 
 
 @contextmanager
