@@ -58,6 +58,8 @@ def passed(database: Database) -> Callable[[BuildId, float], Awaitable[None]]:
                 .where(jobs.c.id == build)
                 .values(
                     created_at=jobs.c.created_at - ms,
+                    place=jobs.c.place - ms,
+                    not_before=jobs.c.not_before - ms,
                     queued_at=jobs.c.queued_at - ms,
                     claimed_at=jobs.c.claimed_at - ms,
                     last_heartbeat=jobs.c.last_heartbeat - ms,

@@ -77,12 +77,12 @@ async def test_a_shared_build_must_have_been_ordered_alike(queue: BuildQueue, en
 
 
 @pytest.mark.timeout(60)
-async def test_many_claimers_never_get_the_same_job(tmp_path: Path, queue: BuildQueue, enqueue: Enqueue) -> None:
+async def test_many_claimers_never_get_the_same_job(tmp_path: Path, database: Database, enqueue: Enqueue) -> None:
     """Four processes' worth of connections to one file, forty claimers."""
     builds = {await enqueue("abcdef0123456789"[i % 16], number=i) for i in range(1, 81)}
     others = [await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}") for _ in range(3)]
-    limits = QueueLimits(3, 7200, 600)
-    queues = [queue, *(BuildQueue(other, limits) for other in others)]
+    limits = QueueLimits(3, 7200, 600, service_running_max=100)
+    queues = [BuildQueue(database, limits) for database in (database, *others)]
 
     async def take_all(number: int) -> list[BuildId]:
         taken = []
@@ -127,13 +127,16 @@ async def test_failure_is_final_and_repeatable(database: Database, queue: BuildQ
     assert await queue.claim("w2") is None
 
 
-async def test_a_handed_back_build_goes_to_another_worker_until_attempts_run_out(queue: BuildQueue, enqueue: Enqueue) -> None:
+async def test_a_handed_back_build_goes_to_another_worker_until_attempts_run_out(
+    queue: BuildQueue, enqueue: Enqueue, passed: Passed
+) -> None:
     build = await enqueue()
     for attempt in (1, 2):
         claim = await _claim(queue, f"w{attempt}")
         assert claim.build.attempt == attempt
         assert await queue.fail(build, claim.token, "worker stopping", hand_back=True) is BuildStatus.QUEUED
         assert (await queue.get(build)).reason == f"attempt {attempt} of 3: worker stopping"
+        await passed(build, 60)
     claim = await _claim(queue, "w3")
     assert await queue.fail(build, claim.token, "worker stopping", hand_back=True) is BuildStatus.FAILED
     assert (await queue.get(build)).reason == "worker stopping; that was attempt 3 of 3"

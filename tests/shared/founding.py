@@ -19,6 +19,7 @@ CONTROL = {
     "heartbeat_interval_s": 1.0,
     "heartbeat_silence_s_max": SILENCE_S_MAX,
     "reaper_interval_s": 0.5,
+    "build_retry_s": 0.5,
     "replication_check_interval_s": 0.5,
 }
 REGION = {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5}

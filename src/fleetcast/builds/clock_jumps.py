@@ -15,15 +15,18 @@ from sqlalchemy.sql import ColumnElement
 
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.clocks import ClockWatch
-from fleetcast.model.limits import CLOCK_JUMP_S_MIN
+from fleetcast.model.limits import BUILD_RETRY_S_MAX, CLOCK_JUMP_S_MIN
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
 _SOON: Final = now_ms() + CLOCK_JUMP_S_MIN * 1000
+_LATE: Final = _SOON + BUILD_RETRY_S_MAX * 1000
 _LIVE: Final = jobs.c.status.in_((BuildStatus.QUEUED, BuildStatus.RUNNING))
-_AHEAD: Final = or_(jobs.c.queued_at > _SOON, jobs.c.claimed_at > _SOON, jobs.c.last_heartbeat > _SOON)
+_AHEAD: Final = or_(
+    jobs.c.queued_at > _SOON, jobs.c.claimed_at > _SOON, jobs.c.last_heartbeat > _SOON, jobs.c.not_before > _LATE
+)
 
 
 class JobClock:
@@ -55,6 +58,7 @@ class JobClock:
             await tx.execute(
                 stamped.values(
                     queued_at=now_ms(),
+                    not_before=None,
                     claimed_at=case((running, now_ms()), else_=jobs.c.claimed_at),
                     last_heartbeat=case((running, now_ms()), else_=jobs.c.last_heartbeat),
                 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleetcast.builds.policy import retry_s
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.limits import BUILD_RUNNING_S_MAX
+from fleetcast.model.limits import BUILD_RETRY_S, BUILD_RUNNING_S_MAX, BUILD_SERVICE_RUNNING_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """What an operator sets. Seconds, but for ``attempts_max``."""
+    """What an operator sets. Seconds, but for the counts."""
 
     attempts_max: int
     """Claims of one job, the first included."""
@@ -21,6 +22,10 @@ class QueueLimits:
     running_s_max: float = BUILD_RUNNING_S_MAX
     """How long one attempt may take with heartbeats. Workers keep shorter limits; this one ends a build (law 11) when a
     worker's clock or code does not."""
+    service_running_max: int = BUILD_SERVICE_RUNNING_MAX
+    """Builds of one service that run at a time; an urgent one may be one more."""
+    retry_s: float = BUILD_RETRY_S
+    """See :func:`~fleetcast.builds.policy.retry_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,10 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     status: BuildStatus
-    """QUEUED or FAILED."""
+    """QUEUED, FAILED, or what an attempt said itself."""
     reason: str
+    after_s: float = 0.0
+    """Of QUEUED: how long before it may be claimed again."""
 
 
 def judge(lease: Lease, limits: QueueLimits, now_ms: int, listened_ms: int | None = None) -> Verdict | None:
@@ -67,5 +74,6 @@ def judge(lease: Lease, limits: QueueLimits, now_ms: int, listened_ms: int | Non
 def given_up(attempt: int, limits: QueueLimits, reason: str) -> Verdict:
     """An attempt ended through no fault of the build: back to the queue while attempts are left."""
     if attempt < limits.attempts_max:
-        return Verdict(BuildStatus.QUEUED, f"attempt {attempt} of {limits.attempts_max}: {reason}")
+        after_s = retry_s(attempt, limits.retry_s)
+        return Verdict(BuildStatus.QUEUED, f"attempt {attempt} of {limits.attempts_max}: {reason}", after_s)
     return Verdict(BuildStatus.FAILED, f"{reason}; that was attempt {attempt} of {limits.attempts_max}")

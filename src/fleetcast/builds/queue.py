@@ -1,27 +1,37 @@
-"""The build queue: rows of ``jobs``, claimed oldest first, each claim with a token that voids the one before it (law 1)."""
+"""The build queue: rows of ``jobs``, claimed by the rules of ``policy.py``, each claim with a token that voids the one before
+it (law 1).
+
+Claims, heartbeats and ends are gathered: callers who come at once share a transaction (``gathering.py``).
+"""
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
-from sqlalchemy import Update, func, insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.builds.claiming import LIVE, ORDER, QUEUED, READY, Claim, place_of, take
 from fleetcast.builds.clock_jumps import JobClock
-from fleetcast.builds.lease_rules import Lease, QueueLimits, Verdict, given_up, judge
-from fleetcast.model.build import ABORTED, Build, BuildOrder, BuildStatus, Recipe
-from fleetcast.model.errors import NotFound, Refused, Stale
+from fleetcast.builds.endings import Ending, change_all, end_all, locked_jobs, not_held
+from fleetcast.builds.gathering import Gathered
+from fleetcast.builds.lease_rules import QueueLimits, Verdict, judge
+from fleetcast.builds.rows import build_of, lease_of
+from fleetcast.model.build import ABORTED, Build, BuildOrder, BuildStatus, Lane
+from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.event import EventKind
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, Token
-from fleetcast.model.limits import BUILD_REASON_CHARS_MAX, TOKEN_BYTES
+from fleetcast.model.ids import BuildId, Token
+from fleetcast.model.limits import (
+    BUILD_CLAIMS_AT_ONCE_MAX,
+    BUILD_REAPED_AT_ONCE_MAX,
+    BUILD_REASON_CHARS_MAX,
+)
 from fleetcast.model.lines import one_line
-from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.events import record_event
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import in_turn, record_event
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -29,24 +39,10 @@ __all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "count_ahead", "hel
 
 log = structlog.get_logger(__name__)
 
-_LIVE: Final = (BuildStatus.QUEUED, BuildStatus.RUNNING)
-_ORDER: Final = (jobs.c.created_at, jobs.c.id)
-"""In which builds are claimed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One attempt, and the token that every write of it names."""
-
-    build: Build
-    token: Token
-    repository: str
-    trunk: str
-    recipe: Recipe
-
 
 class BuildQueue:
-    """All operations are one transaction each, but :meth:`enqueue`, which is part of its caller's.
+    """All operations are one transaction each, but :meth:`enqueue` and others that take ``tx``, which are part of their
+    caller's.
 
     ``on_queued`` is called after a job became claimable here; whoever passes a transaction to :meth:`enqueue` calls it
     after the commit. Other processes' jobs are found by polling.
@@ -64,21 +60,26 @@ class BuildQueue:
         self._database = database
         self._limits = limits
         self.on_queued = on_queued
+        self._claims = Gathered(self._claim_all, BUILD_CLAIMS_AT_ONCE_MAX, self._left)
+        self._heartbeats = Gathered(self._heartbeat_all, BUILD_CLAIMS_AT_ONCE_MAX)
+        self._endings = Gathered(self._end_all, BUILD_CLAIMS_AT_ONCE_MAX)
 
     async def begin(self) -> None:
         """To be called once by a control process that starts; see :meth:`JobClock.begin`."""
         await self._clock.begin()
 
-    async def enqueue(self, tx: AsyncConnection, order: BuildOrder, *, for_itself: bool = False) -> BuildId:
+    async def enqueue(
+        self, tx: AsyncConnection, order: BuildOrder, *, for_itself: bool = False, lane: Lane = Lane.ORDINARY
+    ) -> BuildId:
         """Queue a build, or share the one of the same name that is QUEUED or RUNNING.
 
-        ``for_itself``: somebody wants it whatever becomes of deployments.
+        ``for_itself``: somebody wants it whatever becomes of deployments. An urgent order makes the one it shares urgent.
 
         Raises:
             Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
         """
         # Locked, so that it is not stopped between this look and the commit of who shares it.
-        shared = select(jobs).where(jobs.c.name == order.name, jobs.c.status.in_(_LIVE)).with_for_update()
+        shared = select(jobs).where(jobs.c.name == order.name, LIVE).with_for_update()
         live = (await tx.execute(shared)).one_or_none()
         if live is not None:
             if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
@@ -87,14 +88,18 @@ class BuildQueue:
                     f"build {live.id} of {order.name} is under way with another repository, trunk or recipe: "
                     "wait for it to end, then deploy again",
                 )
-            if for_itself:
-                await tx.execute(update(jobs).where(jobs.c.id == live.id).values(for_itself=True))
+            lifted = {"lane": lane, "place": place_of(jobs.c.created_at, lane)} if lane is Lane.URGENT else {}
+            wanted = {"for_itself": True} if for_itself else {}
+            if lifted or wanted:
+                await tx.execute(update(jobs).where(jobs.c.id == live.id).values(**lifted, **wanted))
             return BuildId(live.id)
         added = await tx.execute(
             insert(jobs)
             .values(
                 created_at=now_ms(),
                 queued_at=now_ms(),
+                place=place_of(now_ms(), lane),
+                lane=lane,
                 status=BuildStatus.QUEUED,
                 name=order.name,
                 service=order.service,
@@ -105,60 +110,34 @@ class BuildQueue:
                 recipe=order.recipe,
                 for_itself=for_itself,
             )
-            .returning(jobs)
+            .returning(jobs.c.id)
         )
-        row = added.one()
-        await _record(tx, row, EventKind.BUILD_QUEUED, order.name)
-        build = BuildId(row.id)
-        log.info("build_queued", build=build, name=order.name)
+        build = BuildId(added.scalar_one())
+        state = BuildStatus.QUEUED
+        await record_event(tx, EventKind.BUILD_QUEUED, build, service=order.service, state=state, text=order.name)
+        log.info("build_queued", build=build, name=order.name, lane=lane)
         return build
 
     async def claim(self, worker: str) -> Claim | None:
-        """The oldest QUEUED job, now RUNNING for ``worker`` under a new token; ``None``: nothing waits."""
-        oldest = (
-            select(jobs.c.id)
-            .where(jobs.c.status == BuildStatus.QUEUED)
-            .order_by(*_ORDER)
-            .limit(1)
-            .with_for_update(skip_locked=True)  # SQLite has one writer anyway and is not told
-        )
-        token = Token(secrets.token_hex(TOKEN_BYTES))
-        claimed = (
-            update(jobs)
-            .where(jobs.c.id == oldest.scalar_subquery(), jobs.c.status == BuildStatus.QUEUED)
-            .values(
-                status=BuildStatus.RUNNING,
-                attempt=jobs.c.attempt + 1,
-                token=token,
-                worker=worker,
-                reason="",
-                claimed_at=now_ms(),
-                last_heartbeat=now_ms(),
-            )
-            .returning(jobs)
-        )
-        async with self._database.transaction() as tx:
-            row = (await tx.execute(claimed)).one_or_none()
-            if row is None:
-                return None
-            await _record(tx, row, EventKind.BUILD_CLAIMED, f"attempt {row.attempt} by {worker}")
-        log.info("build_claimed", build=row.id, name=row.name, worker=worker, attempt=row.attempt)
-        return Claim(build_of(row), token, row.repository, row.trunk, row.recipe)
+        """The first job in line, now RUNNING for ``worker`` under a new token; ``None``: nothing can be claimed."""
+        return await self._claims.ask(worker)
+
+    async def waits(self) -> bool:
+        """Whether there is anything to claim but for bounds: a cheap look, for a process whose workers all wait."""
+        async with self._database.reading() as reading:
+            return (await reading.execute(select(jobs.c.id).where(READY).limit(1))).first() is not None
 
     async def heartbeat(self, build: BuildId, token: Token) -> None:
         """Say that the attempt lives. Raises :class:`Stale`, or :class:`NotFound` for a build that never was."""
-        async with self._database.transaction() as tx:
-            row = (await tx.execute(_held(build, token).values(last_heartbeat=now_ms()).returning(jobs.c.id))).one_or_none()
-            if row is None:
-                raise await _refusal(tx, build)
+        await self._heartbeats.ask((build, token))
 
     async def standing(self, build: BuildId, token: Token) -> BuildStatus:
         """RUNNING while the attempt may go on, SUCCEEDED once it is done. Raises as :meth:`heartbeat`, which this is not."""
         async with self._database.reading() as reading:
-            found = select(jobs.c.status, jobs.c.token).where(jobs.c.id == build)
+            found = select(jobs.c.status, jobs.c.token, jobs.c.attempt).where(jobs.c.id == build)
             row = (await reading.execute(found)).one_or_none()
-            if row is None or row.token != token or row.status not in (BuildStatus.RUNNING, BuildStatus.SUCCEEDED):
-                raise await _refusal(reading, build)
+        if row is None or row.token != token or row.status not in (BuildStatus.RUNNING, BuildStatus.SUCCEEDED):
+            raise not_held(build, row)
         return BuildStatus(row.status)
 
     async def stop(self, tx: AsyncConnection, build: BuildId, reason: str) -> bool:
@@ -166,9 +145,10 @@ class BuildQueue:
 
         Returns whether it was QUEUED or RUNNING.
         """
-        live = update(jobs).where(jobs.c.id == build, jobs.c.status.in_(_LIVE)).values(token=None)
-        if not await _carry_out(tx, live, Verdict(BuildStatus.FAILED, reason)):
+        live = [row for row in await locked_jobs(tx, [build]) if not BuildStatus(row.status).ended]
+        if not live:
             return False
+        await change_all(tx, [(row, Verdict(BuildStatus.FAILED, reason), row.blob) for row in live], void=True)
         await _last_line(tx, build, f"==> stopped: {reason}\n")
         log.warning("build_stopped", build=build, reason=reason)
         return True
@@ -195,15 +175,15 @@ class BuildQueue:
         Raises:
             Stale: another attempt holds the build, or it has ended otherwise.
         """
-        done = _held(build, token).values(status=BuildStatus.SUCCEEDED, blob=blob, finished_at=now_ms(), reason="")
-        ended = (await tx.execute(done.returning(jobs))).one_or_none()
-        if ended is not None:
-            await _record(tx, ended, EventKind.BUILD_ENDED)
-            log.info("build_succeeded", build=build)
-            return
-        row = (await tx.execute(select(jobs).where(jobs.c.id == build))).one_or_none()
-        if row is None or (row.status, row.token, row.blob) != (BuildStatus.SUCCEEDED, token, blob):
-            raise await _refusal(tx, build)
+        (answer,) = await end_all(tx, [Ending(build, token, succeeded=True, blob=blob)], self._limits)
+        if isinstance(answer, Exception):
+            raise answer
+        log.info("build_succeeded", build=build)
+
+    async def publish(self, build: BuildId, token: Token, blob: str, artifact: Mapping[str, Any]) -> None:
+        """:meth:`succeed` in a transaction that adds the row of ``artifacts`` as well, all of it but ``created_at``."""
+        await self._endings.ask(Ending(build, token, succeeded=True, blob=blob, artifact=artifact))
+        log.info("build_succeeded", build=build)
 
     async def fail(self, build: BuildId, token: Token, reason: str, *, hand_back: bool = False) -> BuildStatus:
         """End the build FAILED, or with ``hand_back`` put it back into the queue while attempts are left.
@@ -211,38 +191,30 @@ class BuildQueue:
         Returns the status it has now. Failing again with the token that failed it is answered alike.
         """
         reason = one_line(reason)[:BUILD_REASON_CHARS_MAX]
-        async with self._database.transaction() as tx:
-            row = (await tx.execute(_locked(build))).one_or_none()
-            if row is not None and (row.status, row.token) == (BuildStatus.FAILED, token):
-                return BuildStatus.FAILED
-            row = await held_job(tx, build, token)
-            verdict = given_up(row.attempt, self._limits, reason) if hand_back else Verdict(BuildStatus.FAILED, reason)
-            await _carry_out(tx, _held(build, token), verdict)
+        verdict = await self._endings.ask(Ending(build, token, succeeded=False, reason=reason, hand_back=hand_back))
         self._tell(build, verdict)
         return verdict.status
 
     async def reap(self, listened_ms: int | None = None) -> tuple[BuildId, ...]:
         """Judge every live job by :func:`~fleetcast.builds.lease_rules.judge`. Returns those that changed.
 
-        Safe to run twice at once: a job that was claimed, or heard of, since it was read is left alone.
+        Safe to run many times at once: each job is judged again when it is locked, and who finds it locked leaves it to the
+        other. Each transaction is a bounded one.
         """
         await self._clock.set_right()
-        changed: list[tuple[BuildId, Verdict]] = []
+        columns = (jobs.c.id, jobs.c.status, jobs.c.attempt, jobs.c.queued_at, jobs.c.claimed_at, jobs.c.last_heartbeat)
         async with self._database.reading() as reading:
             now = await read_clock_ms(reading)
-            rows = (await reading.execute(select(jobs).where(jobs.c.status.in_(_LIVE)))).all()
-        doomed = [(row, verdict) for row in rows if (verdict := judge(_lease(row), self._limits, now, listened_ms)) is not None]
-        if doomed:
+            rows = (await reading.execute(select(*columns).where(LIVE).order_by(jobs.c.id))).all()
+        doomed = [BuildId(row.id) for row in rows if judge(lease_of(row), self._limits, now, listened_ms) is not None]
+        changed: list[tuple[BuildId, Verdict]] = []
+        for start in range(0, len(doomed), BUILD_REAPED_AT_ONCE_MAX):
             async with self._database.transaction() as tx:
-                for row, verdict in doomed:
-                    as_read = update(jobs).where(
-                        jobs.c.id == row.id,
-                        jobs.c.status == row.status,
-                        jobs.c.attempt == row.attempt,
-                        jobs.c.last_heartbeat.is_not_distinct_from(row.last_heartbeat),
-                    )
-                    if await _carry_out(tx, as_read, verdict):
-                        changed.append((BuildId(row.id), verdict))
+                locked = await locked_jobs(tx, doomed[start : start + BUILD_REAPED_AT_ONCE_MAX], skip_locked=True)
+                judged = [(row, judge(lease_of(row), self._limits, row.now, listened_ms)) for row in locked]
+                ended = [(row, verdict, row.blob) for row, verdict in judged if verdict is not None]
+                await change_all(tx, ended)
+            changed += [(BuildId(row.id), verdict) for row, verdict, _ in ended]
         for build, verdict in changed:
             self._tell(build, verdict)
         return tuple(build for build, _ in changed)
@@ -254,6 +226,38 @@ class BuildQueue:
         if row is None:
             raise _unknown(build)
         return build_of(row)
+
+    async def _claim_all(self, workers: Sequence[str]) -> list[Claim | Exception | None]:
+        claims: list[Claim | Exception | None] = []
+        async with self._database.transaction() as tx:
+            # First of all, so that no two claims look at what runs before either has committed: the bound of a service holds
+            # whoever claims. It is the turn that the events of a claim take in any case.
+            await in_turn(tx)
+            while len(claims) < len(workers):
+                taken = await take(tx, workers[len(claims) :], self._limits.service_running_max)
+                if not taken:
+                    break
+                claims += taken
+        return claims + [None] * (len(workers) - len(claims))
+
+    async def _left(self, worker: str, claim: Claim | None) -> None:
+        if claim is not None:
+            await self.fail(claim.build.id, claim.token, f"{worker} left while it claimed", hand_back=True)
+
+    async def _heartbeat_all(self, beats: Sequence[tuple[BuildId, Token]]) -> list[Exception | None]:
+        looked_at = select(jobs.c.id, jobs.c.token, jobs.c.status, jobs.c.attempt).order_by(jobs.c.id).with_for_update()
+        async with self._database.transaction() as tx:
+            found = await tx.execute(looked_at.where(jobs.c.id.in_(sorted({build for build, _ in beats}))))
+            rows = {row.id: row for row in found}
+            held = [(b, t) for b, t in beats if b in rows and (rows[b].status, rows[b].token) == (BuildStatus.RUNNING, t)]
+            if held:
+                alive = jobs.c.id.in_(sorted({build for build, _ in held}))
+                await tx.execute(update(jobs).where(alive).values(last_heartbeat=now_ms()))
+        return [None if beat in held else not_held(beat[0], rows.get(beat[0])) for beat in beats]
+
+    async def _end_all(self, endings: Sequence[Ending]) -> list[Verdict | Exception]:
+        async with self._database.transaction() as tx:
+            return await end_all(tx, endings, self._limits)
 
     def _tell(self, build: BuildId, verdict: Verdict) -> None:
         if verdict.status is BuildStatus.QUEUED:
@@ -270,46 +274,19 @@ async def held_job(tx: AsyncConnection, build: BuildId, token: Token) -> AnyRow:
         Stale: ``token`` does not hold the build any more.
         NotFound: no such build.
     """
-    row = (await tx.execute(_locked(build))).one_or_none()
+    row = next(iter(await locked_jobs(tx, [build])), None)
     if row is None or (row.status, row.token) != (BuildStatus.RUNNING, token):
-        raise await _refusal(tx, build)
+        raise not_held(build, row)
     return row
 
 
 async def count_ahead(reading: AsyncConnection, build: Build) -> int:
-    """How many builds will be claimed before this one; 0 when it is not QUEUED any more."""
-    if build.status is not BuildStatus.QUEUED:
+    """How many builds stand in line before this one; 0 when it is not QUEUED any more."""
+    mine = (await reading.execute(select(*ORDER).where(jobs.c.id == build.id, QUEUED))).one_or_none()
+    if mine is None:
         return 0
-    earlier = select(func.count()).where(jobs.c.status == BuildStatus.QUEUED, tuple_(*_ORDER) < (build.created_at_ms, build.id))
+    earlier = select(func.count()).where(QUEUED, tuple_(*ORDER) < tuple(mine))
     return int((await reading.execute(earlier)).scalar_one())
-
-
-async def _refusal(tx: AsyncConnection, build: BuildId) -> Stale | NotFound:
-    row = (await tx.execute(select(jobs.c.status, jobs.c.attempt).where(jobs.c.id == build))).one_or_none()
-    if row is None:
-        return _unknown(build)
-    return Stale("stale_token", f"build {build} is {row.status} (attempt {row.attempt}) and not held by this token: stop it")
-
-
-def _held(build: BuildId, token: Token) -> Update:
-    return update(jobs).where(jobs.c.id == build, jobs.c.token == token, jobs.c.status == BuildStatus.RUNNING)
-
-
-def _locked(build: BuildId) -> AnyRows:
-    return select(jobs).where(jobs.c.id == build).with_for_update()
-
-
-async def _carry_out(tx: AsyncConnection, which: Update, verdict: Verdict) -> bool:
-    """Whether ``which`` still found the job."""
-    requeued = verdict.status is BuildStatus.QUEUED
-    waiting = {"token": None, "worker": "", "queued_at": now_ms(), "claimed_at": None}
-    changed = which.values(
-        status=verdict.status, reason=verdict.reason, **(waiting if requeued else {"finished_at": now_ms()})
-    ).returning(jobs)
-    row = (await tx.execute(changed)).one_or_none()
-    if row is not None:
-        await _record(tx, row, EventKind.BUILD_REQUEUED if requeued else EventKind.BUILD_ENDED, verdict.reason)
-    return row is not None
 
 
 async def _last_line(tx: AsyncConnection, build: BuildId, text: str) -> None:
@@ -321,38 +298,6 @@ async def _last_line(tx: AsyncConnection, build: BuildId, text: str) -> None:
         text = f"\n{text}"
     start = 0 if last is None else last.start + last.size
     await tx.execute(insert(build_log).values(build_id=build, start=start, attempt=attempt, size=len(text.encode()), text=text))
-
-
-async def _record(tx: AsyncConnection, job: AnyRow, kind: EventKind, text: str = "") -> None:
-    await record_event(tx, kind, job.id, service=job.service, state=job.status, text=text)
-
-
-def _lease(row: AnyRow) -> Lease:
-    return Lease(
-        BuildStatus(row.status),
-        row.attempt,
-        row.queued_at,
-        row.claimed_at or row.queued_at,
-        row.last_heartbeat or row.queued_at,
-    )
-
-
-def build_of(row: AnyRow) -> Build:
-    """A row of ``jobs`` as people see it."""
-    return Build(
-        id=BuildId(row.id),
-        name=ArtifactName(row.name),
-        service=ServiceName(row.service),
-        commit_sha=CommitSha(row.commit_sha),
-        status=BuildStatus(row.status),
-        reason=row.reason,
-        attempt=row.attempt,
-        worker=row.worker,
-        created_at_ms=row.created_at,
-        last_heartbeat_ms=row.last_heartbeat,
-        finished_at_ms=row.finished_at,
-        blob=row.blob,
-    )
 
 
 def _unknown(build: BuildId) -> NotFound:

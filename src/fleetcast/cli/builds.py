@@ -33,6 +33,7 @@ def build(
     *,
     rebuild: bool = False,
     allow_unmerged: bool = False,
+    urgent: bool = False,
     no_wait: bool = False,
     json: bool = False,
     connection: Connection = NO_CONNECTION,
@@ -49,6 +50,8 @@ def build(
         Build again although there is an artifact.
     allow_unmerged
         Take a commit that is not on the service's trunk.
+    urgent
+        Let its build pass ordinary ones in line: a hotfix.
     no_wait
         Only order it.
     json
@@ -60,7 +63,7 @@ def build(
 
     async def order(control: ControlClient) -> int:
         commit = await resolve(control, wanted, quiet=json)
-        ordered = await control.order_build(BuildRequest(wanted.service, commit, rebuild, allow_unmerged))
+        ordered = await control.order_build(BuildRequest(wanted.service, commit, rebuild, allow_unmerged, urgent))
         if not ordered.status.ended and not no_wait:
             ordered = await _to_the_end(control, ordered, quiet=json)
         elif not json:

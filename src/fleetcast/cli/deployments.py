@@ -28,6 +28,7 @@ def deploy(
     *,
     rebuild: bool = False,
     allow_unmerged: bool = False,
+    urgent: bool = False,
     no_wait: bool = False,
     json: bool = False,
     connection: Connection = NO_CONNECTION,
@@ -44,6 +45,8 @@ def deploy(
         Build again although there is an artifact.
     allow_unmerged
         Take a commit that is not on the service's trunk.
+    urgent
+        Let its build pass ordinary ones in line: a hotfix.
     no_wait
         Only trigger it.
     json
@@ -55,7 +58,7 @@ def deploy(
 
     async def trigger(control: ControlClient) -> Deployment:
         commit = await commits.resolve(control, wanted, quiet=json)
-        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged)
+        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent)
         triggered = await control.deploy(request)
         return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
 

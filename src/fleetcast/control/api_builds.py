@@ -38,13 +38,13 @@ from fleetcast.model.messages.builds import (
 async def claim_build(
     data: JSONBody[ClaimRequest], request: Request[Any, Any, Any], parts: PartsHere
 ) -> Response[ClaimedBuild] | Response[None]:
-    """The oldest queued build, as soon as there is one; 204 when the wait is over."""
+    """The first build in line, as soon as there is one; 204 when the wait is over."""
     async with caller_gone(request.receive) as gone:
         claimed = await hold(
             parts.queued,
             lambda: parts.queue.claim(data.worker),
             wait_s=held_s(data.wait_s, CLAIM_WAIT_S_MAX),
-            poll_s=parts.config.claim_poll_interval_s,
+            poll_s=CLAIM_WAIT_S_MAX,  # a loop of control looks for all who wait
             abandoned=gone,
         )
         if claimed is not None and gone():

@@ -39,10 +39,12 @@ class ControlConfig:
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX
     reaper_interval_s: float = limits.REAPER_INTERVAL_S
     claim_poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
-    """How often a held claim looks for builds that another control process queued."""
+    """How often it looks, for all workers that wait, for builds that another process queued or whose next attempt is due."""
     build_attempts_max: int = limits.BUILD_ATTEMPTS_MAX
     build_command_s_max: float = limits.BUILD_COMMAND_S_MAX
     build_pack_upload_s_max: float = limits.BUILD_PACK_UPLOAD_S_MAX
+    build_retry_s: float = limits.BUILD_RETRY_S
+    build_service_running_max: int = limits.BUILD_SERVICE_RUNNING_MAX
     build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
     replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
     replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S

@@ -118,6 +118,8 @@ def _assemble(
         queued_s_max=config.build_queued_s_max,
         silence_s_max=config.heartbeat_silence_s_max,
         running_s_max=BUILD_SOURCE_S_MAX + config.build_command_s_max + config.build_pack_upload_s_max + BUILD_FINISH_S_MAX,
+        service_running_max=config.build_service_running_max,
+        retry_s=config.build_retry_s,
     )
     queue = BuildQueue(database, limits, on_queued=queued.ring)
     worker_keys = tuple(load_public(path) for path in config.worker_public_keys)
@@ -168,9 +170,15 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_events(tx)
             await forget_keys(tx)
 
+    async def look_for_builds() -> None:
+        """One look for all workers that wait here: each of them looking would be a hundred times as many questions."""
+        if await parts.queue.waits():
+            parts.queued.ring()
+
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
         "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
+        "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop),
         "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),

@@ -55,6 +55,10 @@ class ControlSettings:
     """How long a build command may run."""
     build_pack_upload_s_max: float = limits.BUILD_PACK_UPLOAD_S_MAX
     """How long chunking and uploading a build's output may take."""
+    build_retry_s: float = limits.BUILD_RETRY_S
+    """A build whose worker vanished or handed it back is tried again at once, then after so long, doubling."""
+    build_service_running_max: int = limits.BUILD_SERVICE_RUNNING_MAX
+    """Builds of one service that run at a time; an urgent one may be one more."""
     build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
     """A build that no worker claimed for so long is FAILED."""
     replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S

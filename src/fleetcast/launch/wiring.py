@@ -20,6 +20,8 @@ CONTROL_CHOICES: Final = (
     "build_attempts_max",
     "build_command_s_max",
     "build_pack_upload_s_max",
+    "build_retry_s",
+    "build_service_running_max",
     "build_queued_s_max",
     "replication_check_interval_s",
     "replication_recheck_interval_s",

@@ -37,6 +37,15 @@ BUILD_TRANSITIONS: Final[Mapping[BuildStatus, frozenset[BuildStatus]]] = {
 }
 
 
+class Lane(StrEnum):
+    """How a build stands in line."""
+
+    ORDINARY = "ordinary"
+    URGENT = "urgent"
+    """A hotfix, or what a rollback waits for: in line as if it had been ordered ``BUILD_URGENT_AHEAD_S`` earlier, and with one
+    slot beyond its service's bound."""
+
+
 ABORTED: Final = "aborted"
 """The reason of a build that somebody ended."""
 
@@ -126,3 +135,7 @@ class Build:
     finished_at_ms: Natural | None
     blob: str
     """Key of the artifact's content in the main store; empty until SUCCEEDED."""
+    lane: str = Lane.ORDINARY
+    """One of :class:`Lane`."""
+    not_before_ms: Natural | None = None
+    """While QUEUED again: no earlier than then."""

@@ -91,6 +91,18 @@ BUILD_ATTEMPTS_MAX: Final = 3
 BUILD_COMMAND_S_MAX: Final = 15 * 60
 BUILD_PACK_UPLOAD_S_MAX: Final = 5 * 60
 BUILD_QUEUED_S_MAX: Final = 2 * 3600
+BUILD_SERVICE_RUNNING_MAX: Final = 10
+"""Of one service at a time, so that no team takes every worker; an urgent build may be one more."""
+BUILD_URGENT_AHEAD_S: Final = 3600
+"""An urgent build stands in line as if it had been ordered so much earlier: it passes all that are not older by more, and an
+ordinary build is passed only by what becomes urgent within so long after its own order."""
+BUILD_RETRY_S: Final = 15
+"""A build that an attempt lost through no fault of its own is tried again at once, then after so long, then twice as long."""
+BUILD_RETRY_S_MAX: Final = 600
+BUILD_CLAIMS_AT_ONCE_MAX: Final = 128
+"""Claims that share one transaction; heartbeats and ends likewise."""
+BUILD_REAPED_AT_ONCE_MAX: Final = 100
+"""Builds that the reaper changes in one transaction."""
 WORKER_NAME_CHARS_MAX: Final = 200
 HEARTBEAT_INTERVAL_S: Final = 180
 HEARTBEAT_SILENCE_S_MAX: Final = 600

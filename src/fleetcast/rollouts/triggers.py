@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleetcast.model.build import BuildOrder
+from fleetcast.model.build import BuildOrder, Lane
 from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentState
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.event import EventKind
@@ -83,7 +83,8 @@ class Triggers:
         if artifact is None or request.rebuild:
             number = 1 if artifact is None else artifact.build_number + 1
             order = BuildOrder(spec.name, sha, spec.repository, trunk, spec.recipe, number)
-            return await self._builds.enqueue(tx, order, for_itself=isinstance(request, BuildRequest))
+            lane = Lane.URGENT if request.urgent else Lane.ORDINARY
+            return await self._builds.enqueue(tx, order, for_itself=isinstance(request, BuildRequest), lane=lane)
         if trunk and artifact.trunk != trunk:
             raise Refused(
                 "unmerged_artifact",

@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleetcast.model.build import BuildOrder
+from fleetcast.model.build import BuildOrder, Lane
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId
 from fleetcast.rollouts.deployments import UNFINISHED
@@ -22,7 +22,9 @@ class Builds(Protocol):
     on_queued: Callable[[], None]
     """To be called after the commit of a transaction in which something was enqueued."""
 
-    async def enqueue(self, tx: AsyncConnection, order: BuildOrder, *, for_itself: bool = False) -> BuildId:
+    async def enqueue(
+        self, tx: AsyncConnection, order: BuildOrder, *, for_itself: bool = False, lane: Lane = Lane.ORDINARY
+    ) -> BuildId:
         """Queue a build as part of ``tx``, or share the one of the same name that waits or runs."""
         ...
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-from fleetcast.model.build import BuildStatus, Recipe
+from fleetcast.model.build import BuildStatus, Lane, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.machine import Selector
 from fleetcast.model.replication import ReplicaStatus
@@ -47,6 +47,10 @@ metadata: Final = MetaData(
 def _one_of(column: str, words: type[BuildStatus | DeploymentState | DeploymentKind | ReplicaStatus]) -> CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 services: Final = Table(
@@ -90,17 +94,41 @@ jobs: Final = Table(
     Column("finished_at", BigInteger),
     # Ordered without a deployment: it goes on when those that wait for it are aborted.
     Column("for_itself", Boolean, nullable=False, server_default=false()),
+    Column("lane", String(16), nullable=False, server_default=Lane.ORDINARY),
+    # In which builds are claimed, with the id: created_at, or BUILD_URGENT_AHEAD_S before it.
+    Column("place", BigInteger, nullable=False, server_default=text("0")),
+    # Only of a build that is QUEUED again; NULL: at once.
+    Column("not_before", BigInteger),
+    # Of the last claim, for figures: where clocks jump, claimed_at is stamped anew and this is not.
+    Column("started_at", BigInteger),
     _one_of("status", BuildStatus),
     Index("ix_jobs_status_created_at", "status", "created_at"),
+    # Live rows have small indexes of their own, so that a claim costs the same whatever has ended before. No index has
+    # last_heartbeat: on PostgreSQL a heartbeat touches the row's page alone.
+    _index_where("ix_jobs_queued", "status = 'QUEUED'", "place", "id"),
+    _index_where("ix_jobs_running", "status = 'RUNNING'", "service"),
+    _index_where("ix_jobs_finished", "finished_at IS NOT NULL", "finished_at"),
     # One build of a name at a time: a second trigger shares it.
-    Index(
-        "uq_jobs_name_live",
-        "name",
-        unique=True,
-        sqlite_where=text("status IN ('QUEUED', 'RUNNING')"),
-        postgresql_where=text("status IN ('QUEUED', 'RUNNING')"),
-    ),
+    _index_where("uq_jobs_name_live", "status IN ('QUEUED', 'RUNNING')", "name", unique=True),
     sqlite_autoincrement=True,
+    postgresql_with={"fillfactor": 70},
+)
+
+build_days: Final = Table(
+    "build_days",
+    metadata,
+    # What is left of builds that were forgotten: sums by service, day of the end (days since 1970, UTC) and outcome.
+    Column("service", String(63), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("builds", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Of those that were claimed; the build's time is that of its last attempt.
+    Column("claimed", Integer, nullable=False),
+    Column("wait_ms", BigInteger, nullable=False),
+    Column("wait_ms_max", BigInteger, nullable=False),
+    Column("build_ms", BigInteger, nullable=False),
+    Column("build_ms_max", BigInteger, nullable=False),
 )
 
 build_log: Final = Table(
@@ -122,7 +150,8 @@ artifacts: Final = Table(
     Column("service", String(63), nullable=False),
     Column("commit_sha", String(64), nullable=False),
     Column("build_number", Integer, nullable=False),
-    Column("build_id", Id, ForeignKey("jobs.id"), nullable=False, unique=True),
+    # No foreign key: builds are forgotten before what they made is.
+    Column("build_id", Id, nullable=False, unique=True),
     Column("attempt", Integer, nullable=False),
     # The branch the commit was seen to be on; empty: nobody looked.
     Column("trunk", Text, nullable=False),
@@ -266,6 +295,8 @@ deployments: Final = Table(
     _one_of("state", DeploymentState),
     UniqueConstraint("service", "environment", "sequence"),
     Index("ix_deployments_state", "state"),
+    # Of a build: who waits for it; and it is forgotten without a look at every deployment.
+    Index("ix_deployments_build_id", "build_id"),
     # The order in which people page through them, newest first.
     Index("ix_deployments_created_at_sequence_id", "created_at", "sequence", "id"),
     Index("ix_deployments_service_created_at_sequence_id", "service", "created_at", "sequence", "id"),

@@ -18,6 +18,8 @@ class BuildRequest:
     commit_sha: CommitSha
     rebuild: bool = False
     allow_unmerged: bool = False
+    urgent: bool = False
+    """It passes ordinary builds in line."""
     protocol: Protocol = PROTOCOL
 
 

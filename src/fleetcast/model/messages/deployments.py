@@ -20,6 +20,8 @@ class DeployRequest:
     commit_sha: CommitSha
     rebuild: bool = False
     allow_unmerged: bool = False
+    urgent: bool = False
+    """Its build passes ordinary ones in line."""
     protocol: Protocol = PROTOCOL
 
 
