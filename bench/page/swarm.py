@@ -62,6 +62,8 @@ def large(result: Result) -> str:
     header = ["", "CPU-s a GiB", "CPU-s", "last machine, s", "largest process, MiB"]
     rows = [[NAMES[name], *(spread(result[name], each) for each in _LOOPBACK)] for name in present]
     rows.append(["one pair", f"{result['floor_cpu_s_per_gib']:.2f}", "-", "-", "-"])
+    if "floor_1gib_cpu_s_per_gib" in result:
+        rows.append(["one pair, of 1 GiB", f"{result['floor_1gib_cpu_s_per_gib']:.2f}", "-", "-", "-"])
     compared = {"cpu_over_floor": "the floor's", "cpu_over_libtorrent": "libtorrent's", "cpu_over_1gib": "that of 1 GiB"}
     ratios = ", ".join(f"{result[key]:g} times {what}" for key, what in compared.items() if key in result)
     return f"""## {size(result["size_bytes"])} over loopback, {result["machines"]} machines

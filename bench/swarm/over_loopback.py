@@ -29,19 +29,22 @@ def measure(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
     if asked.rivals:
         libtorrent.check()
     runs: dict[str, list[Run]] = {}
-    floors = []
+    floors: list[float] = []
+    small_floors: list[float] = []
     with place(asked.size_bytes * max(asked.machines + 1, COPIES_BEFORE), asked.directory) as directory:
         for number in range(1, asked.runs + 1):
-            floors.append(_floor_cpu_s_per_gib(asked, directory))
+            floors.append(_floor_cpu_s_per_gib(asked.size_bytes, directory))
             say(f"run {number}: one pair over loopback takes {floors[-1]:.2f} CPU-s a GiB")
+            if asked.size_bytes > SMALL_BYTES:
+                small_floors.append(_floor_cpu_s_per_gib(SMALL_BYTES, directory))
+                say(f"  of 1 GiB: {small_floors[-1]:.2f}")
             for name, run in _everybody(asked, directory):
                 runs.setdefault(name, []).append(run)
                 say(f"  {name}: {_line(run)}")
-    return _result(runs, median(floors))
+    return _result(runs, floors, small_floors)
 
 
-def _floor_cpu_s_per_gib(asked: Asked, directory: Path) -> float:
-    size_bytes = min(asked.size_bytes, SMALL_BYTES)
+def _floor_cpu_s_per_gib(size_bytes: int, directory: Path) -> float:
     warm(directory, 2 * size_bytes)
     return floor.cpu_s(directory, size_bytes) * GIB / size_bytes
 
@@ -69,10 +72,15 @@ def _field(asked: Asked, size_bytes: int, directory: Path) -> Field:
     )
 
 
-def _result(runs: dict[str, list[Run]], floor_cpu_s: float) -> dict[str, Any]:
+def _result(runs: dict[str, list[Run]], floors: list[float], small_floors: list[float]) -> dict[str, Any]:
+    floor_cpu_s = median(floors)
     result: dict[str, Any] = {name: summary(each) for name, each in runs.items()}
     ours = result["fleetcast"]["cpu_s_per_gib"]
     result |= {"floor_cpu_s_per_gib": rounded(floor_cpu_s), "cpu_over_floor": rounded(ours / floor_cpu_s)}
+    if small_floors:
+        # What moving bytes itself costs more where there are more of them than the machine's memory has at hand.
+        result["floor_1gib_cpu_s_per_gib"] = rounded(median(small_floors))
+        result["floor_over_1gib"] = rounded(floor_cpu_s / median(small_floors))
     for name, key in (("libtorrent", "cpu_over_libtorrent"), ("fleetcast_1gib", "cpu_over_1gib")):
         if name in runs:
             result[key] = ratio(runs["fleetcast"], runs[name], "cpu_s_per_gib")

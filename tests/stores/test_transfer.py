@@ -112,6 +112,39 @@ def test_a_kept_connection_that_died_is_made_anew() -> None:
             assert buffer == expected
 
 
+def test_one_answer_fills_many_buffers() -> None:
+    parts = [bytearray(3), bytearray(3), bytearray(5)]
+    with (
+        answering(partial(b"onetwothree", 7)) as (host, heads),
+        GrantConnection(timeout_s=5) as connection,
+        connection.reading(get(host), 7, 11) as fill,
+    ):
+        for part in parts:
+            fill(memoryview(part))
+    assert parts == [b"one", b"two", b"three"]
+    assert b"Range: bytes=7-17\r\n" in heads[0]
+    assert len(heads) == 1
+
+
+def test_who_leaves_an_answer_early_gets_another_on_a_new_connection() -> None:
+    with answering(partial(b"onetwo"), partial(b"two")) as (host, _), GrantConnection(timeout_s=5) as connection:
+        buffer = bytearray(3)
+        with connection.reading(get(host), 0, 6) as fill:
+            fill(memoryview(buffer))
+        connection.read_into(get(host), 0, memoryview(buffer))
+        assert buffer == b"two", "not what was left of the first"
+
+
+def test_an_answer_that_breaks_off_leaves_what_it_filled_before() -> None:
+    with answering(partial(b"onetw", 0, length=6)) as (host, _), GrantConnection(timeout_s=5) as connection:
+        first, second = bytearray(3), memoryview(bytearray(3))
+        with connection.reading(get(host), 0, 6) as fill:
+            fill(memoryview(first))
+            with pytest.raises(Unavailable):
+                fill(second)
+    assert first == b"one"
+
+
 def test_it_goes_on_after_an_error() -> None:
     bad = b"HTTP/1.1 500 Oops\r\nContent-Length: 99999999\r\n\r\nx"
     with answering(bad, partial(b"two")) as (host, _), GrantConnection(timeout_s=5) as connection:

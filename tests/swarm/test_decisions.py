@@ -72,6 +72,22 @@ def test_end_game_asks_a_second_peer_for_what_is_overdue_and_never_a_third() -> 
     assert end_game({2: {"me": 0.0}}, has, "me", late) is None
 
 
+def test_nobody_is_asked_a_second_time_while_something_was_asked_of_nobody() -> None:
+    rng, download = Random(1), Download(3, 3)
+    for name in ("a", "b"):
+        download.join(name)
+    download.hear("a", ((0, 2),))
+    asked = download.plan(0.0, rng)
+    assert sorted(asked) == [("a", 0), ("a", 1)]
+    download.hear("b", ((0, 2),))
+    late = SWARM_END_GAME_AGE_S_MIN
+    assert download.plan(late, rng) == [], "piece 2 is nobody's yet"
+    download.take([2], ORIGIN, late)
+    [(who, piece)] = download.plan(late, rng)
+    assert who == "b"
+    assert piece in (0, 1)
+
+
 # The download, whatever its threads do
 
 

@@ -237,6 +237,8 @@ SWARM_SLOW_BYTES_PER_S: Final = 128 * KIB
 """While a piece arrives faster than this its sender is not overdue: 8 neighbours on a link of 1 MB/s."""
 SWARM_PROGRESS_BYTES: Final = 128 * KIB
 """How much of a piece is received between two looks at how far it is."""
+SWARM_BUFFERS_KEPT: Final = 16
+"""Of ``CHUNK_BYTES_MAX``, for pieces that arrive: what an agent keeps of those that are free."""
 SWARM_UNSENT_BYTES_MAX: Final = 64 * KIB
 """What waits in one socket to be sent for the first time."""
 SWARM_KNOWN_PEERS_MAX: Final = 128
@@ -254,8 +256,8 @@ SWARM_CROWDED: Final = 1.3
 SWARM_REDIAL_S_MAX: Final = 30
 SWARM_DIALS_IN_VAIN_MAX: Final = 5
 """Failures in a row before an address is forgotten."""
-SWARM_END_GAME_AGE_S_MIN: Final = 1.0
-"""A piece asked for longer ago than this may be asked of a second neighbour when nothing else is left to ask."""
+SWARM_END_GAME_AGE_S_MIN: Final = 0.7
+"""A piece asked for longer ago than this may be asked of a second neighbour once every piece was asked of somebody."""
 SWARM_END_GAME_COPIES_MAX: Final = 2
 SWARM_LACKS_MAX: Final = 16
 """Pieces that a neighbour announced and then has not, before it is left."""
@@ -273,8 +275,10 @@ ANNOUNCE_INTERVAL_S: Final = 5
 ANNOUNCE_LIFETIME_S: Final = 20
 TICKET_LIFETIME_S: Final = 3600
 ORIGIN_LEASE_S: Final = 30
-ORIGIN_LEASE_CHUNKS_MAX: Final = 16
+ORIGIN_LEASE_CHUNKS_MAX: Final = 64
 """Pieces handed out in one answer."""
+ORIGIN_LEASE_READ_S: Final = 0.1
+"""A lease is worth at least what the origin brings in so long, up to ``ORIGIN_LEASE_CHUNKS_MAX``: fewer are not leased."""
 ORIGIN_IN_FLIGHT_MIN: Final = 16
 """Pieces of an artifact on lease at a time in a region, machines that are slow with theirs left out."""
 ORIGIN_IN_FLIGHT_MAX: Final = 512

@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
@@ -46,17 +47,27 @@ class GrantConnection:
 
         :class:`Invalid`: the blob ends before. On any error the buffer's contents mean nothing.
         """
-        if not len(buffer):
-            return
-        last = offset + len(buffer) - 1
+        if len(buffer):
+            with self.reading(grant, offset, len(buffer)) as fill:
+                fill(buffer)
+
+    @contextmanager
+    def reading(self, grant: Grant, offset: int, length: int) -> Iterator[Callable[[memoryview], None]]:
+        """The same in one request for what goes to many buffers: what is yielded fills one after another. ``length``: bytes
+        they have together, at least one. Whoever leaves before the last one gives the connection up.
+        """
+        last = offset + length - 1
         response = self._send(grant, {"Range": f"bytes={offset}-{last}"}, None)
-        with self._answered(grant, response):
-            if response.status != http.client.PARTIAL_CONTENT:
+        if response.status != http.client.PARTIAL_CONTENT:
+            with self._answered(grant, response):
                 raise _refusal(grant, response)
+        try:
             span = response.getheader("Content-Range", "").partition("/")[0]
-            if span != f"bytes {offset}-{last}" or response.length != len(buffer):
+            if span != f"bytes {offset}-{last}" or response.length != length:
                 raise Invalid("range_past_end", f"asked for bytes {offset} to {last}, offered {span or 'something else'}")
-            _fill(response, buffer)
+            yield partial(_fill, grant, response)
+        finally:
+            self._leave(grant, response)
 
     def size(self, grant: Grant) -> int:
         """Bytes of the blob that a read grant of a data port is for, by HEAD."""
@@ -114,14 +125,18 @@ class GrantConnection:
 
     @contextmanager
     def _answered(self, grant: Grant, response: http.client.HTTPResponse) -> Iterator[None]:
-        """Around the reading of an answer: a connection on which some of it is left cannot be used again."""
+        """Around the reading of an answer."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(grant, error) from error
         finally:
-            if not response.isclosed():
-                self._drop(grant)
+            self._leave(grant, response)
+
+    def _leave(self, grant: Grant, response: http.client.HTTPResponse) -> None:
+        """A connection on which some of an answer is left cannot be used again."""
+        if not response.isclosed():
+            self._drop(grant)
 
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         connection = self._kept.get((scheme, netloc))
@@ -143,12 +158,15 @@ class GrantConnection:
             connection.close()
 
 
-def _fill(response: http.client.HTTPResponse, buffer: memoryview) -> None:
+def _fill(grant: Grant, response: http.client.HTTPResponse, buffer: memoryview) -> None:
     done = 0
     while done < len(buffer):
-        count = response.readinto(buffer[done:])
+        try:
+            count = response.readinto(buffer[done:])
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(grant, error) from error
         if not count:
-            raise http.client.IncompleteRead(b"", len(buffer) - done)
+            raise _unreachable(grant, http.client.IncompleteRead(b"", len(buffer) - done))
         done += count
 
 

@@ -11,7 +11,6 @@ import structlog
 from fleetcast.model import protocol
 from fleetcast.model.errors import Corrupt, FleetcastError, Incompatible, Refused, Unavailable
 from fleetcast.model.limits import (
-    CHUNK_BYTES_MAX,
     SWARM_CONNECT_S_MAX,
     SWARM_LACKS_MAX,
     SWARM_PIECE_S_MAX,
@@ -122,7 +121,6 @@ class Neighbour:
         return ranges_of(piece for piece, has in enumerate(unpack(bitmap.bits, bitmap.count)) if has)
 
     def _fetch(self) -> None:
-        buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
         download = self._holding.download
         waiting = False
         news = True
@@ -137,14 +135,14 @@ class Neighbour:
                 self._wire.send(codec.Wait())
             frame = self._wire.receive()
             waiting = waiting and not isinstance(frame, codec.Have)
-            news = self._take(frame, buffer)
+            news = self._take(frame)
         self._wire.send(codec.Bye())
 
-    def _take(self, frame: codec.Frame, buffer: memoryview) -> bool:
+    def _take(self, frame: codec.Frame) -> bool:
         """Whether there may be something to ask for that there was not before."""
         match frame:
             case codec.Chunk(piece, length, load):
-                self._take_chunk(piece, buffer[:length], load)
+                self._take_chunk(piece, length, load)
                 return True
             case codec.Have(ranges, load, in_line, askers):
                 download = self._holding.download
@@ -165,16 +163,18 @@ class Neighbour:
             case _:
                 raise _nonsense(self._machine)
 
-    def _take_chunk(self, piece: int, data: memoryview, load: int) -> None:
+    def _take_chunk(self, piece: int, length: int, load: int) -> None:
         # Without the lock: only this thread ends a debt, and a number is looked up in one step.
-        if not self._holding.download.owed(self._machine, piece) or len(data) != self._holding.files.map.length(piece):
+        if not self._holding.download.owed(self._machine, piece) or length != self._holding.files.map.length(piece):
             raise _nonsense(self._machine)
-        self._wire.receive_into(data, time.monotonic() + SWARM_PIECE_S_MAX, self._progress)
-        if not self._intake.offer(piece, data, self._machine, Source.PEER):
-            self._wire.send(codec.Bye("wrong_bytes", piece))
-            self._wire.drain(data)
-            raise Corrupt("wrong_bytes", f"{self._machine} sent wrong bytes for piece {piece}")
-        self._intake.bandwidth.down.pay(self._holding.digest, len(data), self._still)
+        with self._intake.buffers.borrow() as buffer:
+            data = buffer[:length]
+            self._wire.receive_into(data, time.monotonic() + SWARM_PIECE_S_MAX, self._progress)
+            if not self._intake.offer(piece, data, self._machine, Source.PEER):
+                self._wire.send(codec.Bye("wrong_bytes", piece))
+                self._wire.drain(data)
+                raise Corrupt("wrong_bytes", f"{self._machine} sent wrong bytes for piece {piece}")
+        self._intake.bandwidth.down.pay(self._holding.digest, length, self._still)
         with self._holding.lock:
             now = time.monotonic()
             self._holding.download.paid(self._machine, now)

@@ -190,19 +190,26 @@ class Download(Supply):
             if machine not in self._doubted and not neighbour.leaving:
                 trusted.append(neighbour)
                 in_flight += len(neighbour.debts)
-        room = min(self._window.pieces, most) - in_flight
+        window = min(self._window.pieces, most)
+        room = window - in_flight
         if not in_flight and self._share != EVERYTHING:
             self._stir()
         each = self._window.share(len(trusted))
+        # Where pieces come fast, a request for each of them would cost more than it is worth to ask so soon.
+        together = max(1, window // SWARM_IN_FLIGHT_MIN)
+        if in_flight and room < together:
+            room = 0
         able = [neighbour for neighbour in trusted if neighbour.able(each)] if room > 0 else []
         while able and room > len(asks):
             neighbour = min(able, key=attrgetter("owing"))
-            piece = self._fresh(neighbour, rng, idle=not in_flight and not asks)
-            if piece is not None:
-                asks.append(self._ask(neighbour, piece, now))
+            for _ in range(min(together, room - len(asks))):
+                piece = self._fresh(neighbour, rng, idle=not in_flight and not asks) if neighbour.able(each) else None
+                if piece is not None:
+                    asks.append(self._ask(neighbour, piece, now))
             if not neighbour.able(each):
                 able.remove(neighbour)
-        if room > len(asks) and now >= self._end_game_at:
+        if room > len(asks) and now >= self._end_game_at and self.states.find(MISSING, 0, self.known) < 0:
+            # What comes twice costs time and links: first comes what nobody was asked for.
             self._end_game_at = now + END_GAME_LOOK_S
             asks += self._end_game(trusted, room - len(asks), now)
         if len(trusted) < len(self._neighbours):

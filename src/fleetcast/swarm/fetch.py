@@ -24,6 +24,7 @@ from fleetcast.swarm import codec
 from fleetcast.swarm.announcer import Announcer
 from fleetcast.swarm.asking import Asking
 from fleetcast.swarm.bandwidth import Bandwidth
+from fleetcast.swarm.buffers import Buffers
 from fleetcast.swarm.client import End, Neighbour
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
@@ -52,6 +53,7 @@ class Surroundings:
     door: RegionDoor
     announcer: Announcer
     bandwidth: Bandwidth
+    buffers: Buffers
     alarm: Callable[[str], None]
     ended: Callable[[Fetch], None]
     """Called when the fetch is over without being done."""
@@ -198,7 +200,7 @@ class Fetch:
             raise
         known = files.map.count
         holding = Holding(self.digest, Download(known, known + order.root.chunks, self._around.me.machine), files)
-        intake = Intake(holding, journal, self._around.bandwidth)
+        intake = Intake(holding, journal, self._around.bandwidth, self._around.buffers)
         buffer = memoryview(bytearray(max(piece.length for piece in order.root.manifest_pieces)))
         for piece in range(known):
             if files.intact(piece, buffer):

@@ -9,6 +9,7 @@ from blake3 import blake3
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Corrupt, Refused
 from fleetcast.swarm.bandwidth import Bandwidth
+from fleetcast.swarm.buffers import Buffers
 from fleetcast.swarm.holding import Holding
 from fleetcast.swarm.journal import Journal, Source
 
@@ -34,8 +35,10 @@ class Tally:
 class Intake:
     """For one fetch. Callable from any thread."""
 
-    def __init__(self, holding: Holding, journal: Journal, bandwidth: Bandwidth) -> None:
+    def __init__(self, holding: Holding, journal: Journal, bandwidth: Bandwidth, buffers: Buffers) -> None:
         self.holding = holding
+        self.buffers = buffers
+        """For those who receive."""
         self.bandwidth = bandwidth
         """For those who bring what comes from elsewhere. They pay for it once it is written."""
         self._journal = journal

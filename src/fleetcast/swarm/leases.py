@@ -9,7 +9,8 @@ once, once.
 
 No more pieces are on lease at a time than the origin brings in a fraction of a second: the first of them must be there to be
 passed on long before the last one is, and who asks later knows better what is missing. Machines that have had their turn
-let others go first, so that what is fresh begins in many places.
+let others go first, so that what is fresh begins in many places. Of an origin that is quick a lease is worth a fraction of a
+second too, and pieces of one lease follow one another: they are read by few requests.
 
 Pure. The price of a request does not grow with the swarm.
 """
@@ -30,6 +31,7 @@ from fleetcast.model.limits import (
     ORIGIN_IN_FLIGHT_MIN,
     ORIGIN_IN_FLIGHT_S,
     ORIGIN_LEASE_CHUNKS_MAX,
+    ORIGIN_LEASE_READ_S,
     ORIGIN_LEASE_S,
     ORIGIN_REGRANT_S_MIN,
     ORIGIN_RETRY_S,
@@ -129,8 +131,12 @@ class LeaseBook:
         if not turn and len(self._waiting) >= ORIGIN_IN_FLIGHT_MIN:
             return 0
         under_way = sum(self._pieces[number].lessee is not None for _, number in self._recent)
-        fair = max(_LEASE_CHUNKS_MIN, self._window.share(_LESSEES))
-        return max(0, min(request.want, ORIGIN_LEASE_CHUNKS_MAX, fair, self._window.pieces - under_way))
+        worth = max(_LEASE_CHUNKS_MIN, min(ORIGIN_LEASE_CHUNKS_MAX, int(self._window.per_s * ORIGIN_LEASE_READ_S)))
+        room = self._window.pieces - under_way
+        # Rather nothing than crumbs of what others are about to be done with.
+        if room < min(request.want, worth):
+            return 0
+        return min(request.want, ORIGIN_LEASE_CHUNKS_MAX, max(worth, self._window.share(_LESSEES)), room)
 
     def _note(self, request: LeaseRequest, now: float) -> None:
         for number in request.returned:
@@ -209,7 +215,10 @@ def _held_since(piece: _Piece, alive: Alive) -> float | None:
 
 
 def _from_anywhere(ranges: Ranges, count: int, rng: Random) -> list[int]:
-    """At most ``ORIGIN_SCAN_PIECES_MAX`` pieces of ``ranges``, one after another from a random place on, around the end."""
+    """At most ``ORIGIN_SCAN_PIECES_MAX`` pieces of ``ranges``, one after another from a random place on, around the end.
+
+    The place is a multiple of the longest lease: from anywhere else, leases would leave ever smaller gaps between them.
+    """
     ranges = tuple((first, min(last, count)) for first, last in ranges if 0 <= first < min(last, count))
     skip = rng.randrange(sum(last - first for first, last in ranges)) if ranges else 0
     pieces: list[int] = []
@@ -219,6 +228,7 @@ def _from_anywhere(ranges: Ranges, count: int, rng: Random) -> list[int]:
         if skip >= length:
             before.extend(range(first, last)[: ORIGIN_SCAN_PIECES_MAX - len(before)])
         else:
+            skip -= min(skip, (first + skip) % ORIGIN_LEASE_CHUNKS_MAX)
             before.extend(range(first, first + skip)[: ORIGIN_SCAN_PIECES_MAX - len(before)])
             pieces.extend(range(first + skip, last)[: ORIGIN_SCAN_PIECES_MAX - len(pieces)])
         skip = max(0, skip - length)

@@ -1,9 +1,9 @@
-"""Reading from the origin: pieces that no neighbour has, as many as the region leases to us, one range at a time."""
+"""Reading from the origin: pieces that no neighbour has, as many as the region leases to us, one run of them at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -12,7 +12,6 @@ import structlog
 from fleetcast.model.errors import FleetcastError, Refused, Unavailable
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import (
-    CHUNK_BYTES_MAX,
     ORIGIN_LEASE_CHUNKS_MAX,
     ORIGIN_RETRY_S,
     ORIGIN_STALL_S_MAX,
@@ -26,6 +25,7 @@ from fleetcast.swarm.download import ORIGIN
 from fleetcast.swarm.intake import Intake
 from fleetcast.swarm.journal import Source
 from fleetcast.swarm.neighbours import Neighbourhood
+from fleetcast.swarm.runs import runs
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +63,9 @@ class Origin:
     def run(self) -> None:
         """Until the fetch stops. Then the region is told once more what came of its leases."""
         with GrantConnection(timeout_s=ORIGIN_STALL_S_MAX, background=self._intake.bandwidth.background) as connection:
-            buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
             while not self._ended():
                 known = self._holding.download.known
-                pause_s = self._step(connection, buffer)
+                pause_s = self._step(connection)
                 if pause_s:
                     self._pause(pause_s, known)
         if self._held or self._returned:
@@ -81,7 +80,7 @@ class Origin:
         with self._holding.lock:
             return self._stopped()
 
-    def _step(self, connection: GrantConnection, buffer: memoryview) -> float:
+    def _step(self, connection: GrantConnection) -> float:
         """Ask, and read what was leased; returns how long to pause, in seconds."""
         with self._holding.turn:
             settled = self._around.settled(time.monotonic())
@@ -100,7 +99,7 @@ class Origin:
         with self._holding.lock:
             taken = self._holding.download.take(reply.pieces, ORIGIN, time.monotonic())
         self._returned += set(reply.pieces) - set(taken)
-        return 0.0 if self._read(connection, reply, taken, buffer) else self._back_off()
+        return 0.0 if self._read(connection, reply, taken) else self._back_off()
 
     def _ask(self, missing: tuple[tuple[int, int], ...], want: int) -> LeaseReply | None:
         held, returned = tuple(self._held), tuple(self._returned)
@@ -114,39 +113,54 @@ class Origin:
         del self._held[: len(held)], self._returned[: len(returned)]
         return reply
 
-    def _read(self, connection: GrantConnection, reply: LeaseReply, pieces: tuple[int, ...], buffer: memoryview) -> bool:
+    def _read(self, connection: GrantConnection, reply: LeaseReply, pieces: tuple[int, ...]) -> bool:
         """Read the leased pieces; False: the origin was of no help. What was not read is given back."""
         deadline = time.monotonic() + reply.expires_in_s
-        good = True
-        for piece in pieces:
-            if good and time.monotonic() < deadline and not self._ended():
-                good = self._read_piece(connection, reply, piece, buffer)
-                if good:
-                    self._held.append(piece)
-                    continue
-            with self._holding.lock:
+        # What is limited is paid for piece by piece, and nothing is on its way meanwhile.
+        most = 1 if self._intake.bandwidth.down.bytes_per_s else len(pieces)
+        good, held_before = True, len(self._held)
+        for run in runs(pieces, self._holding.files.map, most):
+            good = good and self._read_run(connection, reply, run, deadline)
+        got = set(self._held[held_before:])
+        left = [piece for piece in pieces if piece not in got]
+        with self._holding.lock:
+            for piece in left:
                 self._holding.download.give_up(piece, ORIGIN)
-            self._returned.append(piece)
+        self._returned += left
         return good
 
-    def _read_piece(self, connection: GrantConnection, reply: LeaseReply, piece: int, buffer: memoryview) -> bool:
+    def _read_run(self, connection: GrantConnection, reply: LeaseReply, run: Sequence[int], deadline: float) -> bool:
+        """Read pieces that follow one another, in one request, until ``deadline`` or the end. False: it was of no help."""
         pieces = self._holding.files.map
-        data = buffer[: pieces.length(piece)]
-        grant = reply.manifest if pieces.is_manifest(piece) else reply.content
+        grant = reply.manifest if pieces.is_manifest(run[0]) else reply.content
+        if time.monotonic() >= deadline or self._ended():
+            return True
         try:
             if grant is None:
                 raise Unavailable("no_grant", "the region leased a piece without a grant to read it")
-            connection.read_into(grant, pieces.offset_in_blob(piece), data)
-            if not self._intake.offer(piece, data, ORIGIN, Source.ORIGIN):
-                raise Unavailable("wrong_bytes", f"the origin's bytes for piece {piece} are wrong: check the region's bucket")
+            size = sum(pieces.length(piece) for piece in run)
+            with connection.reading(grant, pieces.offset_in_blob(run[0]), size) as fill:
+                for piece in run:
+                    if time.monotonic() >= deadline or self._ended():
+                        break
+                    self._take(piece, fill)
         except Refused:
             return False  # our disk, not the origin: the fetch ends with the intake's error
         except FleetcastError as error:
             self._note("origin", error.message)
             return False
-        self._failures, self.trouble = 0, ""
-        self._intake.bandwidth.down.pay(self._holding.digest, len(data), lambda: not self._ended())
         return True
+
+    def _take(self, piece: int, fill: Callable[[memoryview], None]) -> None:
+        length = self._holding.files.map.length(piece)
+        with self._intake.buffers.borrow() as buffer:
+            data = buffer[:length]
+            fill(data)
+            if not self._intake.offer(piece, data, ORIGIN, Source.ORIGIN):
+                raise Unavailable("wrong_bytes", f"the origin's bytes for piece {piece} are wrong: check the region's bucket")
+        self._held.append(piece)
+        self._failures, self.trouble = 0, ""
+        self._intake.bandwidth.down.pay(self._holding.digest, length, lambda: not self._ended())
 
     def _note(self, who: str, message: str) -> None:
         if not self.trouble:

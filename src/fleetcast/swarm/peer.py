@@ -20,6 +20,7 @@ from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, Peer
 from fleetcast.swarm import tickets
 from fleetcast.swarm.announcer import Announcer
 from fleetcast.swarm.bandwidth import Bandwidth
+from fleetcast.swarm.buffers import Buffers
 from fleetcast.swarm.door import RegionDoor
 from fleetcast.swarm.download import Download
 from fleetcast.swarm.fetch import Fetch, Surroundings
@@ -113,6 +114,7 @@ class SwarmPeer:
         """Done and shared; a thread of theirs may still be telling the region so."""
         self._alarms: deque[str] = deque(maxlen=SWARM_ALARMS_KEPT)
         self._bandwidth = bandwidth or Bandwidth()
+        self._buffers = Buffers()
         self._server = Server(machine, self._find, self._met, clock, self._bandwidth)
         self._announcer = Announcer(region, Random(self._rng.random()))
         self._me: PeerAddress | None = None
@@ -155,7 +157,9 @@ class SwarmPeer:
         Raises:
             Refused: the same artifact is being fetched already, or the peer is closed.
         """
-        around = Surroundings(self._here(), self._region, self._announcer, self._bandwidth, self._alarm, self._fetch_ended)
+        around = Surroundings(
+            self._here(), self._region, self._announcer, self._bandwidth, self._buffers, self._alarm, self._fetch_ended
+        )
         with self._lock:
             if self._closed or root.digest in self._fetches:
                 raise Refused("fetch_running", f"{root.artifact} is being fetched already: wait for it, then ask again")

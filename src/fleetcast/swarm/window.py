@@ -23,6 +23,8 @@ class Window:
         self._minimum = minimum
         self._maximum = maximum
         self._seconds = seconds
+        self.per_s = 0.0
+        """How many came a second when that was measured last."""
         self._arrived = 0
         self._since = float("-inf")
 
@@ -31,8 +33,8 @@ class Window:
         self._arrived += pieces
         elapsed_s = now - self._since
         if elapsed_s >= _MEASURED_OVER_S:
-            wanted = int(self._arrived / elapsed_s * self._seconds)
-            self.pieces = min(self._maximum, max(self._minimum, wanted))
+            self.per_s = self._arrived / elapsed_s
+            self.pieces = min(self._maximum, max(self._minimum, int(self.per_s * self._seconds)))
             self._arrived, self._since = 0, now
 
     def share(self, among: int) -> int:

@@ -26,6 +26,7 @@ from fleetcast.swarm.codec import Chunk, Frame
 
 _TIMEVAL: Final = struct.Struct("ll")
 _DRAIN_S_MAX: Final = 1.0
+_AHEAD_BYTES: Final = 1024
 _LOOK_S: Final = 0.5
 """How often a receive that waits looks at how far it is."""
 
@@ -36,7 +37,9 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._patience_s = float(SWARM_CONNECT_S_MAX)
-        self._header = memoryview(bytearray(codec.HEADER_BYTES))
+        # What was received of frames that nobody has taken yet: several of them cost one system call.
+        self._ahead = memoryview(bytearray(_AHEAD_BYTES))
+        self._first = self._last = 0
         self.sending = threading.Lock()
         """Held while a frame, and the bytes that follow it, are sent."""
         self._ending = threading.Lock()
@@ -99,8 +102,10 @@ class Wire:
             Unavailable: the other side is gone, or sent nothing for too long.
             Corrupt: it sent nonsense.
         """
-        self.receive_into(self._header, deadline)
-        decoded = codec.decode_header(self._header)
+        if self._last - self._first < codec.HEADER_BYTES:
+            self._receive_ahead(deadline)
+        start, self._first = self._first, self._first + codec.HEADER_BYTES
+        decoded = codec.decode_header(self._ahead[start : self._first])
         if not decoded.body_bytes:
             return codec.decode(decoded, b"")
         body = bytearray(decoded.body_bytes)
@@ -115,27 +120,50 @@ class Wire:
         ``deadline`` (monotonic seconds) is when bytes that trickle must all be here; ``None``: in ``SWARM_PIECE_S_MAX`` from
         the first one on. ``progress`` is told how many are here whenever more have come and it takes a while.
         """
-        got = self._receive_some(view)
-        if got == len(view):
-            return
+        known = min(len(view), self._last - self._first)
+        view[:known] = self._ahead[self._first : self._first + known]
+        self._first += known
+        if known < len(view):
+            self._receive(view, known, len(view), socket.MSG_WAITALL, deadline, progress)
+
+    def _receive_ahead(self, deadline: float | None) -> None:
+        """A header at least, and what else is here already."""
+        known = self._last - self._first
+        self._ahead[:known] = self._ahead[self._first : self._last]
+        self._first, self._last = 0, self._receive(self._ahead, known, codec.HEADER_BYTES, 0, deadline, None)
+
+    def _receive(
+        self,
+        view: memoryview,
+        got: int,
+        enough: int,
+        flags: int,
+        deadline: float | None,
+        progress: Callable[[int], None] | None,
+    ) -> int:
+        """Into ``view``, of which ``got`` bytes are here, until ``enough`` are; returns how many. See :meth:`receive_into`."""
+        got += self._receive_some(view[got:], flags)
+        if got >= enough:
+            return got
         moved_at = time.monotonic()
         if deadline is None and got:
             deadline = moved_at + SWARM_PIECE_S_MAX
-        while got < len(view):
+        while got < enough:
             now = time.monotonic()
             if now - moved_at > self._patience_s or (deadline is not None and now > deadline):
                 raise _stalled()
-            more = self._receive_some(view[got:])
+            more = self._receive_some(view[got:], flags)
             if more:
                 got, moved_at = got + more, now
                 deadline = deadline or now + SWARM_PIECE_S_MAX
                 if progress is not None:
                     progress(got)
+        return got
 
-    def _receive_some(self, view: memoryview) -> int:
-        """Bytes received: all that are asked for, unless ``_LOOK_S`` went by."""
+    def _receive_some(self, view: memoryview, flags: int) -> int:
+        """Bytes received: with MSG_WAITALL all that are asked for, unless ``_LOOK_S`` went by, else those that are here."""
         try:
-            got = self._sock.recv_into(view, len(view), socket.MSG_WAITALL)
+            got = self._sock.recv_into(view, len(view), flags)
         except BlockingIOError:
             return 0
         except OSError as error:
