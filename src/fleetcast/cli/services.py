@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
 from fleetcast.cli.output import print_json, seconds
@@ -13,6 +13,7 @@ from fleetcast.cli.terminal import print_table
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.build import Recipe
+    from fleetcast.model.machine import Selector
     from fleetcast.model.messages.services import ServiceSpec
 
 
@@ -29,6 +30,8 @@ def add(
     activate: str | None = None,
     health: str | None = None,
     max_unavailable: int | None = None,
+    on_push: Literal["nothing", "build", "deploy"] = "nothing",
+    poll_every: int | None = None,
     json: bool = False,
     connection: Connection = NO_CONNECTION,
 ) -> None:
@@ -60,32 +63,40 @@ def add(
         Command that exits 0 when the service is well.
     max_unavailable
         How many machines of a region may restart at once; default: as many as like.
+    on_push
+        What a new head of the trunk triggers, once control hears of it.
+    poll_every
+        Seconds between two looks at the trunk, for servers that cannot call control; default: it waits for webhooks.
     json
         Print the service as JSON.
     """
     from fleetcast.model.build import Recipe
-    from fleetcast.model.ids import region_name, service_name
-    from fleetcast.model.machine import Selector
+    from fleetcast.model.ids import service_name
     from fleetcast.model.messages.services import ServiceSpec
+    from fleetcast.model.push import OnPush
 
-    wanted = service_name(name)
-    location, empty = _located(repository, trunk)
+    wanted, (location, empty) = service_name(name), _located(repository, trunk)
     spec = ServiceSpec(
         name=wanted,
         repository=location,
         trunk=trunk,
-        selector=Selector(tuple(map(region_name, region)), zone, dict(map(_label, label))),
+        selector=_selector(region, zone, label),
         recipe=Recipe(build=build, output=output, activate=activate, health=health),
         max_unavailable=max_unavailable,
+        on_push=OnPush(on_push),
+        poll_every_s=poll_every,
     )
-    before, stored = connection.ask(lambda control: _put(control, spec))
+    _show_stored(*connection.ask(lambda control: _put(control, spec)), empty=empty, json=json)
+
+
+def _show_stored(before: ServiceSpec | None, stored: ServiceSpec, *, empty: bool, json: bool) -> None:
     if json:
         print_json(stored)
     elif before is not None:
         print(changes_text(before, stored))
     else:
-        first = f"its repository is empty: commit to {trunk or 'a branch'} there, then" if empty else "next:"
-        print(f"service {wanted} is set up; {first} fleetcast deploy {wanted}@SHA")
+        first = f"its repository is empty: commit to {stored.trunk or 'a branch'} there, then" if empty else "next:"
+        print(f"service {stored.name} is set up; {first} fleetcast deploy {stored.name}@SHA")
 
 
 def _located(repository: str, trunk: str) -> tuple[str, bool]:
@@ -160,6 +171,8 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         return
     print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
     print(f"  max-unavailable: {_facts(spec)['max-unavailable']}")
+    if spec.on_push != "nothing":
+        print(f"  on push: {_facts(spec)['on push']}, polled: {_facts(spec)['polled']}")
     for part, said in _overrides(spec.recipe).items():
         if said is not None:
             print(f"  {part}: {said}")
@@ -226,6 +239,8 @@ def _facts(spec: ServiceSpec) -> dict[str, str]:
         "trunk": spec.trunk or "any branch",
         "runs on": _selection(spec),
         "max-unavailable": "any number" if spec.max_unavailable is None else str(spec.max_unavailable),
+        "on push": spec.on_push.value,
+        "polled": "no" if spec.poll_every_s is None else f"every {spec.poll_every_s} s",
         **{part: "as the commit says" if said is None else said for part, said in _overrides(spec.recipe).items()},
     }
 
@@ -240,6 +255,13 @@ def _overrides(recipe: Recipe) -> dict[str, str | None]:
         "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
         "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,
     }
+
+
+def _selector(regions: tuple[str, ...], zones: tuple[str, ...], labels: tuple[str, ...]) -> Selector:
+    from fleetcast.model.ids import region_name
+    from fleetcast.model.machine import Selector
+
+    return Selector(tuple(map(region_name, regions)), zones, dict(map(_label, labels)))
 
 
 def _label(text: str) -> tuple[str, str]:

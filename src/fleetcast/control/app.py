@@ -16,6 +16,7 @@ from fleetcast.control import (
     api_regions,
     api_services,
 )
+from fleetcast.control.hooks.api import HOOKS
 from fleetcast.control.parts import Parts
 from fleetcast.http.application import application
 from fleetcast.http.openapi import Audience, Described, document_route
@@ -52,4 +53,4 @@ _DESCRIBED: Final = Described(
 def control_app(parts: Parts) -> Litestar:
     """The ASGI application that serves ``parts``."""
     document = document_route("/v1/openapi.json", HANDLERS, _DESCRIBED)
-    return application([*HANDLERS, document], parts.config.tokens, {"parts": parts})
+    return application([*HANDLERS, *HOOKS, document], parts.config.tokens, {"parts": parts})

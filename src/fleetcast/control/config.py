@@ -35,6 +35,11 @@ class ControlConfig:
     worker_public_keys: tuple[Path, ...]
     """PEM files: builders whose signature on a root is accepted."""
 
+    github_hook_secrets: Path = Path()
+    """File of the secrets that webhooks of GitHub are signed with, one a line; empty: none are expected."""
+    gitlab_hook_secrets: Path = Path()
+    """The same for GitLab; one that begins with ``whsec_`` is a signing token."""
+
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX
     reaper_interval_s: float = limits.REAPER_INTERVAL_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -21,6 +22,7 @@ from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S
 from fleetcast.model.messages.artifacts import BuildDetail
 from fleetcast.model.messages.deployments import DeploymentDetail
 from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.pushes import Pushes
 from fleetcast.rollouts.triggers import Triggers
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.database import Database
@@ -42,6 +44,7 @@ class Parts:
     logs: BuildLogs
     uploads: BuildUploads
     triggers: Triggers
+    pushes: Pushes
     controller: RolloutController
     queued: Bell
     """Rings when a build can be claimed."""
@@ -50,6 +53,8 @@ class Parts:
     logged: Bells[BuildId]
     """Rings when a build's log grew, or the build ended or was stopped."""
     streams: Streams
+    hooks_receiving: asyncio.Semaphore
+    """Held while the body of a webhook arrives."""
 
     def stir(self, ended: BuildId | None = None) -> None:
         """What deployments depend on has changed: whoever carries them out or looks on, look. ``ended``: the build that has."""

@@ -25,6 +25,7 @@ from fleetcast.control.app import control_app
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
 from fleetcast.control.events import forget_events
+from fleetcast.control.hooks.deliveries import forget_deliveries
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.http import serving
@@ -36,10 +37,12 @@ from fleetcast.model.limits import (
     BUILD_SOURCE_S_MAX,
     CONTROL_STOP_S_MAX,
     HISTORY_INTERVAL_S,
+    HOOKS_AT_ONCE_MAX,
     KV_COMPACT_INTERVAL_S,
 )
 from fleetcast.replication.status import ReplicationStatus
 from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.pushes import Pushes
 from fleetcast.rollouts.triggers import Triggers
 from fleetcast.schema import migrate
 from fleetcast.schema.idempotency import forget_keys
@@ -133,6 +136,7 @@ def _assemble(
         place=place,
         on_step=news.ring,
     )
+    triggers = Triggers(database, queue, goal_lifetime_s=config.goal_lifetime_s)
     return Parts(
         config=config,
         database=database,
@@ -143,12 +147,14 @@ def _assemble(
         queue=queue,
         logs=BuildLogs(database),
         uploads=BuildUploads(database, queue, main, worker_keys),
-        triggers=Triggers(database, queue, goal_lifetime_s=config.goal_lifetime_s),
+        triggers=triggers,
+        pushes=Pushes(database, triggers),
         controller=controller,
         queued=queued,
         news=news,
         logged=Bells(),
         streams=Streams(),
+        hooks_receiving=asyncio.Semaphore(HOOKS_AT_ONCE_MAX),
     )
 
 
@@ -169,6 +175,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         async with parts.database.transaction() as tx:
             await forget_events(tx)
             await forget_keys(tx)
+            await forget_deliveries(tx)
 
     async def look_for_builds() -> None:
         """One look for all workers that wait here: each of them looking would be a hundred times as many questions."""

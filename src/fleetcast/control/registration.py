@@ -8,9 +8,10 @@ from fleetcast.http import messages
 from fleetcast.model.build import broken_recipe
 from fleetcast.model.errors import Invalid, NotFound, Refused, Unprocessable
 from fleetcast.model.ids import environment_name, region_name, service_name
-from fleetcast.model.limits import REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
+from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
 from fleetcast.model.messages.services import REPOSITORY, TRUNK, ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.push import OnPush
 from fleetcast.rollouts.services import known_service, put_service
 from fleetcast.stores.database import Database
 
@@ -57,6 +58,7 @@ def _check(spec: ServiceSpec) -> None:
         raise Unprocessable(
             "service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it"
         )
+    _check_pushes(spec)
     if spec.max_unavailable is not None and spec.max_unavailable < 1:
         raise Invalid(
             "illegal_max_unavailable",
@@ -64,3 +66,16 @@ def _check(spec: ServiceSpec) -> None:
         )
     if spec.max_unavailable is not None and spec.max_unavailable > REGION_MACHINES_MAX:
         raise Invalid("illegal_max_unavailable", f"max_unavailable is at most {REGION_MACHINES_MAX}: leave it out for no limit")
+
+
+def _check_pushes(spec: ServiceSpec) -> None:
+    if spec.on_push is not OnPush.NOTHING and not spec.trunk:
+        raise Invalid("no_trunk_to_follow", f"{spec.name} takes commits of any branch: say which one is followed, with --trunk")
+    if spec.poll_every_s is None:
+        return
+    if not POLL_EVERY_S_MIN <= spec.poll_every_s <= POLL_EVERY_S_MAX:
+        raise Invalid(
+            "illegal_poll_every", f"poll_every_s is {spec.poll_every_s}: it must be {POLL_EVERY_S_MIN} to {POLL_EVERY_S_MAX} s"
+        )
+    if spec.on_push is OnPush.NOTHING:
+        raise Invalid("poll_for_nothing", f"{spec.name} wants nothing on a push: say --on-push build or deploy, or do not poll")

@@ -43,6 +43,10 @@ class ControlSettings:
     """Of the replication status; empty: the same database."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose signature is accepted."""
+    github_hook_secrets: Path = Path()
+    """File with the secrets of GitHub's webhooks, one a line, mode 0600; empty: webhooks of GitHub are refused."""
+    gitlab_hook_secrets: Path = Path()
+    """File with the secret and signing tokens (``whsec_...``) of GitLab's webhooks, one a line, mode 0600; empty: refused."""
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
     """How often a worker says that it is alive while it builds."""
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fleetcast.launch.settings import AgentSettings, RegionSettings, Settings, WorkerSettings
 
 CONTROL_CHOICES: Final = (
+    "github_hook_secrets",
+    "gitlab_hook_secrets",
     "heartbeat_interval_s",
     "heartbeat_silence_s_max",
     "reaper_interval_s",

@@ -348,6 +348,28 @@ PROCESS_LOG_LOOK_INTERVAL_S: Final = 30
 SETTINGS_LOOK_INTERVAL_S: Final = 2
 """How often a process looks whether its settings file was changed."""
 
+# Pushes
+HOOK_BODY_BYTES_MAX: Final = 25 * MIB
+"""Of a webhook: what GitHub sends at most."""
+HOOK_BODY_S_MAX: Final = 20
+"""How long a webhook may take to arrive."""
+HOOKS_AT_ONCE_MAX: Final = 4
+"""Webhooks that one process receives at a time: each is in memory as a whole. Others are asked to come again."""
+HOOK_DELIVERY_CHARS_MAX: Final = 200
+"""Of the id of a delivery."""
+HOOK_AGE_S_MAX: Final = 3 * 24 * 3600
+"""A push that its server dates further back is refused: for so long GitHub delivers one again."""
+HOOK_DELIVERIES_KEPT_S: Final = 7 * 24 * 3600
+"""How long a delivery that comes again is answered as the first time."""
+HOOK_DELIVERIES_KEPT_MAX: Final = 100_000
+HOOK_SIGNED_S_MAX: Final = 300
+"""How far the time in a signature may be off control's clock (Standard Webhooks)."""
+PASSED_HEADS_MAX: Final = 32
+"""Where a branch was before, that a late push is known by."""
+POLL_EVERY_S_MIN: Final = 10
+POLL_EVERY_S_MAX: Final = 24 * 3600
+"""Bounds of how often a branch is looked at."""
+
 # Clocks
 CLOCK_SKEW_S_MAX: Final = 60
 """How far a clock may be off its neighbour's before somebody is told."""
@@ -439,5 +461,7 @@ assert RATE_LOOK_S < SWARM_UNPAID_S_MAX / 2
 # A neighbour is doubted before it is dropped.
 assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
+# A push that is not too old to be taken is remembered if it was taken before.
+assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

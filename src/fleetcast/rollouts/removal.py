@@ -16,6 +16,7 @@ from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import removed
 from fleetcast.rollouts.services import get_service
+from fleetcast.rollouts.trunk_heads import follow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import deployments, services
 from fleetcast.stores.database import read_clock_ms
@@ -36,6 +37,7 @@ async def remove_service(tx: AsyncConnection, name: ServiceName, *, goal_lifetim
     await _must_be_quiet(tx, name)
     now = await read_clock_ms(tx)
     await tx.execute(update(services).where(services.c.name == name).values(removed_at=now, updated_at=now))
+    await follow(tx, spec, None)
     standing = await read_standing(tx, name, spec.environment)
     machines = 0
     if standing is not None and standing.goal is not None and not standing.goal.removed:

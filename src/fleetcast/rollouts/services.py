@@ -12,8 +12,10 @@ from fleetcast.model.event import EventKind
 from fleetcast.model.ids import ServiceName
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
+from fleetcast.model.push import OnPush
 from fleetcast.model.spans import span
 from fleetcast.rollouts.names import service_like
+from fleetcast.rollouts.trunk_heads import follow
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import services
@@ -33,10 +35,13 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "selector": spec.selector,
         "recipe": spec.recipe,
         "max_unavailable": spec.max_unavailable,
+        "on_push": spec.on_push,
+        "poll_every_s": spec.poll_every_s,
         "updated_at": now,
         "removed_at": None,
     }
     await upsert(tx, services, [{"name": spec.name, "created_at": now, **changeable}], update=list(changeable))
+    await follow(tx, None if before is None or before.removed_at is not None else _spec(before), spec)
     if before is None or before.removed_at is not None or _spec(before) != replace(spec, protocol=PROTOCOL):
         made = "created" if before is None or before.removed_at is not None else "changed"
         await record_event(tx, EventKind.SERVICE_PUT, spec.name, service=spec.name, text=made)
@@ -82,4 +87,6 @@ def _spec(row: AnyRow) -> ServiceSpec:
         selector=row.selector,
         recipe=row.recipe,
         max_unavailable=row.max_unavailable,
+        on_push=OnPush(row.on_push),
+        poll_every_s=row.poll_every_s,
     )

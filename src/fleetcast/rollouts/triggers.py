@@ -18,6 +18,7 @@ from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.push import OnPush
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
 from fleetcast.rollouts.goals import mint_sequence, read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to
@@ -73,6 +74,18 @@ class Triggers:
             build = await once(tx, key, lambda: self._build(tx, request, sha))
         self._builds.on_queued()
         return BuildId(int(build))
+
+    async def order(self, tx: AsyncConnection, service: ServiceName, sha: CommitSha, wanted: OnPush) -> str:
+        """What a push asks for, as part of ``tx``; returns the build's number or the deployment's id. Call :meth:`wake` after
+        the commit. Raises as :meth:`deploy`."""
+        if wanted is OnPush.BUILD:
+            return await self._build(tx, BuildRequest(service, sha), sha)
+        return await self._deploy(tx, DeployRequest(service, sha), sha)
+
+    def wake(self, triggered: bool = True) -> None:
+        """Whoever waits for builds, look; unless nothing was ``triggered``."""
+        if triggered:
+            self._builds.on_queued()
 
     async def _artifact_or_build(
         self, tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, request: DeployRequest | BuildRequest

@@ -67,6 +67,9 @@ services: Final = Table(
     Column("updated_at", BigInteger, nullable=False),
     # Its tombstone is the goal; the row keeps the history readable.
     Column("removed_at", BigInteger),
+    # What a new head of the trunk triggers, and how often control looks for one; NULL: it does not.
+    Column("on_push", String(16), nullable=False, server_default="nothing"),
+    Column("poll_every_s", Integer),
 )
 
 jobs: Final = Table(

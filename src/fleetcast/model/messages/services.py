@@ -7,9 +7,10 @@ from typing import Annotated, Final
 
 from fleetcast.model.build import Recipe
 from fleetcast.model.ids import NAME, ServiceName
-from fleetcast.model.limits import REGION_MACHINES_MAX
+from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MACHINES_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.protocol import PROTOCOL, Protocol
+from fleetcast.model.push import OnPush
 from fleetcast.model.spelling import Spelling, stated
 
 # Git would take what starts with '-' for an option.
@@ -30,6 +31,10 @@ class ServiceSpec:
     recipe: Recipe = field(default_factory=Recipe)
     """Wins over the ``fleetcast.toml`` of each commit."""
     max_unavailable: Annotated[int, stated(minimum=1, maximum=REGION_MACHINES_MAX)] | None = None
+    on_push: OnPush = OnPush.NOTHING
+    """What a new head of the trunk triggers, once control has heard of it: by a webhook, or because it looks."""
+    poll_every_s: Annotated[int, stated(minimum=POLL_EVERY_S_MIN, maximum=POLL_EVERY_S_MAX)] | None = None
+    """How often control looks for a new head; ``None``: it waits for webhooks."""
     protocol: Protocol = PROTOCOL
 
 

@@ -1,0 +1,1 @@
+"""Webhooks: what the servers that have the repositories say by themselves."""
