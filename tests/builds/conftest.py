@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from fleetcast.builds.queue import BuildQueue, QueueLimits
-from fleetcast.model.build import BuildOrder, Recipe
+from fleetcast.model.build import BuildOrder, Lane, Recipe
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
 from fleetcast.schema import migrate
 from fleetcast.schema.tables import jobs
@@ -38,10 +38,18 @@ def queue(database: Database) -> BuildQueue:
 def enqueue(database: Database, queue: BuildQueue) -> Enqueue:
     """``await enqueue("a")`` queues the commit ``aaaa…`` of ``web``; ``number`` and ``trunk`` as in an order."""
 
-    async def one(commit: str = "a", *, number: int = 1, trunk: str = "main", recipe: Recipe | None = None) -> BuildId:
-        order = BuildOrder(ServiceName("web"), CommitSha(commit * 40), "/repo", trunk, recipe or Recipe(build="make"), number)
+    async def one(
+        commit: str = "a",
+        *,
+        service: str = "web",
+        number: int = 1,
+        trunk: str = "main",
+        recipe: Recipe | None = None,
+        lane: Lane = Lane.ORDINARY,
+    ) -> BuildId:
+        order = BuildOrder(ServiceName(service), CommitSha(commit * 40), "/repo", trunk, recipe or Recipe(build="make"), number)
         async with database.transaction() as tx:
-            return await queue.enqueue(tx, order)
+            return await queue.enqueue(tx, order, lane=lane)
 
     return one
 

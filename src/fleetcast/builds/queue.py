@@ -6,8 +6,9 @@ Claims, heartbeats and ends are gathered: callers who come at once share a trans
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from fleetcast.builds.clock_jumps import JobClock
 from fleetcast.builds.endings import Ending, change_all, end_all, locked_jobs, not_held
 from fleetcast.builds.gathering import Gathered
 from fleetcast.builds.lease_rules import QueueLimits, Verdict, judge
+from fleetcast.builds.overview import queue_status
 from fleetcast.builds.rows import build_of, lease_of
 from fleetcast.model.build import ABORTED, Build, BuildOrder, BuildStatus, Lane
 from fleetcast.model.errors import NotFound, Refused
@@ -30,6 +32,7 @@ from fleetcast.model.limits import (
     BUILD_REASON_CHARS_MAX,
 )
 from fleetcast.model.lines import one_line
+from fleetcast.model.messages.queue import QueueStatus
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import in_turn, record_event
 from fleetcast.schema.tables import build_log, jobs
@@ -60,6 +63,7 @@ class BuildQueue:
         self._database = database
         self._limits = limits
         self.on_queued = on_queued
+        self._asking = 0
         self._claims = Gathered(self._claim_all, BUILD_CLAIMS_AT_ONCE_MAX, self._left)
         self._heartbeats = Gathered(self._heartbeat_all, BUILD_CLAIMS_AT_ONCE_MAX)
         self._endings = Gathered(self._end_all, BUILD_CLAIMS_AT_ONCE_MAX)
@@ -121,6 +125,20 @@ class BuildQueue:
     async def claim(self, worker: str) -> Claim | None:
         """The first job in line, now RUNNING for ``worker`` under a new token; ``None``: nothing can be claimed."""
         return await self._claims.ask(worker)
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a worker's slot waits here for a build."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    async def status(self) -> QueueStatus:
+        """What waits and what runs."""
+        async with self._database.reading() as reading:
+            return await queue_status(reading, self._limits, self._asking)
 
     async def waits(self) -> bool:
         """Whether there is anything to claim but for bounds: a cheap look, for a process whose workers all wait."""

@@ -41,6 +41,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "status", "fleetcast.cli.status:status", "Show the fleet, or one service, deployment, region or machine."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
+    ("Deploy", "queue", "fleetcast.cli.queue:queue", "Show which builds wait, for what, and which run."),
     ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
     ("Set up", "settings", "fleetcast.cli.settings:settings", "Show every setting, and where its value comes from."),
     ("Set up", "completion", "fleetcast.cli.completion:completion", "Print what teaches a shell to complete commands."),

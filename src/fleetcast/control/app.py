@@ -13,6 +13,7 @@ from fleetcast.control import (
     api_diagnosis,
     api_events,
     api_fleet,
+    api_queue,
     api_regions,
     api_services,
 )
@@ -28,6 +29,7 @@ HANDLERS: Final = (
     *api_fleet.HANDLERS,
     *api_events.HANDLERS,
     *api_artifacts.HANDLERS,
+    *api_queue.HANDLERS,
     *api_builds.HANDLERS,
     *api_diagnosis.HANDLERS,
     *api_regions.HANDLERS,

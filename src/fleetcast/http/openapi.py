@@ -174,6 +174,8 @@ def _successes(handler: HTTPRouteHandler) -> dict[str, Any]:
             content[EVENT_STREAM] = {
                 "schema": {"type": "string", "description": f"Server-sent events. {handler.opt['stream']}"}
             }
+        elif answer is bytes:
+            content[str(handler.media_type)] = {"schema": {"type": "string"}}
         elif answer is type(None):
             answers["204"] = {"description": "There is nothing to say."}
         else:
@@ -205,7 +207,7 @@ def _problem(status: int, kinds: Iterable[type[FleetcastError]]) -> dict[str, An
 def _messages(handler: HTTPRouteHandler) -> Iterable[Any]:
     body = _body(handler)
     kinds = [*_answers(handler), *([] if body is None else [body])]
-    return [kind for kind in kinds if kind not in (EventStream, type(None))]
+    return [kind for kind in kinds if kind not in (EventStream, bytes, type(None))]
 
 
 def _body(handler: HTTPRouteHandler) -> Any:

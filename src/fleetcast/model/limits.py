@@ -103,6 +103,8 @@ BUILD_CLAIMS_AT_ONCE_MAX: Final = 128
 """Claims that share one transaction; heartbeats and ends likewise."""
 BUILD_REAPED_AT_ONCE_MAX: Final = 100
 """Builds that the reaper changes in one transaction."""
+QUEUE_LISTED_MAX: Final = 200
+"""Builds that wait, and as many that run, in one look at the queue; all of them are counted."""
 WORKER_NAME_CHARS_MAX: Final = 200
 HEARTBEAT_INTERVAL_S: Final = 180
 HEARTBEAT_SILENCE_S_MAX: Final = 600
