@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 
 from fleetcast.http.tokens import Role, load_or_create
 from fleetcast.model.build import Recipe
+from fleetcast.model.errors import NotFound
 from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest
@@ -97,3 +99,20 @@ async def test_workers_that_wait_are_idle_slots_and_monitoring_sees_the_same(con
         assert float(figures["fleetcast_builds_running"]) == 1
         assert float(figures["fleetcast_worker_slots_wanted"]) == 2
         assert float(figures["fleetcast_queue_oldest_seconds"]) >= 0
+
+
+async def test_history_is_told_by_service_and_day(control: Any) -> None:
+    async with control() as installation:
+        admin, worker = await _admin(installation), await installation.client(Role.WORKER)
+        for service, commit in ((WEB, A), (API, B)):
+            await admin.order_build(BuildRequest(service, commit))
+            claim = await worker.claim("w1", wait_s=5)
+            await worker.fail(claim.build, claim.token, "no compiler")
+        found = await admin.build_history(days=2)
+        assert [(one.service, one.builds, one.failed, one.succeeded, one.attempts) for one in found.items] == [
+            ("api", 1, 1, 0, 1),
+            ("web", 1, 1, 0, 1),
+        ]
+        assert [one.service for one in (await admin.build_history(service=WEB)).items] == [WEB]
+        with pytest.raises(NotFound):
+            await admin.build_history(service=ServiceName("nobody"))

@@ -42,6 +42,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
     ("Deploy", "queue", "fleetcast.cli.queue:queue", "Show which builds wait, for what, and which run."),
+    ("Deploy", "history", "fleetcast.cli.history:history", "Show what builds took and how they ended, by day."),
     ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
     ("Set up", "settings", "fleetcast.cli.settings:settings", "Show every setting, and where its value comes from."),
     ("Set up", "completion", "fleetcast.cli.completion:completion", "Print what teaches a shell to complete commands."),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from litestar import get
+from typing import Annotated
 
+from litestar import get
+from litestar.params import QueryParameter
+
+from fleetcast.builds.history import build_history
 from fleetcast.control import metrics
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
-from fleetcast.model.messages.queue import QueueStatus
+from fleetcast.http.parameters import OfService
+from fleetcast.model.errors import NotFound
+from fleetcast.model.ids import service_name
+from fleetcast.model.limits import HISTORY_DAYS, HISTORY_DAYS_MAX
+from fleetcast.model.messages.queue import BuildHistory, QueueStatus
+from fleetcast.rollouts.services import known_service
 
 
 @get("/v1/queue", guards=PEOPLE)
@@ -26,4 +35,21 @@ async def get_metrics(parts: PartsHere) -> bytes:
     return metrics.exposition(await parts.queue.status())
 
 
-HANDLERS = (get_queue, get_metrics)
+@get("/v1/history", guards=PEOPLE, errors=(NotFound,))
+async def get_history(
+    parts: PartsHere,
+    service: OfService = None,
+    days: Annotated[int, QueryParameter(ge=1, le=HISTORY_DAYS_MAX, description="How many, today included.")] = HISTORY_DAYS,
+) -> BuildHistory:
+    """How many builds ended how, what they waited and took: by service and day.
+
+    Builds that are forgotten are in these figures.
+    """
+    named = None if service is None else service_name(service)
+    async with parts.database.reading() as reading:
+        if named is not None:
+            await known_service(reading, named)
+        return await build_history(reading, days, named)
+
+
+HANDLERS = (get_queue, get_metrics, get_history)

@@ -51,6 +51,7 @@ class ControlConfig:
     build_retry_s: float = limits.BUILD_RETRY_S
     build_service_running_max: int = limits.BUILD_SERVICE_RUNNING_MAX
     build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
+    build_retention_days: float = limits.BUILD_RETENTION_DAYS
     replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
     replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
     replicate_s_max: float = limits.REPLICATE_S_MAX

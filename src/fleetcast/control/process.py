@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from fleetcast.artifacts.signing import load_public
+from fleetcast.builds.ageing import forget_builds
 from fleetcast.builds.lease_rules import QueueLimits
 from fleetcast.builds.logs import BuildLogs
 from fleetcast.builds.queue import BuildQueue
@@ -176,6 +177,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_events(tx)
             await forget_keys(tx)
             await forget_deliveries(tx)
+        await forget_builds(parts.database, config.build_retention_days)
 
     async def look_for_builds() -> None:
         """One look for all workers that wait here: each of them looking would be a hundred times as many questions."""

@@ -65,6 +65,8 @@ class ControlSettings:
     """Builds of one service that run at a time; an urgent one may be one more."""
     build_queued_s_max: float = limits.BUILD_QUEUED_S_MAX
     """A build that no worker claimed for so long is FAILED."""
+    build_retention_days: float = limits.BUILD_RETENTION_DAYS
+    """A build that ended so many days ago is forgotten with its log; its artifact and its figures stay."""
     replication_check_interval_s: float = limits.REPLICATION_CHECK_INTERVAL_S
     """How often control looks into the buckets for copies that are not complete."""
     replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S

@@ -25,6 +25,7 @@ CONTROL_CHOICES: Final = (
     "build_retry_s",
     "build_service_running_max",
     "build_queued_s_max",
+    "build_retention_days",
     "replication_check_interval_s",
     "replication_recheck_interval_s",
     "replicate_s_max",

@@ -103,6 +103,13 @@ BUILD_CLAIMS_AT_ONCE_MAX: Final = 128
 """Claims that share one transaction; heartbeats and ends likewise."""
 BUILD_REAPED_AT_ONCE_MAX: Final = 100
 """Builds that the reaper changes in one transaction."""
+BUILD_RETENTION_DAYS: Final = 90
+"""A build that ended longer ago is forgotten with its log; its artifact stays, and its figures, by service and day."""
+BUILDS_FORGOTTEN_AT_ONCE_MAX: Final = 200
+"""In one transaction."""
+HISTORY_DAYS: Final = 14
+"""Of builds, when somebody who asks names no number."""
+HISTORY_DAYS_MAX: Final = 3660
 QUEUE_LISTED_MAX: Final = 200
 """Builds that wait, and as many that run, in one look at the queue; all of them are counted."""
 WORKER_NAME_CHARS_MAX: Final = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetcast.model.build import Build
+from fleetcast.model.ids import ServiceName
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.spelling import Natural
 
@@ -66,4 +67,33 @@ class QueueStatus:
     """The oldest first."""
     more: Natural = 0
     """Builds that are counted above and not listed."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDay:
+    """Builds of one service that ended on one day, UTC. Times in seconds, of those that were claimed."""
+
+    service: ServiceName
+    day: str
+    """``2026-01-05``."""
+    builds: Natural
+    succeeded: Natural
+    failed: Natural
+    attempts: Natural
+    """Claims of them all: as many as builds, unless workers were lost."""
+    wait_s: float
+    """From the order to the claim of the last attempt, on average."""
+    wait_s_max: float
+    build_s: float
+    """From that claim to the end, on average."""
+    build_s_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildHistory:
+    """``GET /v1/history?service=&days=``: the newest day first, its services by name."""
+
+    days: Natural
+    items: tuple[BuildDay, ...]
     protocol: Protocol = PROTOCOL
