@@ -26,3 +26,6 @@ RELAY_READY_S_MAX: Final = 20.0
 COMMAND_S_MAX: Final = 60.0
 END_S_MAX: Final = 20.0
 """For killed processes to be gone."""
+
+POSTGRES_READY_S_MAX: Final = 60.0
+POSTGRES_END_S_MAX: Final = 60.0

@@ -1,12 +1,31 @@
-"""What holds for every test."""
+"""What holds for every test, and the databases they share."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
 import pytest
+
+from fleetcast.schema import migrate
+from lab.postgres import PostgresServer, postgres_server
+
+ENGINES: Final = ("sqlite", "postgresql")
+"""Behind the database door."""
+TEMPLATE: Final = "migrated"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the texts that tests compare with anew, to be looked at")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What takes a database runs on each engine, but for what says nothing about SQL and is marked ``one_engine``."""
+    for fixture in {"database_url", "empty_database_url"} & set(metafunc.fixturenames):
+        one = metafunc.definition.get_closest_marker("one_engine") is not None
+        metafunc.parametrize(fixture, ENGINES[:1] if one else ENGINES, indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -19,3 +38,49 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if left_out and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"failed: {', '.join(left_out)} tests are not allowed here")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server that runs, for whoever asks first and all that come after. Nobody stops it: that takes one's own."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: PostgresServer) -> str:
+    """A database on it with all tables, to make others of."""
+    migrate(postgres.create_database(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in a file."""
+    path = tmp_path_factory.mktemp("migrated") / "control.db"
+    migrate(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own for each test, with all tables and no rows, on either engine."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "control.db")
+        yield f"sqlite+aiosqlite:///{tmp_path / 'control.db'}"
+        return
+    yield from _fresh(request.getfixturevalue("postgres"), request.getfixturevalue("migrated_template"))
+
+
+@pytest.fixture
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The same without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+        return
+    yield from _fresh(request.getfixturevalue("postgres"), "template1")
+
+
+def _fresh(server: PostgresServer, template: str) -> Iterator[str]:
+    yield server.create_database("fresh", template=template)
+    server.drop_database("fresh")

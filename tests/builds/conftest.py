@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -11,7 +10,6 @@ from sqlalchemy import update
 from fleetcast.builds.queue import BuildQueue, QueueLimits
 from fleetcast.model.build import BuildOrder, Lane, Recipe
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
-from fleetcast.schema import migrate
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database
 
@@ -21,10 +19,8 @@ Enqueue = Callable[..., Awaitable[BuildId]]
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'control.db'}"
-    migrate(url)
-    database = await Database.open(url)
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = await Database.open(database_url)
     yield database
     await database.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -77,10 +76,10 @@ async def test_a_shared_build_must_have_been_ordered_alike(queue: BuildQueue, en
 
 
 @pytest.mark.timeout(60)
-async def test_many_claimers_never_get_the_same_job(tmp_path: Path, database: Database, enqueue: Enqueue) -> None:
-    """Four processes' worth of connections to one file, forty claimers."""
+async def test_many_claimers_never_get_the_same_job(database_url: str, database: Database, enqueue: Enqueue) -> None:
+    """Four processes' worth of connections to one database, forty claimers."""
     builds = {await enqueue("abcdef0123456789"[i % 16], number=i) for i in range(1, 81)}
-    others = [await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}") for _ in range(3)]
+    others = [await Database.open(database_url) for _ in range(3)]
     limits = QueueLimits(3, 7200, 600, service_running_max=100)
     queues = [BuildQueue(database, limits) for database in (database, *others)]
 
@@ -205,7 +204,7 @@ async def test_the_reaper_ends_what_waited_too_long(queue: BuildQueue, enqueue: 
     assert (await _claim(queue)).build.id == new
 
 
-async def test_two_reapers_count_an_attempt_once(tmp_path: Path, queue: BuildQueue, enqueue: Enqueue, passed: Passed) -> None:
+async def test_two_reapers_count_an_attempt_once(queue: BuildQueue, enqueue: Enqueue, passed: Passed) -> None:
     build = await enqueue()
     await _claim(queue)
     await passed(build, 700)

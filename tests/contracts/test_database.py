@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import sqlalchemy as sa
@@ -13,20 +12,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fleetcast.stores.database import Database, now_ms
 
-ENGINES: dict[str, Callable[[Path], str]] = {
-    "sqlite": lambda directory: f"sqlite+aiosqlite:///{directory / 'fleetcast.sqlite'}",
-}
-
 metadata = sa.MetaData()
 counters = sa.Table("counters", metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("value", sa.BigInteger))
 notes = sa.Table("notes", metadata, sa.Column("counter", sa.ForeignKey("counters.id"), nullable=False))
 
 
-@pytest.fixture(params=ENGINES)
-async def databases(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Database, Database]]:
+@pytest.fixture
+async def databases(empty_database_url: str) -> AsyncIterator[tuple[Database, Database]]:
     """One database, opened twice, as two processes would."""
-    url = ENGINES[request.param](tmp_path)
-    both = (await Database.open(url), await Database.open(url))
+    both = (await Database.open(empty_database_url), await Database.open(empty_database_url))
     async with both[0].transaction() as tx:
         await tx.run_sync(metadata.create_all)
         await tx.execute(counters.insert().values(id=1, value=0))

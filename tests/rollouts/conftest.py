@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,6 @@ from fleetcast.rollouts.deployments import get_deployment
 from fleetcast.rollouts.intake import record_hello, record_report
 from fleetcast.rollouts.services import put_service
 from fleetcast.rollouts.triggers import Triggers
-from fleetcast.schema import migrate
 from fleetcast.schema.tables import artifacts, deployments, releases
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import Database, now_ms
@@ -196,17 +194,9 @@ class Company:
             )
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "control.db"
-    migrate(f"sqlite+aiosqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def company(tmp_path: Path, migrated: Path) -> AsyncIterator[Company]:
-    shutil.copy(migrated, tmp_path / "control.db")
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
+async def company(tmp_path: Path, database_url: str) -> AsyncIterator[Company]:
+    database = await Database.open(database_url)
     kv = await SqliteKv.open(tmp_path / "kv.db")
     queue = BuildQueue(database, QueueLimits(attempts_max=1, queued_s_max=7200, silence_s_max=600))
     company = Company(database, kv, queue, Triggers(database, queue), RolloutController(database, kv, queue))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -151,8 +150,8 @@ async def test_a_deployment_that_ended_never_changes_again(company: Company) -> 
 
 async def test_a_goal_is_written_over_the_one_that_was_read_or_not_at_all(company: Company) -> None:
     await company.succeed("a")
-    async with company.database.reading() as reading:
-        standing = await read_standing(reading, WEB, "production")
+    async with company.database.transaction() as tx:
+        standing = await read_standing(tx, WEB, "production")
     assert standing is not None
     assert standing.goal is not None
     now = standing.generation
@@ -165,8 +164,8 @@ async def test_a_goal_is_written_over_the_one_that_was_read_or_not_at_all(compan
         with pytest.raises(Conflict):
             async with company.database.transaction() as tx:
                 await write_goal(tx, renewed(standing.goal, generation, 1), standing.goal_sequence, over=over)
-    async with company.database.reading() as reading:
-        assert await read_standing(reading, standing.service, "production") == standing
+    async with company.database.transaction() as tx:
+        assert await read_standing(tx, standing.service, "production") == standing
 
 
 async def test_the_loop_goes_all_the_way_and_lets_go_when_it_stops(company: Company) -> None:
@@ -231,13 +230,13 @@ async def test_the_loop_survives_a_store_that_is_away(company: Company) -> None:
     assert await company.state(a) is State.DISTRIBUTING
 
 
-async def test_a_restarted_control_goes_on_from_the_files(company: Company, tmp_path: Path) -> None:
+async def test_a_restarted_control_goes_on_from_the_tables(company: Company, database_url: str) -> None:
     a = await company.deploy("a")
     await company.make("a")
     await company.step()
     await company.everywhere(a)
     await company.passed(a, 60)  # the claim of the one that died has expired
-    again = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
+    again = await Database.open(database_url)
     await RolloutController(again, company.kv, company.queue).step()
     await again.close()
     assert await company.state(a) is State.SUCCEEDED

@@ -26,6 +26,7 @@ from fleetcast.stores.sqlite_kv import SqliteKv
 if TYPE_CHECKING:
     from conftest import Company
 
+pytestmark = pytest.mark.one_engine
 KEY = "goals/production/web"
 
 

@@ -14,6 +14,8 @@ from fleetcast.model.machine import Machine
 if TYPE_CHECKING:
     from conftest import Company
 
+pytestmark = pytest.mark.one_engine
+
 
 async def test_one_commit_from_trigger_to_success(company: Company) -> None:
     a = await company.deploy("a")

@@ -66,11 +66,20 @@ ORIGIN_SLICE_BYTES: Final = 64 * KIB
 ORIGIN_AHEAD_S: Final = 2.0
 """Of an origin's limit: what may be leased and not yet read."""
 
-# The embedded database
+# The database
 SQLITE_BUSY_S_MAX: Final = 30
 """Longest wait for another process's write transaction."""
 DATABASE_READERS_MAX: Final = 4
-"""Connections of one process that read at a time; one more writes."""
+"""Connections of one process to the embedded database that read at a time; one more writes."""
+POSTGRESQL_CONNECTIONS_MAX: Final = 10
+"""Of one process, for snapshots and for what may run beside others; one more is for what is serialised."""
+POSTGRESQL_CONNECT_S_MAX: Final = 10
+POSTGRESQL_WAIT_S_MAX: Final = 30
+"""Longest wait for a connection, for another process's transaction or for a row; and for one statement to be carried out."""
+POSTGRESQL_IDLE_S_MAX: Final = 60
+"""A transaction whose process says nothing for so long is ended by the server: it may have been stopped."""
+POSTGRESQL_SILENCE_S_MAX: Final = 30
+"""A connection whose server's host acknowledges nothing for so long is given up."""
 
 # Key-value stores
 KV_KEY_BYTES_MAX: Final = 512

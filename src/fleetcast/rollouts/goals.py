@@ -43,9 +43,9 @@ async def mint_sequence(tx: AsyncConnection, service: ServiceName, environment: 
     return int(minted.scalar_one())
 
 
-async def read_standing(reading: AsyncConnection, service: ServiceName, environment: str) -> Standing | None:
-    """The row, locked when ``reading`` is a transaction that writes; ``None``: never triggered."""
-    row = (await reading.execute(select(goals).where(*_key(service, environment)).with_for_update())).one_or_none()
+async def read_standing(tx: AsyncConnection, service: ServiceName, environment: str) -> Standing | None:
+    """The row, locked for the rest of ``tx``; ``None``: never triggered."""
+    row = (await tx.execute(select(goals).where(*_key(service, environment)).with_for_update())).one_or_none()
     return None if row is None else standing(row)
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from fleetcast.stores import sqlite_file
+from fleetcast.stores.database import database_url
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x666C656574  # an advisory lock's number means nothing; it has to be ours alone
 _SQLITE_WAIT_S: Final = 60
 
 
-def migrate(database_url: str) -> None:
-    """Upgrade the database at ``database_url`` to the newest revision. Blocking: run it before the loop or in a thread.
+def migrate(address: str) -> None:
+    """Upgrade the database at the URL ``address`` to the newest revision. Blocking: run it before the loop or in a thread.
 
     Safe when several processes do it at once: one does the work in one transaction, the others wait and find it done.
+
+    Raises:
+        Invalid: a URL of another kind than :meth:`~fleetcast.stores.database.Database.open` takes.
+        Unavailable: the server does not answer or refuses us, or the file cannot be used.
     """
     # Half a second to import, and only processes that own a database need it.
     from alembic import command
@@ -24,21 +32,39 @@ def migrate(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    url = make_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": _SQLITE_WAIT_S})
-        event.listen(engine, "connect", _leave_transactions_to_us)
-        event.listen(engine, "begin", _begin_as_writer)
-    else:
-        engine = create_engine(url)
+    url = database_url(address)
+    engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise _obstacle(error, url) from error
     finally:
         engine.dispose()
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": _SQLITE_WAIT_S})
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    event.listen(engine, "begin", _begin_as_writer)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    from fleetcast.stores.postgresql_engine import connect_arguments
+
+    return create_engine(url, connect_args=dict(connect_arguments()), use_native_hstore=False)
+
+
+def _obstacle(error: DBAPIError, url: URL) -> Exception:
+    if url.get_backend_name() == "sqlite":
+        return sqlite_file.obstacle(error.orig) or error
+    from fleetcast.stores import postgresql_errors
+
+    return postgresql_errors.obstacle(error.orig, url) or error
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:

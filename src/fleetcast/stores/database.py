@@ -1,69 +1,99 @@
 """The door to the SQL database: transactions that write, snapshots that read, the database's own clock.
 
-SQLite has one writer at a time. Inside a process writers queue for the one writing connection (first come, first served,
-which SQLite's own lock is not); between processes ``BEGIN IMMEDIATE`` waits, so a transaction that has begun never fails for
-having read too early.
+Which engine is behind it, the URL says: the embedded one (``sqlite_engine.py``) or a PostgreSQL server
+(``postgresql_engine.py``).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Connection, event, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, BigInteger, make_url, select
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from fleetcast.model.errors import Invalid, Unavailable
-from fleetcast.model.limits import DATABASE_READERS_MAX, SQLITE_BUSY_S_MAX
-from fleetcast.stores import sqlite_file
+from fleetcast.model.errors import Invalid
+
+
+class Engine(Protocol):
+    """What :class:`Database` promises, kept by each engine."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+    async def close(self) -> None: ...
 
 
 class Database:
     """One process's way into the database. Use from the event loop that opened it; close it there."""
 
-    def __init__(self, writing: AsyncEngine, reading: AsyncEngine) -> None:
-        self._writing = writing
-        self._reading = reading
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     @classmethod
     async def open(cls, url: str) -> Database:
-        """Open ``sqlite+aiosqlite:///<path>``, creating the file; makes no tables.
+        """Open ``sqlite+aiosqlite:///<path>``, creating the file, or ``postgresql+psycopg://<user>:<password>@<host>/<name>``;
+        makes no tables.
 
         Raises:
             Invalid: a URL of another kind.
-            Unavailable: the file cannot be opened.
+            Unavailable: the file cannot be opened, the server does not answer or refuses us.
         """
-        path = _sqlite_path(url)
-        (await asyncio.to_thread(sqlite_file.connect, path)).close()
-        return cls(
-            writing=_engine(url, begin="BEGIN IMMEDIATE", pragmas=_PRAGMAS, connections=1),
-            reading=_engine(url, begin="BEGIN", pragmas=(*_PRAGMAS, "PRAGMA query_only=ON"), connections=DATABASE_READERS_MAX),
-        )
+        parsed = database_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            from fleetcast.stores.sqlite_engine import SqliteEngine
+
+            return cls(await SqliteEngine.open(parsed))
+        # The driver and its library are only there where they are needed.
+        from fleetcast.stores.postgresql_engine import PostgresqlEngine
+
+        return cls(await PostgresqlEngine.open(parsed))
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that writes: committed, and on disk, when the block ends; rolled back when it raises.
 
-        Serialised with every other one: neither a second one nor a wait for the world belongs inside. Raises
-        :class:`Unavailable` when others hold the database for longer than ``SQLITE_BUSY_S_MAX``.
+        Serialised with every other one, whichever process it is in: neither a second one nor a wait for the world belongs
+        inside. Raises :class:`Unavailable` when others hold the database for too long, or it cannot be reached.
         """
-        return _transaction(self._writing, writing=True)
+        return self._engine.transaction()
+
+    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """The same, but it may run beside others of both kinds where the engine can do that.
+
+        So it locks the rows it decides on (``with_for_update``), or says in its ``WHERE`` what it decided on, and holds no
+        more than one row that another one could want. Each of its statements sees what was committed before it.
+        """
+        return self._engine.concurrent()
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot: all its reads see one state, which is the newest at the first of them. It cannot write."""
-        return _transaction(self._reading, writing=False)
+        return self._engine.reading()
 
     async def close(self) -> None:
-        await self._writing.dispose()
-        await self._reading.dispose()
+        await self._engine.close()
+
+
+def database_url(url: str) -> URL:
+    """``url`` as one of the two kinds that :meth:`Database.open` takes. Raises :class:`Invalid`."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in ("sqlite+aiosqlite", "postgresql+psycopg"):
+        raise Invalid(
+            "unknown_database",
+            "the database URL must be sqlite+aiosqlite:///<path of a file>, "
+            "or postgresql+psycopg://<user>:<password>@<host>:<port>/<name>: correct the settings",
+        )
+    return parsed
 
 
 class _Now(FunctionElement[int]):
@@ -90,55 +120,5 @@ def _now_sqlite(element: _Now, compiler: SQLCompiler, **options: Any) -> str:  #
 
 @compiles(_Now, "postgresql")
 def _now_postgresql(element: _Now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001 -- the compiler's signature
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-
-
-_PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
-
-
-def _sqlite_path(url: str) -> Path:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    if parsed is None or parsed.drivername != "sqlite+aiosqlite" or parsed.database in (None, "", ":memory:"):
-        raise Invalid("unknown_database", "the database URL must be sqlite+aiosqlite:///<path of a file>: correct the settings")
-    return Path(str(parsed.database))
-
-
-def _engine(url: str, *, begin: str, pragmas: tuple[str, ...], connections: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=SQLITE_BUSY_S_MAX,
-        connect_args={"timeout": SQLITE_BUSY_S_MAX, "isolation_level": None},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 -- the event's signature
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-@asynccontextmanager
-async def _transaction(engine: AsyncEngine, *, writing: bool) -> AsyncIterator[AsyncConnection]:
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    except PoolTimeoutError as error:
-        raise Unavailable("database_busy", "the database is busy with other transactions: try again") from error
-    except DBAPIError as error:
-        if sqlite_file.is_busy(error.orig):
-            raise Unavailable("database_busy", "the database is locked by another process: try again") from error
-        if (obstacle := sqlite_file.obstacle(error.orig, writing=writing)) is not None:
-            raise obstacle from error
-        raise
+    # The same for all rows of a statement, so that an index can be used; of a transaction's start it would be too old.
+    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
