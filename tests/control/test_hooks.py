@@ -24,7 +24,6 @@ from fleetcast.model.limits import HOOK_AGE_S_MAX, HOOK_BODY_BYTES_MAX, HOOK_SIG
 from fleetcast.model.messages.hooks import HookAnswer
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.push import OnPush
-from fleetcast.schema import migrate
 from fleetcast.stores.database import Database
 from forges import NOWHERE, github_headers, github_push, gitlab_headers, gitlab_push, signed
 
@@ -323,10 +322,8 @@ async def test_a_service_that_could_not_be_followed_is_refused(control: Any, sen
         assert caught.value.code == code
 
 
-async def test_deliveries_are_forgotten_by_age_and_number(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'x.db'}"
-    migrate(url)
-    database = await Database.open(url)
+async def test_deliveries_are_forgotten_by_age_and_number(database_url: str) -> None:
+    database = await Database.open(database_url)
     deliveries = [Delivery("github", f"d{number}", f"{number:064x}", False) for number in range(5)]
     for delivery in deliveries:
         async with database.transaction() as tx:

@@ -10,11 +10,13 @@ from litestar import get
 from fleetcast import __version__
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
+from fleetcast.control.remote_heads import git_error
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import SILENT_MACHINES_NAMED_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.messages.diagnosis import Diagnosis, RegionDiagnosis
 from fleetcast.rollouts.inventory import Region, known_machines, known_regions, silent
+from fleetcast.rollouts.trunk_looks import count_polled
 from fleetcast.stores.blobs import BlobReader
 
 _NO_BLOB: Final = "diagnosis/none"
@@ -30,6 +32,7 @@ async def get_diagnosis(parts: PartsHere) -> Diagnosis:
     async with parts.database.reading() as reading:
         regions = await known_regions(reading)
         machines = len(await known_machines(reading))
+        polled = await count_polled(reading)
         quiet = await silent(reading, Selector(), SILENT_MACHINES_NAMED_MAX + 1)
     main, looks = await asyncio.gather(_look(parts.main), asyncio.gather(*(_region(parts, region) for region in regions)))
     return Diagnosis(
@@ -39,6 +42,8 @@ async def get_diagnosis(parts: PartsHere) -> Diagnosis:
         silent=quiet[:SILENT_MACHINES_NAMED_MAX],
         more_silent=len(quiet) > SILENT_MACHINES_NAMED_MAX,
         main_bucket_error=main,
+        polled=polled,
+        git_error=git_error(),
     )
 
 

@@ -29,6 +29,7 @@ from fleetcast.control.events import forget_events
 from fleetcast.control.hooks.deliveries import forget_deliveries
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
+from fleetcast.control.polling import Polling
 from fleetcast.http import serving
 from fleetcast.http.holding import Bell, Bells
 from fleetcast.http.sse import Streams
@@ -194,6 +195,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "rollouts": parts.controller.run(stop),
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
+        "polling": Polling(parts.database, parts.pushes, parts.stir).run(stop),
         "history": regularly("history", forget, HISTORY_INTERVAL_S, stop),
     }
 

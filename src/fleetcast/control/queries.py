@@ -24,6 +24,7 @@ from fleetcast.replication.status import list_replicas
 from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
 from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
 from fleetcast.rollouts.services import known_service, list_services
+from fleetcast.rollouts.trunk_looks import failing
 from fleetcast.schema.tables import artifacts, releases
 
 
@@ -35,7 +36,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
             services=await list_services(reading),
             regions=await _regions(reading),
             deployments=await newest_of_each(reading),
-            alarms=(parts.controller.obstacle,) if parts.controller.obstacle else (),
+            alarms=(*((parts.controller.obstacle,) if parts.controller.obstacle else ()), *await failing(reading)),
         )
 
 

@@ -387,6 +387,22 @@ PASSED_HEADS_MAX: Final = 32
 POLL_EVERY_S_MIN: Final = 10
 POLL_EVERY_S_MAX: Final = 24 * 3600
 """Bounds of how often a branch is looked at."""
+POLLS_AT_ONCE_MAX: Final = 8
+"""Repositories that one control process asks at a time."""
+POLL_LOOK_S_MAX: Final = 30
+"""How long git may take to say where the branches of one repository are."""
+POLL_LEASE_S: Final = 120
+"""How long a control process's claim on a look lives: another looks after that."""
+POLL_BACKOFF_S_MAX: Final = 900
+"""Between looks at a branch that fail, unless it is looked at less often anyway; doubles, with jitter."""
+POLL_TURN_INTERVAL_S: Final = 1
+"""How often control sees which looks are due."""
+POLL_DUE_MAX: Final = 500
+"""Looks that are considered in one turn."""
+POLL_OUTPUT_BYTES_MAX: Final = 64 * KIB
+"""Of what git says that is kept."""
+POLL_ALARMS_MAX: Final = 20
+"""Services that cannot be followed, named in the status."""
 
 # Clocks
 CLOCK_SKEW_S_MAX: Final = 60
@@ -481,5 +497,6 @@ assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
 # A push that is not too old to be taken is remembered if it was taken before.
 assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
+assert POLL_LEASE_S > 2 * POLL_LOOK_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

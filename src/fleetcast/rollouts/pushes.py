@@ -42,9 +42,13 @@ class Pushes:
         self._triggers.wake(any(each.triggered for each in outcomes))
         return tuple(outcomes)
 
+    def wake(self) -> None:
+        """To be called after the commit of what :meth:`order` has triggered."""
+        self._triggers.wake()
+
     async def order(self, tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, head: Head) -> str:
         """Trigger what ``spec`` wants for a new head, and remember that, as part of ``tx``. Returns the build's number or the
-        deployment's id; call :meth:`Triggers.wake` after the commit. Raises as :meth:`Triggers.deploy`."""
+        deployment's id; call :meth:`wake` after the commit. Raises as :meth:`Triggers.deploy`."""
         await write_head(tx, spec.name, head)
         subject = await self._triggers.order(tx, spec.name, sha, spec.on_push)
         log.info("push_taken", service=spec.name, commit=sha, triggered=spec.on_push, subject=subject)

@@ -67,6 +67,7 @@ def control(url: str, token: str, *, down_is_fine: bool) -> Iterator[Check]:
         yield ok("token", "accepted, as admin's")
         yield from _regions(diagnosis)
         yield _machines(diagnosis)
+        yield from _polling(diagnosis)
 
 
 def _ask(url: str, token: str) -> _Answer:
@@ -156,3 +157,13 @@ def _machines(diagnosis: Diagnosis) -> Check:
     named = ", ".join(diagnosis.silent) + (" and more" if diagnosis.more_silent else "")
     says = f"silent, of {diagnosis.machines}: {named}"
     return warn("machines", says, "start their agents, or fleetcast machine retire those that are gone")
+
+
+def _polling(diagnosis: Diagnosis) -> Iterator[Check]:
+    if not diagnosis.polled:
+        return
+    count = "1 service" if diagnosis.polled == 1 else f"{diagnosis.polled} services"
+    if diagnosis.git_error:
+        yield fail("polling", f"{count}, and control cannot look at any", diagnosis.git_error)
+    else:
+        yield ok("polling", f"{count}; control has git")

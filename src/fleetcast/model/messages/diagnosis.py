@@ -32,4 +32,8 @@ class Diagnosis:
     """There are more."""
     main_bucket_error: str = ""
     """Why control cannot look into the main store; empty: it can."""
+    polled: int = 0
+    """Services whose trunk control looks at by itself."""
+    git_error: str = ""
+    """Why it cannot; empty: it can."""
     protocol: Protocol = PROTOCOL
