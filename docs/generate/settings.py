@@ -44,6 +44,7 @@ TYPES = {
     "tuple[Path, ...]": "list of paths",
     "tuple[str, ...]": "list of texts",
     "Mapping[str, str]": "table of texts",
+    'Literal["auto", "required", "off"]': "auto, required or off",
 }
 
 

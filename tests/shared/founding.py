@@ -23,7 +23,8 @@ CONTROL = {
     "replication_check_interval_s": 0.5,
 }
 REGION = {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5}
-WORKER = {"poll_interval_s": 0.5}
+WORKER = {"poll_interval_s": 0.5, "sandbox": "off"}
+"""No sandbox: builds look at gates of the host, and are found by their environment."""
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "web"
 RECIPE = """

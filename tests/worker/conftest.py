@@ -143,6 +143,7 @@ async def _company(tmp_path: Path, **settings: float) -> AsyncIterator[Company]:
             claim_wait_s=1,
             poll_interval_s=0.1,
             kill_grace_s=0.5,
+            sandbox="off",
         )
         async with ControlClient(url, load_or_create(home, Role.REGION)) as region:
             # Somewhere to deploy to, or control would not build at all. Nobody answers there.

@@ -41,6 +41,8 @@ def test_a_whole_recipe() -> None:
 
 def test_everything_may_be_left_out() -> None:
     assert parse_recipe(b"") == Recipe()
+    build = b'[build]\nnetwork = true\nenvironment = { B = "2" }\n'
+    assert parse_recipe(build) == Recipe(network=True, build_environment={"B": "2"})
     assert parse_recipe(b'[run]\nenvironment = { A = "1" }\n') == Recipe(environment={"A": "1"})
 
 
@@ -56,6 +58,8 @@ def test_everything_may_be_left_out() -> None:
         (WHOLE.replace("= 30", "= nan"), "line 9: health_timeout_s must be a number of seconds above 0"),
         (WHOLE.replace('"production"', "8080"), "line 12: MODE must be text: write it in quotes"),
         (WHOLE.replace("MODE", "FLEETCAST_DATA"), "line 12: 'FLEETCAST_DATA' cannot be set"),
+        (WHOLE.replace('"dist"', '"dist"\nnetwork = "yes"'), "line 5: network must be true or false"),
+        (WHOLE.replace('"dist"', '"dist"\nenvironment = { A = 1 }'), "line 5: A must be text: write it in quotes"),
         (WHOLE.replace('"dist"', '"../dist"'), "line 4: output '../dist' must be a path inside the repository"),
         (WHOLE.replace('"dist"', '"/dist"'), "line 4: output '/dist' must be a path inside the repository"),
         (WHOLE.replace('"dist"', '"dist'), "line 4, column 15: Illegal character"),

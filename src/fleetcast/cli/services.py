@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
@@ -29,6 +30,7 @@ def add(
     output: str | None = None,
     activate: str | None = None,
     health: str | None = None,
+    network: bool | None = None,
     max_unavailable: int | None = None,
     on_push: Literal["nothing", "build", "deploy"] = "nothing",
     poll_every: int | None = None,
@@ -54,13 +56,15 @@ def add(
     label
         Only machines with this label, KEY=VALUE; repeatable, all must hold.
     build
-        Build command; wins over the commit's fleetcast.toml, like the three below.
+        Build command; wins over the commit's fleetcast.toml, like the four below.
     output
         File or directory that becomes the artifact.
     activate
         Command that runs the service.
     health
         Command that exits 0 when the service is well.
+    network
+        Whether the build command may use the network.
     max_unavailable
         How many machines of a region may restart at once; default: as many as like.
     on_push
@@ -76,27 +80,23 @@ def add(
     from fleetcast.model.push import OnPush
 
     wanted, (location, empty) = service_name(name), _located(repository, trunk)
-    spec = ServiceSpec(
-        name=wanted,
-        repository=location,
-        trunk=trunk,
-        selector=_selector(region, zone, label),
-        recipe=Recipe(build=build, output=output, activate=activate, health=health),
-        max_unavailable=max_unavailable,
-        on_push=OnPush(on_push),
-        poll_every_s=poll_every,
-    )
+    selector, push = _selector(region, zone, label), OnPush(on_push)
+    recipe = Recipe(build=build, output=output, activate=activate, health=health, network=network)
+    spec = ServiceSpec(wanted, location, trunk, selector=selector, recipe=recipe)
+    spec = replace(spec, max_unavailable=max_unavailable, on_push=push, poll_every_s=poll_every)
     _show_stored(*connection.ask(lambda control: _put(control, spec)), empty=empty, json=json)
 
 
 def _show_stored(before: ServiceSpec | None, stored: ServiceSpec, *, empty: bool, json: bool) -> None:
     if json:
         print_json(stored)
-    elif before is not None:
-        print(changes_text(before, stored))
     else:
-        first = f"its repository is empty: commit to {stored.trunk or 'a branch'} there, then" if empty else "next:"
-        print(f"service {stored.name} is set up; {first} fleetcast deploy {stored.name}@SHA")
+        print(_set_up(stored, empty=empty) if before is None else changes_text(before, stored))
+
+
+def _set_up(spec: ServiceSpec, *, empty: bool) -> str:
+    first = f"its repository is empty: commit to {spec.trunk or 'a branch'} there, then" if empty else "next:"
+    return f"service {spec.name} is set up; {first} fleetcast deploy {spec.name}@SHA"
 
 
 def _located(repository: str, trunk: str) -> tuple[str, bool]:
@@ -254,6 +254,8 @@ def _overrides(recipe: Recipe) -> dict[str, str | None]:
         "health": recipe.health,
         "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
         "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,
+        "build environment": " ".join(f"{key}={value}" for key, value in recipe.build_environment.items()) or None,
+        "network": None if recipe.network is None else "yes" if recipe.network else "no",
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fleetcast.model import limits
 from fleetcast.model.errors import Invalid, NotFound
@@ -99,6 +100,19 @@ class WorkerSettings:
     """Mirrors and worktrees; empty: ``workers/<name>``."""
     poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
     """How often it asks for builds where control does not hold the question. Seconds."""
+    sandbox: Literal["auto", "required", "off"] = "auto"
+    """`auto`: builds run in a sandbox of bubblewrap where this host can, else without one, which is said; `required`: or the
+    worker does not start; `off`: without one."""
+    build_readable: tuple[Path, ...] = ()
+    """What builds in a sandbox may read beside the system, for instance a compiler below /opt."""
+    build_environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to what every build sees, for instance a proxy."""
+    build_memory_bytes: int = limits.BUILD_MEMORY_BYTES_MAX
+    """Memory that the processes of one build in a sandbox may use."""
+    build_processes: int = limits.BUILD_PROCESSES_MAX
+    """Processes and threads that one build in a sandbox may have at a time."""
+    build_disk_bytes: int = limits.BUILD_DISK_BYTES_MAX
+    """Disk that one build's checkout, home and /tmp may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

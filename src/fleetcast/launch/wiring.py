@@ -69,6 +69,7 @@ def worker(settings: WorkerSettings) -> Wired:
     from fleetcast.http.tokens import load
     from fleetcast.worker import process
     from fleetcast.worker.config import WorkerConfig
+    from fleetcast.worker.sandbox import BuildLimits
 
     config = WorkerConfig(
         name=settings.name,
@@ -77,6 +78,11 @@ def worker(settings: WorkerSettings) -> Wired:
         workspace=settings.directory,
         signing_key=settings.signing_key,
         poll_interval_s=settings.poll_interval_s,
+        sandbox=settings.sandbox,
+        build_readable=settings.build_readable,
+        build_environment=dict(settings.build_environment),
+        build_limits=BuildLimits(settings.build_memory_bytes, settings.build_processes, settings.build_disk_bytes),
+        secret_files=(settings.token_file,),
     )
     return Wired(partial(process.serve, config), settings)
 

@@ -69,6 +69,10 @@ class Recipe:
     health_timeout_s: Annotated[float, stated(exclusiveMinimum=0, maximum=HEALTH_TIMEOUT_S_MAX)] | None = None
     environment: Mapping[Annotated[str, VARIABLE.meta], Annotated[str, TEXT.meta]] = field(default_factory=dict)
     """Added to what ``activate`` and ``health`` see."""
+    build_environment: Mapping[Annotated[str, VARIABLE.meta], Annotated[str, TEXT.meta]] = field(default_factory=dict)
+    """Added to what ``build`` sees."""
+    network: bool | None = None
+    """Whether ``build`` may use the network; ``None`` after merging: it may not."""
 
     def over(self, other: Recipe) -> Recipe:
         """This recipe, with what it leaves open taken from ``other``."""
@@ -79,6 +83,8 @@ class Recipe:
             health=self.health if self.health is not None else other.health,
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
+            build_environment={**other.build_environment, **self.build_environment},
+            network=self.network if self.network is not None else other.network,
         )
 
 
@@ -88,7 +94,7 @@ def broken_recipe(recipe: Recipe) -> str | None:
     for name, text in commands.items():
         if text is not None and not TEXT.fits(text):
             return f"{name} contains a NUL character"
-    for name, text in recipe.environment.items():
+    for name, text in (*recipe.environment.items(), *recipe.build_environment.items()):
         if not VARIABLE.fits(name):
             return f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_..."
         if not TEXT.fits(text):

@@ -137,6 +137,27 @@ BUILD_LOG_READ_BYTES_MAX: Final = 1 * MIB
 """About how much of a log one answer carries."""
 BUILD_LOG_TAIL_BYTES: Final = 4 * KIB
 BUILD_KILL_GRACE_S: Final = 10
+BUILD_MEMORY_BYTES_MAX: Final = 8 * GIB
+"""Of all processes of one build together, and of what each may ask for by itself."""
+BUILD_PROCESSES_MAX: Final = 4096
+"""Of one build at a time, threads counted as well."""
+BUILD_DISK_BYTES_MAX: Final = 20 * GIB
+"""Of one build's checkout, its home and /tmp together, and of each file."""
+BUILD_OPEN_FILES_MAX: Final = 8192
+"""Of each process of a build, where the worker's own limit is not lower."""
+BUILD_SHARED_MEMORY_BYTES_MAX: Final = 256 * MIB
+"""Of a build's /dev/shm."""
+BUILD_LOOK_INTERVAL_S: Final = 0.5
+"""How often a worker looks what a build uses; less often where looking takes long."""
+BUILD_LOOK_SHARE_MAX: Final = 0.2
+"""Of the time that may be spent with looking."""
+BUILD_UID_FIRST: Final = 60_800
+"""Builds of a worker that runs as root are users of their own from here on, one for each slot: a range that neither
+distributions nor systemd give away."""
+BUILD_ENVIRONMENT_SHOWN_CHARS_MAX: Final = 4000
+"""Of a build's environment in the head of its log."""
+SANDBOX_PROBE_S_MAX: Final = 20
+"""How long trying the sandbox out may take when a worker starts."""
 BUILD_SOURCE_S_MAX: Final = 5 * 60
 """Fetching and checking out the commit."""
 BUILD_LOG_PIECE_BYTES_MAX: Final = 256 * KIB

@@ -28,9 +28,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.stores.obstacles import obstacle
-from fleetcast.worker.command import run_group
-from fleetcast.worker.config import WorkerConfig
-from fleetcast.worker.git import clean_environment
+from fleetcast.worker.building import Building
 from fleetcast.worker.leftovers import end_leftovers
 from fleetcast.worker.log import AttemptLog
 from fleetcast.worker.patience import until_answered
@@ -73,7 +71,7 @@ class Attempt:
 
     def __init__(
         self,
-        config: WorkerConfig,
+        building: Building,
         claimed: ClaimedBuild,
         builds: Builds,
         source: Source,
@@ -81,7 +79,7 @@ class Attempt:
         key: PrivateKey,
         rng: random.Random,
     ) -> None:
-        self._config = config
+        self._building = building
         self._claimed = claimed
         self._builds = builds
         self._source = source
@@ -136,16 +134,17 @@ class Attempt:
     async def _work(self) -> None:
         claimed = self._claimed
         self._bound.info("attempt_started", repository=shown_repository(claimed.repository), commit=claimed.commit_sha)
-        self._log.line(f"{claimed.name}, attempt {claimed.attempt} on {self._config.name}")
+        self._log.line(self._building.head())
+        self._log.line(f"{claimed.name}, attempt {claimed.attempt} on {self._building.config.name}")
         self._log.line(f"source: {shown_repository(claimed.repository)} at {claimed.commit_sha}")
         async with _within(BUILD_SOURCE_S_MAX, "fetching and checking out the commit"):
             await self._source.check_out(claimed.repository, claimed.commit_sha, claimed.trunk, self._tree)
         recipe = complete_recipe(claimed.recipe, self._committed_recipe())
         assert recipe.output is not None
         if recipe.build is not None:
-            self._log.line(f"build: {recipe.build}")
+            mirror = self._source.mirror(claimed.repository, claimed.commit_sha)
             async with _within(claimed.command_s_max, "the build command"):
-                await self._build(recipe.build)
+                await self._building.run(claimed, recipe, self._directory, self._tree, mirror, self._log)
         self._log.line(f"output: {recipe.output}")
         async with _within(claimed.pack_upload_s_max, "packing and uploading"):
             output = self._output(recipe.output)
@@ -158,26 +157,6 @@ class Attempt:
         if path.is_symlink():
             raise Invalid("invalid_recipe", f"{RECIPE_NAME} is a symlink: commit the file itself")
         return parse_recipe(path.read_bytes()) if path.is_file() else None
-
-    async def _build(self, command: str) -> None:
-        claimed = self._claimed
-        code = await run_group(
-            ["/bin/sh", "-c", command],
-            directory=self._tree,
-            environment={
-                **clean_environment(),
-                "CI": "true",
-                "FLEETCAST_SERVICE": claimed.service,
-                "FLEETCAST_COMMIT": claimed.commit_sha,
-                "FLEETCAST_ARTIFACT": claimed.name,
-                "FLEETCAST_BUILD": str(claimed.build),
-            },
-            output=self._log.write,
-            kill_grace_s=self._config.kill_grace_s,
-        )
-        if code != 0:
-            how = f"was ended by signal {-code}" if code < 0 else f"exited {code}"
-            raise Invalid("command_failed", f"the build command {how}: its log says why")
 
     def _output(self, name: str) -> Path:
         """Where the output is, once it is certain that it lies in the worktree."""

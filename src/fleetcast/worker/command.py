@@ -26,12 +26,17 @@ async def run_group(
     environment: Mapping[str, str],
     output: Callable[[bytes], None],
     kill_grace_s: float,
+    started: Callable[[int], object] = lambda pid: None,  # noqa: ARG005 -- called with the name
+    ask: Callable[[int], object] = lambda pid: _signal(pid, signal.SIGTERM),
 ) -> int:
     """Run a program in a session of its own; ``output`` gets what it and its children write to stdout and stderr.
 
     Returns its exit code, negative for a signal, once it has ended. Whatever else is left in its group by then, or all of it
     when this call is cancelled, gets SIGTERM and, ``kill_grace_s`` later, SIGKILL. Who left the group, or outlives a killed
     worker, is found by :func:`~fleetcast.worker.leftovers.end_leftovers` of ``directory``.
+
+    ``started`` is told the program's process id. ``ask`` replaces the SIGTERM for the group, where whoever should have it is
+    not in the group.
 
     Raises:
         OSError: the program cannot be started.
@@ -53,10 +58,11 @@ async def run_group(
     finally:
         os.close(writable)
     reading = asyncio.create_task(_read(readable, output))
+    started(process.pid)
     try:
         return await _ended(process, reading)
     finally:
-        ending = asyncio.create_task(_end_group(process.pid, kill_grace_s, reading))
+        ending = asyncio.create_task(_end_group(process.pid, kill_grace_s, reading, ask))
         # A second cancellation must not leave processes behind: the ending goes on by itself.
         await asyncio.shield(ending)
         await process.wait()
@@ -74,10 +80,11 @@ async def _ended(process: asyncio.subprocess.Process, reading: asyncio.Task[None
         waiting.cancel()
 
 
-async def _end_group(group: int, kill_grace_s: float, reading: asyncio.Task[None]) -> None:
+async def _end_group(group: int, kill_grace_s: float, reading: asyncio.Task[None], ask: Callable[[int], object]) -> None:
     # The number may belong to another group once all of ours are reaped; the kernel hands numbers out in turn, so that would
     # take a whole round of them within these few milliseconds.
-    _signal(group, signal.SIGTERM)
+    if _signal(group, 0):
+        await asyncio.to_thread(ask, group)
     if not await _gone(group, kill_grace_s):
         _signal(group, signal.SIGKILL)
         await _gone(group, kill_grace_s)

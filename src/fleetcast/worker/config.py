@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fleetcast.model import limits
+from fleetcast.worker.sandbox import BuildLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +28,12 @@ class WorkerConfig:
     """Least time between two claim calls, where control does not hold them."""
     kill_grace_s: float = limits.BUILD_KILL_GRACE_S
     """Between asking a build's processes to end and making them."""
+    sandbox: Literal["auto", "required", "off"] = "auto"
+    """``auto``: builds run in one where the host can; ``required``: or the worker does not start."""
+    build_readable: tuple[Path, ...] = ()
+    """What builds in a sandbox may read beside the system."""
+    build_environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to what every build sees; a recipe's wins over it."""
+    build_limits: BuildLimits = field(default_factory=BuildLimits)
+    secret_files: tuple[Path, ...] = ()
+    """Hidden from builds in a sandbox even where what is above them is shown; the signing key is anyway."""

@@ -14,14 +14,16 @@ import structlog
 from fleetcast.artifacts.signing import PrivateKey, load_private
 from fleetcast.client.builds import Builds
 from fleetcast.http.session import Session
-from fleetcast.model.errors import FleetcastError
+from fleetcast.model.errors import FleetcastError, Refused
 from fleetcast.model.limits import BUILD_HAND_BACK_S_MAX, WORKER_BACKOFF_S_MAX
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.stores.obstacles import obstacle
 from fleetcast.worker.attempt import Attempt
 from fleetcast.worker.backoff import delay_s
+from fleetcast.worker.building import Building
 from fleetcast.worker.config import WorkerConfig
 from fleetcast.worker.patience import until_answered
+from fleetcast.worker.sandbox_probe import Probe, probe
 from fleetcast.worker.source import Source
 from fleetcast.worker.workspace import Held, Workspace
 
@@ -33,26 +35,49 @@ async def serve(config: WorkerConfig, stop: asyncio.Event, listening: Callable[[
 
     Raises:
         Invalid: the signing key cannot be used.
-        Refused: another worker runs in this workspace.
+        Refused: another worker runs in this workspace, or builds cannot be run in the sandbox that they must be run in.
     """
     key = load_private(config.signing_key)
     workspace = Workspace(config.workspace)
     left = workspace.open()
     try:
+        tried = await _sandbox(config)
         source = Source(config.workspace)
         source.open()
         async with aclosing(Session(config.control_url, config.token)) as session:
             listening({})
-            loop = _Loop(config, Builds(session), source, workspace, key)
+            loop = _Loop(Building(config, tried), Builds(session), source, workspace, key)
             await loop.hand_back(left, stop)
             await loop.run(stop)
     finally:
         workspace.close()
 
 
+async def _sandbox(config: WorkerConfig) -> Probe:
+    """Raises :class:`Refused`: there must be one, and there is none."""
+    if config.sandbox == "off":
+        found = Probe(None, "worker.sandbox is off")
+    else:
+        found = await asyncio.to_thread(
+            probe,
+            readable=config.build_readable,
+            hidden_files=(config.signing_key, *config.secret_files),
+            hidden_directories=(config.workspace,),
+            limits=config.build_limits,
+        )
+    if found.sandbox is not None:
+        log.info("builds_sandboxed", how=found.says)
+    elif config.sandbox == "required":
+        raise Refused("no_sandbox", f"worker.sandbox is required, and there is none: {found.says}")
+    else:
+        log.warning("builds_not_sandboxed", reason=found.says)
+    return found
+
+
 class _Loop:
-    def __init__(self, config: WorkerConfig, builds: Builds, source: Source, workspace: Workspace, key: PrivateKey) -> None:
-        self._config = config
+    def __init__(self, building: Building, builds: Builds, source: Source, workspace: Workspace, key: PrivateKey) -> None:
+        self._building = building
+        self._config = building.config
         self._builds = builds
         self._source = source
         self._workspace = workspace
@@ -118,7 +143,7 @@ class _Loop:
     async def _attempt(self, claimed: ClaimedBuild, stop: asyncio.Event) -> bool:
         """Whether this worker was in the way."""
         try:
-            attempt = Attempt(self._config, claimed, self._builds, self._source, self._workspace, self._key, self._rng)
+            attempt = Attempt(self._building, claimed, self._builds, self._source, self._workspace, self._key, self._rng)
         except OSError as error:
             return await self._not_begun(claimed, f"this worker failed: {obstacle(error).message}")
         try:

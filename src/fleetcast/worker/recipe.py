@@ -5,6 +5,8 @@
     [build]
     command = "make dist"        # run in the worktree; leave it out when there is nothing to build
     output = "dist"              # the file or directory that becomes the artifact
+    network = true               # let the command reach the network; it may not by itself
+    environment = { MODE = "fast" }  # added to what the command sees
 
     [run]
     activate = "exec ./server"   # run in the release's directory; while it runs it is the service
@@ -29,7 +31,7 @@ from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
 RECIPE_NAME: Final = "fleetcast.toml"
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "build": ("command", "output"),
+    "build": ("command", "output", "network", "environment"),
     "run": ("activate", "health", "health_timeout_s", "environment"),
 }
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -100,7 +102,9 @@ class _Reader:
             activate=self._text("run", "activate"),
             health=self._text("run", "health"),
             health_timeout_s=self._seconds("run", "health_timeout_s"),
-            environment=self._environment(),
+            environment=self._environment("run"),
+            build_environment=self._environment("build"),
+            network=self._yes_or_no("build", "network"),
         )
         if recipe.output is not None:
             try:
@@ -141,14 +145,20 @@ class _Reader:
             raise _wrong(self._line(section, key), f"{key} must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}")
         return float(value)
 
-    def _environment(self) -> dict[str, str]:
-        value = self._value("run", "environment")
+    def _yes_or_no(self, section: str, key: str) -> bool | None:
+        value = self._value(section, key)
+        if value is not None and not isinstance(value, bool):
+            raise _wrong(self._line(section, key), f"{key} must be true or false")
+        return value
+
+    def _environment(self, section: str) -> dict[str, str]:
+        value = self._value(section, "environment")
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise _wrong(self._line("run", "environment"), 'environment must be a table of NAME = "value"')
+            raise _wrong(self._line(section, "environment"), 'environment must be a table of NAME = "value"')
         for name, text in value.items():
-            line = self._line("run.environment", name) or self._line("run", "environment")
+            line = self._line(f"{section}.environment", name) or self._line(section, "environment")
             if not _VARIABLE.fullmatch(name) or name.startswith("FLEETCAST_"):
                 raise _wrong(line, f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_...")
             if not isinstance(text, str) or "\0" in text:

@@ -52,7 +52,7 @@ class Source:
             Refused: ``trunk`` is not empty and the commit is not on it.
             Unavailable: the repository cannot be read now.
         """
-        mirror = self._mirror(repository, commit)
+        mirror = self.mirror(repository, commit)
         async with _locked(mirror.with_suffix(".lock")):
             mirror.mkdir(exist_ok=True)
             # Repeatable; a mirror whose making was interrupted is thereby finished.
@@ -72,7 +72,7 @@ class Source:
     async def drop(self, repository: str, commit: CommitSha, tree: Path) -> None:
         """Remove a worktree and whatever a build left in it."""
         await asyncio.to_thread(remove_tree, tree)
-        mirror = self._mirror(repository, commit)
+        mirror = self.mirror(repository, commit)
         if mirror.is_dir():
             async with _locked(mirror.with_suffix(".lock")):
                 await git_code("worktree", "prune", directory=mirror)
@@ -96,7 +96,8 @@ class Source:
                 "unknown_commit", f"{shown_repository(repository)} has no commit {commit}: push it, then deploy again"
             )
 
-    def _mirror(self, repository: str, commit: CommitSha) -> Path:
+    def mirror(self, repository: str, commit: CommitSha) -> Path:
+        """Where the bare mirror is that has, or will have, the commit."""
         name = hashlib.sha256(f"{len(commit)} {repository}".encode()).hexdigest()[:32]
         return self._mirrors / f"{name}.git"
 

@@ -28,6 +28,7 @@ def host() -> Iterator[Check]:
     yield _libraries()
     yield _git()
     yield _open_files()
+    yield _sandbox()
 
 
 def _python() -> Check:
@@ -76,6 +77,15 @@ def _open_files() -> Check:
     raised = "the hard limit is lower too: raise it first" if hard not in (-1,) and hard < OPEN_FILES_WANTED else ""
     advice = f"ulimit -n {OPEN_FILES_WANTED} before starting{f' ({raised})' if raised else ''}"
     return (fail if soft < OPEN_FILES_MIN else warn)("open files", f"up to {soft}: busy regions and machines need more", advice)
+
+
+def _sandbox() -> Check:
+    from fleetcast.worker.sandbox_probe import probe
+
+    found = probe()
+    if found.sandbox is None:
+        return warn("sandbox", found.says, "until then builds on this host can do whatever their worker can")
+    return ok("sandbox", f"builds run in one here ({found.says})")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
