@@ -39,16 +39,16 @@ class Claims:
 
     def hear_load(self, load: int) -> None:
         """How many pieces it owes in all, us included."""
-        self.busy = max(0, load - len(self.debts))
+        self.busy = max(0, load - len(self.debts.asked))
 
     @property
     def owing(self) -> int:
         """Pieces that it owes to everybody, as far as is known."""
-        return self.busy + len(self.debts)
+        return self.busy + len(self.debts.asked)
 
     def able(self, each: int) -> bool:
         """Whether it may be asked for something more, of ``each`` pieces at a time; of one, if it is in line for a limit."""
-        return not self.dry and not self.leaving and len(self.debts) < (1 if self.debts.limited else each)
+        return not self.dry and not self.leaving and len(self.debts.asked) < (1 if self.debts.limited else each)
 
     def expect(self, piece: int, now: float) -> bool:
         """It is about to get a piece, says it. True: that is news, and matters to us."""

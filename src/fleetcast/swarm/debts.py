@@ -12,8 +12,8 @@ class Debts:
     """All times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, float] = {}
-        """Piece -> when it was asked for."""
+        self.asked: dict[int, float] = {}
+        """Piece -> when it was asked for. To be read; what changes it is below."""
         self._news_asked: float | None = None
         self._paid_at = float("-inf")
         self._in_line_at = float("-inf")
@@ -22,18 +22,8 @@ class Debts:
         self._arrived = 0
         self._our_turn = False
 
-    def __contains__(self, piece: int) -> bool:
-        return piece in self._asked
-
-    def __len__(self) -> int:
-        return len(self._asked)
-
-    @property
-    def pieces(self) -> tuple[int, ...]:
-        return tuple(self._asked)
-
     def ask(self, piece: int, now: float) -> None:
-        self._asked[piece] = now
+        self.asked[piece] = now
 
     def ask_news(self, now: float) -> None:
         self._news_asked = now
@@ -44,7 +34,7 @@ class Debts:
 
     def in_line(self, now: float) -> None:
         """It says that what it owes waits for its rate limit. Nothing happens when it owes nothing."""
-        if self._asked:
+        if self.asked:
             self._in_line_at, self.limited = now, True
 
     def arriving(self, arrived: int) -> None:
@@ -53,7 +43,7 @@ class Debts:
 
     def verified(self, piece: int) -> None:
         """A piece came and is right. Until :meth:`paid` it is we who are slow."""
-        if self._asked.pop(piece, None) is not None:
+        if self.asked.pop(piece, None) is not None:
             self._our_turn = True
 
     def paid(self, now: float) -> None:
@@ -63,14 +53,14 @@ class Debts:
 
     def cancel(self, piece: int) -> None:
         """It will not bring this piece. Nothing happens if it was never asked."""
-        self._asked.pop(piece, None)
+        self.asked.pop(piece, None)
 
     def waited_s(self, now: float) -> float:
         """How long we have been waiting for the next answer, or for word that it waits for a limit; 0 when it owes none."""
         return min(self._without_answer_s(now), now - self._in_line_at)
 
     def _without_answer_s(self, now: float) -> float:
-        since = min(self._asked.values(), default=self._news_asked)
+        since = min(self.asked.values(), default=self._news_asked)
         if since is None or self._our_turn:
             return 0.0
         return now - max(since, self._paid_at)

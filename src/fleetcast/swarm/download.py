@@ -99,7 +99,7 @@ class Download(Supply):
         """A neighbour is gone: what it owes is MISSING again, what it has is held by one fewer. One that goes owing is
         doubted when it comes back, or it could claim everything anew each time.
         """
-        if self._neighbours[machine].debts:
+        if self._neighbours[machine].debts.asked:
             self._doubt(machine)
         neighbour = self._neighbours.pop(machine)
         if machine not in self._doubted:
@@ -144,7 +144,7 @@ class Download(Supply):
         neighbour = self._neighbours[machine]
         self._doubted.add(machine)
         self._count(neighbour, -1)
-        for piece in neighbour.debts.pieces:
+        for piece in tuple(neighbour.debts.asked):
             # It may come all the same, and is taken then.
             self._withdraw(piece, machine)
         return True
@@ -157,7 +157,7 @@ class Download(Supply):
         if machine in self._doubted:
             self._doubted.remove(machine)
             self._count(neighbour, 1)
-            for piece in neighbour.debts.pieces:
+            for piece in tuple(neighbour.debts.asked):
                 if self.states[piece] != OWNED:
                     self._await(piece, machine, now)
 
@@ -184,22 +184,31 @@ class Download(Supply):
         """Who is to be asked for which piece now, so that as much as :class:`Window` says is on its way, at ``most`` so many
         pieces: of whoever owes least to everybody, as far as is known, so that no link idles while another has a queue.
         """
-        asks: list[tuple[str, int]] = []
-        trusted, in_flight = [], 0
-        for machine, neighbour in self._neighbours.items():
-            if machine not in self._doubted and not neighbour.leaving:
-                trusted.append(neighbour)
-                in_flight += len(neighbour.debts)
+        trusted = [each for machine, each in self._neighbours.items() if machine not in self._doubted and not each.leaving]
+        in_flight = sum([len(neighbour.debts.asked) for neighbour in trusted])
         window = min(self._window.pieces, most)
+        # Where pieces come fast, a request for each of them would cost more than it is worth to ask so soon.
+        together = max(1, window // SWARM_IN_FLIGHT_MIN)
         room = window - in_flight
+        if in_flight and room < together:
+            room = 0
+        asks = self._ask_for_fresh(trusted, room, together, now, rng) if room > 0 else []
+        if room > len(asks) and now >= self._end_game_at and self.states.find(MISSING, 0, self.known) < 0:
+            # What comes twice costs time and links: first comes what nobody was asked for.
+            self._end_game_at = now + END_GAME_LOOK_S
+            asks += self._end_game(trusted, room - len(asks), now)
+        if len(trusted) < len(self._neighbours):
+            asks += self._second_chances(now, rng)
+        return asks
+
+    def _ask_for_fresh(self, trusted: list[Claims], room: int, together: int, now: float, rng: Random) -> list[tuple[str, int]]:
+        """For up to ``room`` MISSING pieces, ``together`` so many of one neighbour where it has them."""
+        asks: list[tuple[str, int]] = []
+        in_flight = any(neighbour.debts.asked for neighbour in trusted)
         if not in_flight and self._share != EVERYTHING:
             self._stir()
         each = self._window.share(len(trusted))
-        # Where pieces come fast, a request for each of them would cost more than it is worth to ask so soon.
-        together = max(1, window // SWARM_IN_FLIGHT_MIN)
-        if in_flight and room < together:
-            room = 0
-        able = [neighbour for neighbour in trusted if neighbour.able(each)] if room > 0 else []
+        able = [neighbour for neighbour in trusted if neighbour.able(each)]
         while able and room > len(asks):
             neighbour = min(able, key=attrgetter("owing"))
             for _ in range(min(together, room - len(asks))):
@@ -208,12 +217,6 @@ class Download(Supply):
                     asks.append(self._ask(neighbour, piece, now))
             if not neighbour.able(each):
                 able.remove(neighbour)
-        if room > len(asks) and now >= self._end_game_at and self.states.find(MISSING, 0, self.known) < 0:
-            # What comes twice costs time and links: first comes what nobody was asked for.
-            self._end_game_at = now + END_GAME_LOOK_S
-            asks += self._end_game(trusted, room - len(asks), now)
-        if len(trusted) < len(self._neighbours):
-            asks += self._second_chances(now, rng)
         return asks
 
     def _second_chances(self, now: float, rng: Random) -> list[tuple[str, int]]:
@@ -233,7 +236,7 @@ class Download(Supply):
         open_asks = {piece: since for piece, since in self._asked.items() if self._awaited(piece)}
         asks: list[tuple[str, int]] = []
         for neighbour in trusted:
-            if len(asks) < room and not neighbour.debts:
+            if len(asks) < room and not neighbour.debts.asked:
                 piece = end_game(open_asks, neighbour.has, neighbour.machine, now)
                 if piece is not None:
                     asks.append(self._ask(neighbour, piece, now))
@@ -269,17 +272,17 @@ class Download(Supply):
 
     def owed(self, machine: str, piece: int) -> bool:
         """Whether this neighbour was asked for this piece and has not answered."""
-        return piece in self._neighbours[machine].debts
+        return piece in self._neighbours[machine].debts.asked
 
     def owes_any(self, machine: str) -> bool:
-        return bool(self._neighbours[machine].debts)
+        return bool(self._neighbours[machine].debts.asked)
 
     def excuse(self, machine: str) -> None:
         """It is left by our own choice: what it owes is asked of others, and no word is broken. If it is there at all."""
         neighbour = self._neighbours.get(machine)
         if neighbour is not None:
             neighbour.leaving = True
-            for piece in neighbour.debts.pieces:
+            for piece in tuple(neighbour.debts.asked):
                 self.give_up(piece, machine)
 
     def without_holder(self, rng: Random) -> Ranges:
@@ -358,7 +361,7 @@ class Download(Supply):
         for machine, neighbour in self._neighbours.items():
             if neighbour.has[piece]:
                 neighbour.candidates.add(piece)
-            if piece in neighbour.debts and machine not in self._doubted:
+            if piece in neighbour.debts.asked and machine not in self._doubted:
                 # A second copy of it is still on its way.
                 self._await(piece, machine, 0.0)
         return True

@@ -73,7 +73,7 @@ class Supply:
 
     def debtors(self) -> frozenset[str]:
         """Neighbours that owe pieces."""
-        return frozenset(machine for machine, neighbour in self._neighbours.items() if neighbour.debts)
+        return frozenset(machine for machine, neighbour in self._neighbours.items() if neighbour.debts.asked)
 
     def _divide(self) -> None:
         """Who is in the rack has changed. Each goes by whom it knows: where that differs a piece is of two, or of none."""
