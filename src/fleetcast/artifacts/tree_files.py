@@ -12,8 +12,6 @@ import socket
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -60,14 +58,17 @@ class TreeFiles:
         """
         start = 0
         for file, within, length in self.extents.locate(offset, len(buffer)):
-            with self._file(file) as descriptor:
+            used = self._use(file)
+            try:
                 end = start + length
                 while start < end:
-                    count = os.preadv(descriptor, [buffer[start:end]], within)
+                    count = os.preadv(used.descriptor, [buffer[start:end]], within)
                     if count == 0:
                         raise self._broken(file, "is shorter than it should be")
                     start += count
                     within += count
+            finally:
+                self._leave(used)
 
     def write(self, offset: int, data: memoryview) -> None:
         """Put ``data`` into its place from ``offset`` on; not durable before the tree is sealed.
@@ -78,12 +79,15 @@ class TreeFiles:
         """
         start = 0
         for file, within, length in self.extents.locate(offset, len(data)):
-            with self._file(file) as descriptor:
+            used = self._use(file)
+            try:
                 end = start + length
                 while start < end:
-                    count = os.pwrite(descriptor, data[start:end], within)
+                    count = os.pwrite(used.descriptor, data[start:end], within)
                     start += count
                     within += count
+            finally:
+                self._leave(used)
 
     def sendfile(self, sock: socket.socket, offset: int, length: int) -> None:
         """Send ``length`` bytes of content from ``offset`` on; the socket's timeout bounds each stretch without progress.
@@ -93,17 +97,20 @@ class TreeFiles:
             OSError: the connection broke; :class:`TimeoutError` when it took nothing for too long.
         """
         for file, within, count in self.extents.locate(offset, length):
-            with self._file(file) as descriptor:
+            used = self._use(file)
+            try:
                 end = within + count
                 while within < end:
                     try:
-                        sent = os.sendfile(sock.fileno(), descriptor, within, end - within)
+                        sent = os.sendfile(sock.fileno(), used.descriptor, within, end - within)
                     except BlockingIOError:
                         _wait_writable(sock)
                         continue
                     if sent == 0:
                         raise self._broken(file, "is shorter than it should be")
                     within += sent
+            finally:
+                self._leave(used)
 
     def close(self) -> None:
         """Let go of all files. Calls under way finish; later ones raise :class:`ValueError`."""
@@ -120,8 +127,8 @@ class TreeFiles:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    @contextmanager
-    def _file(self, index: int) -> Iterator[int]:
+    def _use(self, index: int) -> _Open:
+        """To be followed by :meth:`_leave`. No context manager: this is the inner loop of every transfer."""
         with self._lock:
             if self._closed:
                 raise ValueError("these files are closed")
@@ -130,12 +137,12 @@ class TreeFiles:
                 file = self._files[index] = _Open(self._open(index))
             self._files.move_to_end(index)
             file.users += 1
-        try:
-            yield file.descriptor
-        finally:
-            with self._lock:
-                file.users -= 1
-                self._drop_idle(keep=0 if self._closed else DESCRIPTORS_KEPT)
+            return file
+
+    def _leave(self, file: _Open) -> None:
+        with self._lock:
+            file.users -= 1
+            self._drop_idle(keep=0 if self._closed else DESCRIPTORS_KEPT)
 
     def _open(self, index: int) -> int:
         file = self.extents.files[index]

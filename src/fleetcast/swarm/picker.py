@@ -76,16 +76,17 @@ class Candidates:
     def _sample(
         self, states: bytearray, holders: array[int], rng: Random, shunned: array[int] | None, share: Share
     ) -> int | None:
-        pieces = self._pieces
+        pieces, count, chance = self._pieces, len(self._pieces), rng.random
         best: int | None = None
         for _ in range(SAMPLE):
-            if not pieces:
+            if not count:
                 break
-            at = int(rng.random() * len(pieces))
+            at = int(chance() * count)
             piece = pieces[at]
             if states[piece] == OWNED:
                 pieces[at] = pieces[-1]
                 pieces.pop()
+                count -= 1
             elif states[piece] != MISSING or (shunned is not None and (shunned[piece] or piece % share[1] != share[0])):
                 continue
             elif best is None or holders[piece] < holders[best]:
