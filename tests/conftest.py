@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
+
+# Speed is not a test: on a busy machine any example may take long.
+settings.register_profile("fleetcast", deadline=None)
+settings.load_profile("fleetcast")
 
 from fleetcast.schema import migrate
 from lab.postgres import PostgresServer, postgres_server

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -18,6 +19,7 @@ from fleetcast.model.limits import (
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_END_GAME_AGE_S_MIN,
     SWARM_IN_FLIGHT_MAX,
+    SWARM_IN_FLIGHT_MIN,
     SWARM_NEIGHBOURS,
     SWARM_REDIAL_S_MAX,
     SWARM_STARVING_S_MAX,
@@ -86,6 +88,29 @@ def test_nobody_is_asked_a_second_time_while_something_was_asked_of_nobody() -> 
     [(who, piece)] = download.plan(late, rng)
     assert who == "b"
     assert piece in (0, 1)
+
+
+@pytest.mark.parametrize(("pieces_per_s", "together"), [(20, 1), (400, SWARM_IN_FLIGHT_MAX // SWARM_IN_FLIGHT_MIN)])
+def test_what_comes_fast_is_asked_for_in_groups_and_what_comes_slowly_piece_by_piece(pieces_per_s: int, together: int) -> None:
+    rng, download, now = Random(1), Download(2_000, 2_000), 0.0
+    for name in ("a", "b", "c", "d"):
+        download.join(name)
+        download.hear(name, ((0, 2_000),))
+    owed = download.plan(now, rng)
+    told: list[list[str]] = []
+    for _ in range(600):
+        name, piece = owed.pop(0)
+        now += 1 / pieces_per_s
+        assert download.accept(piece, name)
+        download.own(piece)
+        download.paid(name, now)
+        asks = download.plan(now, rng)
+        owed += asks
+        told.append([asked for asked, _ in asks])
+        assert SWARM_IN_FLIGHT_MIN - together < len(owed) <= SWARM_IN_FLIGHT_MAX
+    settled = [names for names in told[300:] if names]
+    assert {len(names) for names in settled} == {together}
+    assert all(len(set(names)) == 1 for names in settled), "a group is one neighbour's"
 
 
 # The download, whatever its threads do

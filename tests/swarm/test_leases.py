@@ -87,7 +87,7 @@ def test_little_is_on_lease_at_a_time_and_more_of_an_origin_that_is_quick() -> N
     assert largest == ORIGIN_LEASE_CHUNKS_MAX
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(2, 12))
 def test_of_a_quick_origin_pieces_are_leased_in_runs_and_no_crumbs(seed: int, machines: int) -> None:
     """Each machine brings what it was leased 0.04 s later: 25 leases a second, of which each is worth 0.1 s."""

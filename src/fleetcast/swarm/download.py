@@ -211,10 +211,11 @@ class Download(Supply):
         able = [neighbour for neighbour in trusted if neighbour.able(each)]
         while able and room > len(asks):
             neighbour = min(able, key=attrgetter("owing"))
-            for _ in range(min(together, room - len(asks))):
-                piece = self._fresh(neighbour, rng, idle=not in_flight and not asks) if neighbour.able(each) else None
-                if piece is not None:
-                    asks.append(self._ask(neighbour, piece, now))
+            for _ in range(min(1 if neighbour.debts.limited else together, room - len(asks))):
+                piece = self._fresh(neighbour, rng, idle=not in_flight and not asks)
+                if piece is None:
+                    break
+                asks.append(self._ask(neighbour, piece, now))
             if not neighbour.able(each):
                 able.remove(neighbour)
         return asks
