@@ -10,12 +10,12 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+from fleetcast.schema import migrate
+from lab.postgres import PostgresServer, postgres_server
+
 # Speed is not a test: on a busy machine any example may take long.
 settings.register_profile("fleetcast", deadline=None)
 settings.load_profile("fleetcast")
-
-from fleetcast.schema import migrate
-from lab.postgres import PostgresServer, postgres_server
 
 ENGINES: Final = ("sqlite", "postgresql")
 """Behind the database door."""
