@@ -39,6 +39,20 @@ class ControlConfig:
     """File of the secrets that webhooks of GitHub are signed with, one a line; empty: none are expected."""
     gitlab_hook_secrets: Path = Path()
     """The same for GitLab; one that begins with ``whsec_`` is a signing token."""
+    github_url: str = "https://github.com"
+    """What clone URLs of repositories on GitHub begin with."""
+    github_api_url: str = "https://api.github.com"
+    """Where commit statuses are told; of GitHub Enterprise Server https://HOST/api/v3."""
+    github_status_token: Path = Path()
+    """File with a token that may write commit statuses, mode 0600; empty: GitHub is told none."""
+    gitlab_url: str = "https://gitlab.com"
+    """What clone URLs of repositories on GitLab begin with."""
+    gitlab_api_url: str = "https://gitlab.com/api/v4"
+    """Where commit statuses are told."""
+    gitlab_status_token: Path = Path()
+    """File with a token that may write commit statuses (scope api), mode 0600; empty: GitLab is told none."""
+    commit_status_link: str = ""
+    """Where a commit status points to: an address with {kind}, {id}, {service} or {commit} in it; empty: nowhere."""
 
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX

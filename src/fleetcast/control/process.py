@@ -30,6 +30,8 @@ from fleetcast.control.hooks.deliveries import forget_deliveries
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.control.polling import Polling
+from fleetcast.control.statuses.outbox import forget_statuses
+from fleetcast.control.statuses.sending import status_loops
 from fleetcast.http import serving
 from fleetcast.http.holding import Bell, Bells
 from fleetcast.http.sse import Streams
@@ -178,6 +180,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_events(tx)
             await forget_keys(tx)
             await forget_deliveries(tx)
+            await forget_statuses(tx)
         await forget_builds(parts.database, config.build_retention_days)
 
     async def look_for_builds() -> None:
@@ -195,6 +198,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "rollouts": parts.controller.run(stop),
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
+        **status_loops(parts.database, config, stop),
         "polling": Polling(parts.database, parts.pushes, parts.stir).run(stop),
         "history": regularly("history", forget, HISTORY_INTERVAL_S, stop),
     }

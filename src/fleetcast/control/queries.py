@@ -12,6 +12,7 @@ from fleetcast.control.artifact_queries import unknown_artifact
 from fleetcast.control.fleet_queries import status_of
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
+from fleetcast.control.statuses.outbox import untold
 from fleetcast.http import messages
 from fleetcast.http.cursors import Row, page, place
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName
@@ -36,7 +37,11 @@ async def fleet_status(parts: Parts) -> FleetStatus:
             services=await list_services(reading),
             regions=await _regions(reading),
             deployments=await newest_of_each(reading),
-            alarms=(*((parts.controller.obstacle,) if parts.controller.obstacle else ()), *await failing(reading)),
+            alarms=(
+                *((parts.controller.obstacle,) if parts.controller.obstacle else ()),
+                *await failing(reading),
+                *await untold(reading),
+            ),
         )
 
 

@@ -13,7 +13,9 @@ import msgspec
 from fleetcast.model import errors
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import HTTP_RETRY_AFTER_S
+from fleetcast.model.lines import one_line
 
+_REASON_CHARS_MAX: Final = 300
 PROBLEM_JSON: Final = "application/problem+json"
 
 _KINDS: Final[dict[str, type[FleetcastError]]] = {
@@ -97,10 +99,20 @@ def raise_problem(status: int, body: bytes) -> NoReturn:
     try:
         problem = msgspec.json.decode(body, type=Problem)
     except msgspec.MsgspecError:
-        raise kind_of_status(status)(f"http_{status}", f"the other side answered HTTP {status} and no reason") from None
+        said = _foreign_reason(body)
+        raise kind_of_status(status)(f"http_{status}", f"the other side answered HTTP {status} and {said}") from None
     raise _KINDS.get(problem.kind, kind_of_status(status))(problem.code, problem.detail)
 
 
 def _problem(kind: type[FleetcastError], status: int, code: str, detail: str) -> Problem:
     title = "Error" if kind is FleetcastError else kind.__name__
     return Problem(f"urn:fleetcast:problem:{code}", title, status, detail, code, kind.__name__)
+
+
+def _foreign_reason(body: bytes) -> str:
+    """What a server that is none of ours gives as its reason, in one line; many say it as ``message``."""
+    try:
+        said = msgspec.json.decode(body)["message"]
+    except (msgspec.MsgspecError, RecursionError, LookupError, TypeError):
+        return "no reason"
+    return one_line(said if isinstance(said, str) else str(said))[:_REASON_CHARS_MAX] or "no reason"

@@ -48,6 +48,20 @@ class ControlSettings:
     """File with the secrets of GitHub's webhooks, one a line, mode 0600; empty: webhooks of GitHub are refused."""
     gitlab_hook_secrets: Path = Path()
     """File with the secret and signing tokens (``whsec_...``) of GitLab's webhooks, one a line, mode 0600; empty: refused."""
+    github_url: str = "https://github.com"
+    """What clone URLs of repositories on GitHub begin with."""
+    github_api_url: str = "https://api.github.com"
+    """Where commit statuses are told; of GitHub Enterprise Server https://HOST/api/v3."""
+    github_status_token: Path = Path()
+    """File with a token that may write commit statuses, mode 0600; empty: GitHub is told none."""
+    gitlab_url: str = "https://gitlab.com"
+    """What clone URLs of repositories on GitLab begin with."""
+    gitlab_api_url: str = "https://gitlab.com/api/v4"
+    """Where commit statuses are told."""
+    gitlab_status_token: Path = Path()
+    """File with a token that may write commit statuses (scope api), mode 0600; empty: GitLab is told none."""
+    commit_status_link: str = ""
+    """Where a commit status points to: an address with {kind}, {id}, {service} or {commit} in it; empty: nowhere."""
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
     """How often a worker says that it is alive while it builds."""
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 CONTROL_CHOICES: Final = (
     "github_hook_secrets",
     "gitlab_hook_secrets",
+    "github_url",
+    "github_api_url",
+    "github_status_token",
+    "gitlab_url",
+    "gitlab_api_url",
+    "gitlab_status_token",
+    "commit_status_link",
     "heartbeat_interval_s",
     "heartbeat_silence_s_max",
     "reaper_interval_s",

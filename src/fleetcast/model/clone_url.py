@@ -9,7 +9,7 @@ webhooks are understood here. The grammar is that of git-clone(1), section GIT U
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +27,8 @@ class CloneUrl:
     """With the port where that tells servers apart."""
     path: str
     """Without slashes around it and without ``.git``: ``team/web``."""
+    written: str = field(default="", compare=False)
+    """The same in the letters it was written in."""
 
     def __str__(self) -> str:
         return f"https://{self.host}/{self.path}"
@@ -58,7 +60,9 @@ def same_repository(one: str, other: str) -> bool:
 
 def _made(host: str, port: str, path: str) -> CloneUrl | None:
     host = host.lower().rstrip(".")
-    path = unquote(path).lower().strip("/").removesuffix(".git").strip("/")
-    if not host or not path:
+    written = unquote(path).strip("/")
+    if written.lower().endswith(".git"):
+        written = written[: -len(".git")].strip("/")
+    if not host or not written:
         return None
-    return CloneUrl((f"[{host}]" if ":" in host else host) + port, path)
+    return CloneUrl((f"[{host}]" if ":" in host else host) + port, written.lower(), written)

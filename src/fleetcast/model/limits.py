@@ -425,6 +425,25 @@ POLL_OUTPUT_BYTES_MAX: Final = 64 * KIB
 POLL_ALARMS_MAX: Final = 20
 """Services that cannot be followed, named in the status."""
 
+STATUS_EVENTS_MAX: Final = 200
+"""Events that one transaction brings into the outbox of commit statuses."""
+STATUS_INTERVAL_S: Final = 1
+"""How often control sees what is to be told about commits."""
+STATUSES_AT_ONCE_MAX: Final = 4
+"""Requests under way to one server."""
+STATUS_SEND_S_MAX: Final = 10
+"""Of one request."""
+STATUS_LEASE_S: Final = 60
+"""How long a control process's claim on a commit status lives."""
+STATUS_BACKOFF_S_MIN: Final = 2
+STATUS_BACKOFF_S_MAX: Final = 600
+"""Between attempts at telling one commit status; doubles, with jitter."""
+STATUS_TOLD_S_MAX: Final = 24 * 3600
+"""What could not be told for so long is told no more."""
+STATUSES_KEPT_S: Final = 30 * 24 * 3600
+STATUS_DESCRIPTION_CHARS_MAX: Final = 140
+"""What GitHub takes."""
+
 # Clocks
 CLOCK_SKEW_S_MAX: Final = 60
 """How far a clock may be off its neighbour's before somebody is told."""
@@ -518,6 +537,7 @@ assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
 # A push that is not too old to be taken is remembered if it was taken before.
 assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
+assert STATUS_LEASE_S > 2 * STATUS_SEND_S_MAX
 assert POLL_LEASE_S > 2 * POLL_LOOK_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S
