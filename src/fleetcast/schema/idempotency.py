@@ -64,7 +64,7 @@ async def once(tx: AsyncConnection, key: RequestKey | None, trigger: Callable[[]
     ours = insert(idempotency_keys).values(
         operation=key.operation, key=key.key, fingerprint=key.fingerprint, subject="", created_at=now_ms()
     )
-    if (await tx.execute(ours.on_conflict_do_nothing())).rowcount == 1:
+    if (await tx.execute(ours.on_conflict_do_nothing().returning(idempotency_keys.c.key))).first() is not None:
         subject = await trigger()
         await tx.execute(update(idempotency_keys).where(*_row(key)).values(subject=subject))
         return subject
