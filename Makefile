@@ -8,7 +8,7 @@ BENCH := $(VENV)/bench-installed
 SWARM := $(BIN)/python -m bench.swarm --json --save bench/results
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-pack bench-delta check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes roo
 
 bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each of the parts of that alone; a minute, 10 GiB of disk
 	$(BIN)/python -m bench.pack --size 2GiB --json --save bench/results/pack.json
+
+bench-queue: $(BENCH)  ## claim, heartbeat and finish builds on PostgreSQL, beside procrastinate and pgqueuer; eight minutes
+	$(BIN)/python -m bench.queue --json --save bench/results/queue.json
 
 bench-delta: $(STAMP)  ## how much enters a machine for a release of which it has most; four minutes, 10 GiB of memory or disk
 	$(BIN)/python -m bench.delta --size 1GiB --json --save bench/results/delta.json

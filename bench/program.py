@@ -19,12 +19,8 @@ INTERRUPTED = 130
 
 
 class Asked(Protocol):
-    """What every benchmark of machines is asked for."""
+    """What every benchmark is asked for."""
 
-    @property
-    def machines(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
     @property
     def runs(self) -> int: ...
     @property
@@ -45,14 +41,26 @@ def run(name: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(INTERRUPTED)
 
 
+class Machines(Protocol):
+    """What every benchmark of machines is asked for."""
+
+    @property
+    def machines(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+def sizes(asked: Machines) -> dict[str, int]:
+    """What is told of every benchmark of machines."""
+    return {"size_bytes": asked.size_bytes, "machines": asked.machines}
+
+
 def finish(command: str, asked: Asked, told: Mapping[str, Any]) -> int:
     """Write and print what was ``told``, as it was wished. Returns an exit code."""
     result = {
         "command": command,
         "machine": machine(),
         "runs": asked.runs,
-        "size_bytes": asked.size_bytes,
-        "machines": asked.machines,
         **told,
     }
     if asked.save is not None:
@@ -64,8 +72,8 @@ def finish(command: str, asked: Asked, told: Mapping[str, Any]) -> int:
 
 def teller() -> Callable[[str], None]:
     """Tells people, on standard error, each line with the seconds since the start."""
-    started = time.monotonic()
-    return lambda text: print(f"{time.monotonic() - started:6.1f} s  {text}", file=sys.stderr, flush=True)
+    started, people = time.monotonic(), sys.stderr
+    return lambda text: print(f"{time.monotonic() - started:6.1f} s  {text}", file=people, flush=True)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns an exit code. Raises :class:`LabError`."""
     wanted = asked.parse(arguments)
     measure = over_loopback.measure if wanted.loopback else in_the_lab.measure
-    return program.finish(asked.command(arguments), wanted, measure(wanted, program.teller()))
+    return program.finish(asked.command(arguments), wanted, {**program.sizes(wanted), **measure(wanted, program.teller())})
 
 
 if __name__ == "__main__":
