@@ -211,7 +211,7 @@ def deep(levels: int) -> str:
 
 OUTPUTS = [
     ("true", "there is no 'out': does the build command make it"),
-    ("rm -rf ../tree", "there is no 'out'|there is no 'tree'"),
+    ("rm -rf ../tree", "there is no 'out'|there is no 'tree'|exited 1"),
     ("mkdir out", "'out' is empty"),
     (": > out", "'out' is empty"),
     ("ln -s /etc out", "'out' leads out of the repository"),
@@ -235,7 +235,7 @@ OUTPUTS = [
     ),
 ]
 if os.geteuid() == 0:
-    OUTPUTS.append((TREE + "mknod null c 1 3", "'null' is a device, socket or pipe"))
+    OUTPUTS.append((TREE + "mknod null c 1 3", "'null' is a device, socket or pipe|exited 1"))
 else:  # root may read everything
     OUTPUTS.append((TREE + "chmod 0 a", "'a' cannot be read: give its owner the right to"))
     OUTPUTS.append((TREE + "mkdir d && chmod 0 d", "'d' cannot be read: give its owner the right to"))

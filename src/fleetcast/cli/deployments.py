@@ -113,11 +113,13 @@ def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
     from fleetcast.cli import builds
     from fleetcast.cli.naming import deployment_meant
     from fleetcast.model.ids import build_id
+    from fleetcast.model.limits import BUILD_STOP_S_MAX
 
     async def end(control: ControlClient) -> tuple[Deployment | Build, str]:
         if what.startswith(_BUILD):
             aborted = await control.abort_build(build_id(_number(what)))
-            return aborted, builds.describe(aborted)
+            bound = f"its processes end within {BUILD_STOP_S_MAX:g} s where its worker reaches control"
+            return aborted, f"{builds.describe(aborted)}; {bound}"
         ended = await control.abort(await deployment_meant(control, what))
         return ended, describe(ended)
 

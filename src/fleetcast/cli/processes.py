@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,7 +54,7 @@ class Program:
         file = sources.settings_file(self.settings, os.environ)
         serve = following(wired, file, lambda: mine(self.load()))
         try:
-            process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline)
+            process.run(serve, ready_file=self.ready_file, lifeline=self.lifeline, told_again=wired.told_again)
         except Refused as error:
             if error.code != "address_in_use":
                 raise
@@ -145,18 +145,28 @@ def control(*, program: Program = ALONE) -> int:
     return program.run("control", wiring.control(program.load()), lambda settings: settings.control)
 
 
-def worker(*, name: str | None = None, program: Program = ALONE) -> int:
-    """Run a worker: it claims builds from control, one at a time.
+def worker(
+    *, name: str | None = None, slots: int | None = None, drain_timeout: float | None = None, program: Program = ALONE
+) -> int:
+    """Run a worker: it claims builds from control, one in each slot.
 
-    For example: `fleetcast worker --settings /etc/fleetcast.toml --name worker-2`
+    SIGTERM (or Ctrl-C) drains it: it claims no more and finishes what runs. The same signal once more, or the end of
+    --drain-timeout, hands the rest back, and another worker has it at once. The exit code is 0 either way.
+
+    For example: `fleetcast worker --settings /etc/fleetcast.toml --name worker-2 --slots 4`
 
     Parameters
     ----------
     name
         Which [[worker]] of the settings; not needed where there is one.
+    slots
+        Builds at a time; wins over the setting.
+    drain_timeout
+        Seconds that what runs may take when the worker is told to stop; wins over the setting drain_s_max.
     """
     from fleetcast.launch import wiring
 
+    program = replace(program, set=(*program.set, *_said({"worker.slots": slots, "worker.drain_s_max": drain_timeout})))
     mine = program.load().worker(name)
     return program.run(mine.name, wiring.worker(mine), lambda settings: settings.worker(name))
 
@@ -191,6 +201,11 @@ def agent(*, machine: str | None = None, program: Program = ALONE) -> int:
 
     mine = program.load().agent(machine)
     return program.run(f"agent-{mine.machine}", wiring.agent(mine), lambda settings: settings.agent(machine))
+
+
+def _said(settings: dict[str, int | float | None]) -> list[str]:
+    """Options that stand for a setting, as ``--set`` takes them."""
+    return [f"{name}={value:g}" for name, value in settings.items() if value is not None]
 
 
 async def _supervise(file: Path, settings: Settings, narrator: _Narrator) -> int:

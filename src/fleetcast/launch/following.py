@@ -28,6 +28,8 @@ class Wired:
     """What it was made from: one of the dataclasses of ``settings.py``."""
     live: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
     """Settings that may change while it runs, by key, with whom to tell the new value."""
+    told_again: Callable[[], None] = lambda: None
+    """Called when a process that was told to stop, and has not yet, is told once more."""
 
 
 def following(wired: Wired, file: Path, read: Callable[[], Any], interval_s: float = SETTINGS_LOOK_INTERVAL_S) -> Serve:

@@ -25,8 +25,15 @@ Listening = Callable[[Mapping[str, str]], None]
 Serve = Callable[[asyncio.Event, Listening], Coroutine[Any, Any, None]]
 
 
-def run(serve: Serve, *, ready_file: Path | None = None, lifeline: int | None = None) -> None:
-    """Run ``serve`` until SIGINT or SIGTERM, or until the last writer of the pipe ``lifeline`` is gone.
+def run(
+    serve: Serve,
+    *,
+    ready_file: Path | None = None,
+    lifeline: int | None = None,
+    told_again: Callable[[], None] = lambda: None,
+) -> None:
+    """Run ``serve`` until SIGINT or SIGTERM, or until the last writer of the pipe ``lifeline`` is gone. ``told_again`` is
+    called for every such signal after the first.
 
     Once ``serve`` listens, ``ready_file`` holds its process id and addresses as JSON.
     """
@@ -35,7 +42,7 @@ def run(serve: Serve, *, ready_file: Path | None = None, lifeline: int | None = 
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, lambda: told_again() if stop.is_set() else stop.set())
         if lifeline is not None:
             _hold_on_to(lifeline, loop, stop)
         await serve(stop, lambda addresses: _tell_ready(addresses, ready_file))

@@ -100,7 +100,7 @@ class ControlSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """A ``[[worker]]``: builds, one at a time."""
+    """A ``[[worker]]``: builds, one in each slot."""
 
     name: str = "worker-1"
     """Shown with its builds; of this host only one may have it."""
@@ -114,6 +114,11 @@ class WorkerSettings:
     """Mirrors and worktrees; empty: ``workers/<name>``."""
     poll_interval_s: float = limits.CLAIM_POLL_INTERVAL_S
     """How often it asks for builds where control does not hold the question. Seconds."""
+    slots: int = 1
+    """Builds at a time."""
+    drain_s_max: float = limits.DRAIN_S_MAX
+    """How long it goes on with what runs when it is told to stop; the rest is handed back. Under `fleetcast up` that is done
+    at once."""
     sandbox: Literal["auto", "required", "off"] = "auto"
     """`auto`: builds run in a sandbox of bubblewrap where this host can, else without one, which is said; `required`: or the
     worker does not start; `off`: without one."""

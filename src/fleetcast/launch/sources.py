@@ -19,7 +19,7 @@ import msgspec
 from fleetcast.launch.settings import AgentSettings, ControlSettings, RegionSettings, Settings, WorkerSettings
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import machine_id, region_name
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, RATE_BYTES_PER_S_MIN
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, RATE_BYTES_PER_S_MIN, WORKER_SLOTS_MAX
 from fleetcast.stores.rates import UNLIMITED
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
@@ -203,6 +203,8 @@ def _check_number(key: str, value: object, what: str) -> None:
                 "bad_setting",
                 f"{what} is {value}: it must be at least {RATE_BYTES_PER_S_MIN} (about 1 Mbit/s), or 0 for no limit",
             )
+    elif key == "drain_s_max" and value == 0:
+        return
     elif not 0 < value < math.inf:
         raise Invalid("bad_setting", f"{what} is {value:g}: it must be more than 0, and finite")
 
@@ -269,6 +271,12 @@ def _check_relations(settings: Settings, file: Path) -> None:
             f"{file}: control.heartbeat_silence_s_max is {control.heartbeat_silence_s_max:g}: "
             f"it must be at least twice heartbeat_interval_s ({control.heartbeat_interval_s:g})",
         )
+    for worker in settings.workers:
+        if worker.slots > WORKER_SLOTS_MAX:
+            raise Invalid(
+                "bad_setting",
+                f"{file}: worker.slots is {worker.slots}: a worker has at most {WORKER_SLOTS_MAX}, run another one",
+            )
     for region in settings.regions:
         if 2 * region.agent_report_interval_s > MACHINE_SILENCE_S_MAX:
             raise Invalid(

@@ -27,7 +27,11 @@ def children(settings: Settings, file: Path) -> tuple[ChildSpec, ...]:
     regions = [
         ChildSpec(f"region-{item.name}", (*program, "region", "--name", item.name, *common), 1) for item in settings.regions
     ]
-    workers = [ChildSpec(item.name, (*program, "worker", "--name", item.name, *common), 2) for item in settings.workers]
+    # Who stops all of it has little patience, and control is gone soon after: what runs is handed back at once.
+    at_once = ("--drain-timeout", "0")
+    workers = [
+        ChildSpec(item.name, (*program, "worker", "--name", item.name, *at_once, *common), 2) for item in settings.workers
+    ]
     agents = [
         ChildSpec(f"agent-{item.machine}", (*program, "agent", "--machine", item.machine, *common), 2)
         for item in settings.agents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -85,13 +86,16 @@ def worker(settings: WorkerSettings) -> Wired:
         workspace=settings.directory,
         signing_key=settings.signing_key,
         poll_interval_s=settings.poll_interval_s,
+        slots=settings.slots,
+        drain_s_max=settings.drain_s_max,
         sandbox=settings.sandbox,
         build_readable=settings.build_readable,
         build_environment=dict(settings.build_environment),
         build_limits=BuildLimits(settings.build_memory_bytes, settings.build_processes, settings.build_disk_bytes),
         secret_files=(settings.token_file,),
     )
-    return Wired(partial(process.serve, config), settings)
+    hand_back = asyncio.Event()
+    return Wired(partial(process.serve, config, hand_back=hand_back), settings, told_again=hand_back.set)
 
 
 def region(settings: RegionSettings) -> Wired:

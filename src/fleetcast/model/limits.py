@@ -158,6 +158,9 @@ BUILD_ENVIRONMENT_SHOWN_CHARS_MAX: Final = 4000
 """Of a build's environment in the head of its log."""
 SANDBOX_PROBE_S_MAX: Final = 20
 """How long trying the sandbox out may take when a worker starts."""
+DRAIN_S_MAX: Final = 30 * 60
+"""How long a worker that was told to stop finishes what runs."""
+WORKER_SLOTS_MAX: Final = 64
 BUILD_SOURCE_S_MAX: Final = 5 * 60
 """Fetching and checking out the commit."""
 BUILD_LOG_PIECE_BYTES_MAX: Final = 256 * KIB
@@ -168,6 +171,8 @@ BUILD_RUNNING_S_MAX: Final = BUILD_SOURCE_S_MAX + BUILD_COMMAND_S_MAX + BUILD_PA
 """What the queue allows one attempt that sends heartbeats. The worker keeps the shorter limits itself."""
 BUILD_HAND_BACK_S_MAX: Final = 5
 """The same for a worker that is stopping."""
+BUILD_STOP_S_MAX: Final = CLAIM_POLL_INTERVAL_S + BUILD_WATCH_INTERVAL_S_MIN + BUILD_KILL_GRACE_S + 2
+"""From the end of a build that somebody stopped to the end of its processes: until its worker has heard, SIGTERM, SIGKILL."""
 UPLOAD_PART_ATTEMPTS_MAX: Final = 8
 """With the waits between them: about three quarters of a minute."""
 UPLOAD_GRANTS_AT_ONCE: Final = 32

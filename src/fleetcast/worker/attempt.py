@@ -133,24 +133,31 @@ class Attempt:
 
     async def _work(self) -> None:
         claimed = self._claimed
+        self._step("claimed")
         self._bound.info("attempt_started", repository=shown_repository(claimed.repository), commit=claimed.commit_sha)
         self._log.line(self._building.head())
         self._log.line(f"{claimed.name}, attempt {claimed.attempt} on {self._building.config.name}")
         self._log.line(f"source: {shown_repository(claimed.repository)} at {claimed.commit_sha}")
         async with _within(BUILD_SOURCE_S_MAX, "fetching and checking out the commit"):
             await self._source.check_out(claimed.repository, claimed.commit_sha, claimed.trunk, self._tree)
+        self._step("checked_out")
         recipe = complete_recipe(claimed.recipe, self._committed_recipe())
         assert recipe.output is not None
         if recipe.build is not None:
             mirror = self._source.mirror(claimed.repository, claimed.commit_sha)
             async with _within(claimed.command_s_max, "the build command"):
                 await self._building.run(claimed, recipe, self._directory, self._tree, mirror, self._log)
+        self._step("built")
         self._log.line(f"output: {recipe.output}")
         async with _within(claimed.pack_upload_s_max, "packing and uploading"):
             output = self._output(recipe.output)
             self._log.finish()
             await self._log.drain()  # control takes no log of a build that has succeeded
-            await Publisher(self._builds, claimed, self._key, self._rng).publish(output, recipe)
+            await Publisher(self._builds, claimed, self._key, self._rng, self._step).publish(output, recipe)
+
+    def _step(self, step: str) -> None:
+        """Say how far it is: claimed, checked_out, built, uploading, uploaded, committed."""
+        self._bound.info("attempt_step", step=step)
 
     def _committed_recipe(self) -> Recipe | None:
         path = self._tree / RECIPE_NAME

@@ -28,6 +28,10 @@ class WorkerConfig:
     """Least time between two claim calls, where control does not hold them."""
     kill_grace_s: float = limits.BUILD_KILL_GRACE_S
     """Between asking a build's processes to end and making them."""
+    slots: int = 1
+    """Builds at a time."""
+    drain_s_max: float = 0
+    """How long a worker that is stopping goes on with what runs; 0: it is handed back at once."""
     sandbox: Literal["auto", "required", "off"] = "auto"
     """``auto``: builds run in one where the host can; ``required``: or the worker does not start."""
     build_readable: tuple[Path, ...] = ()

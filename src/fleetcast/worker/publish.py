@@ -59,13 +59,16 @@ class PartUpload:
         connection: GrantConnection,
         stopped: threading.Event,
         rng: random.Random,
+        step: Callable[[str], None] = lambda step: None,  # noqa: ARG005 -- called with the name
     ) -> None:
+        """``step`` is told once that the upload is under way."""
         self.part_bytes = opened.part_bytes
         self._upload = opened.upload
         self._get_grants = get_grants
         self._connection = connection
         self._stopped = stopped
         self._rng = rng
+        self._step = step
         self._grants: dict[int, Grant] = {}
         self._receipts: list[PartReceipt] = []
 
@@ -92,6 +95,8 @@ class PartUpload:
                 if self._stopped.wait(delay_s(failures, self._rng, WORKER_BACKOFF_S_MAX)):
                     raise PackingStopped from error
         self._receipts.append(PartReceipt(number, len(part), etag))
+        if number == 1:
+            self._step("uploading")
 
     def finished(self) -> FinishedUpload:
         return FinishedUpload(self._upload, tuple(self._receipts))
@@ -106,11 +111,15 @@ class PartUpload:
 class Publisher:
     """Publishes for one attempt."""
 
-    def __init__(self, builds: Builds, claimed: ClaimedBuild, key: PrivateKey, rng: random.Random) -> None:
+    def __init__(
+        self, builds: Builds, claimed: ClaimedBuild, key: PrivateKey, rng: random.Random, step: Callable[[str], None]
+    ) -> None:
+        """``step`` is told how far it is: ``uploading`` when the first part is in the store, ``uploaded``, ``committed``."""
         self._builds = builds
         self._claimed = claimed
         self._key = key
         self._rng = rng
+        self._step = step
 
     async def publish(self, output: Path, recipe: Recipe) -> Root:
         """Make ``output`` the build's artifact; the build is SUCCEEDED when this returns.
@@ -121,9 +130,11 @@ class Publisher:
             Unavailable: the store could not be reached, again and again.
         """
         uploaded = await self._upload(output)
+        self._step("uploaded")
         root = self._root(uploaded.packed, recipe)
         request = CommitRequest(self._claimed.token, sign_root(root, self._key), uploaded.content, uploaded.manifest)
         await until_answered(lambda: self._builds.commit(self._claimed.build, request), self._rng)
+        self._step("committed")
         log.info("published", build=self._claimed.build, digest=root.digest, content_bytes=root.content_size)
         return root
 
@@ -152,12 +163,12 @@ class Publisher:
     ) -> Uploaded:
         with GrantConnection() as connection:
 
-            def upload(opened: UploadOpened) -> PartUpload:
-                return PartUpload(opened, self._grants_from_thread(opened, loop), connection, stopped, self._rng)
+            def upload(opened: UploadOpened, step: Callable[[str], None]) -> PartUpload:
+                return PartUpload(opened, self._grants_from_thread(opened, loop), connection, stopped, self._rng, step)
 
-            contents = upload(content)
+            contents = upload(content, self._step)
             packed = pack(output, contents.send, stopped.is_set, block_bytes=contents.part_bytes)
-            manifests = upload(manifest)
+            manifests = upload(manifest, lambda step: None)  # noqa: ARG005 -- as PartUpload has it
             view = memoryview(packed.manifest)
             for start in range(0, len(view), manifests.part_bytes):
                 manifests.send(view[start : start + manifests.part_bytes])
