@@ -20,7 +20,7 @@ from fleetcast.control.hooks.deliveries import Delivery, earlier_answer, forget_
 from fleetcast.http.tokens import Role
 from fleetcast.model.errors import Invalid
 from fleetcast.model.ids import BuildId, ServiceName
-from fleetcast.model.limits import HOOK_AGE_S_MAX, HOOK_BODY_BYTES_MAX, HOOK_SIGNED_S_MAX
+from fleetcast.model.limits import HOOK_AGE_S_MAX, HOOK_BODY_BYTES_MAX, HOOK_SIGNED_S_MAX, HOOKS_AT_ONCE_MAX
 from fleetcast.model.messages.hooks import HookAnswer
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.push import OnPush
@@ -212,6 +212,30 @@ async def test_what_is_too_large_is_refused_before_it_is_read(control: Any, tmp_
             writer.write(request)
             await writer.drain()
             assert b" 413 " in await reader.readline()
+
+
+async def test_few_are_received_at_a_time_and_the_others_are_asked_to_come_again(control: Any, tmp_path: Path) -> None:
+    async with _place(control, tmp_path) as place, contextlib.AsyncExitStack() as slow:
+        headers = github_headers(b"", NEW, "d1") | {"content-length": "1000"}
+        request = b"POST %s HTTP/1.1\r\nhost: x\r\n" % GITHUB.encode()
+        request += b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items()) + b"\r\n{"
+        for _ in range(HOOKS_AT_ONCE_MAX):
+            _, writer = await slow.enter_async_context(_connection(place))
+            writer.write(request)
+            await writer.drain()
+        refused = await _until_status(place, 503)
+        assert (refused.json()["code"], refused.headers["retry-after"]) == ("too_many_hooks", "1")
+        await slow.aclose()
+        await _until_status(place, 200)
+
+
+async def _until_status(place: Place, status: int) -> Any:
+    async with asyncio.timeout(60):
+        while True:
+            answer = await place.github(b"{}", event="ping")
+            if answer.status_code == status:
+                return answer
+            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager

@@ -28,7 +28,8 @@ def set_up(process: str, *, json: bool, level: int = logging.INFO) -> None:
         *(
             [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
             if json
-            else [structlog.dev.ConsoleRenderer()]
+            # Not rich's, which shows the variables of every function: tokens and secrets are among them.
+            else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         ),
     ]
     handler = logging.StreamHandler(sys.stderr)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 from litestar import Request, post
+from litestar.exceptions import InternalServerException
 
 from fleetcast.control.hooks import github, gitlab
 from fleetcast.control.hooks.deliveries import Delivery, earlier_answer, remember
@@ -99,6 +100,8 @@ async def _body(request: AnyRequest, parts: Parts) -> bytes:
     try:
         async with parts.hooks_receiving, asyncio.timeout(HOOK_BODY_S_MAX):
             return await request.body()
+    except InternalServerException:
+        raise Unavailable("caller_gone", "the caller left while it sent its request") from None
     except TimeoutError:
         raise Invalid("hook_too_slow", f"the body did not arrive within {HOOK_BODY_S_MAX} s: deliver it again") from None
 
