@@ -66,6 +66,8 @@ def large(result: Result) -> str:
         rows.append(["one pair, of 1 GiB", f"{result['floor_1gib_cpu_s_per_gib']:.2f}", "-", "-", "-"])
     compared = {"cpu_over_floor": "the floor's", "cpu_over_libtorrent": "libtorrent's", "cpu_over_1gib": "that of 1 GiB"}
     ratios = ", ".join(f"{result[key]:g} times {what}" for key, what in compared.items() if key in result)
+    if "floor_over_1gib" in result:
+        ratios += f". The floor's own is {result['floor_over_1gib']:g} times that of 1 GiB"
     return f"""## {size(result["size_bytes"])} over loopback, {result["machines"]} machines
 
 The CPU time that a delivered GiB costs where no link is the limit: Fleetcast's is {ratios}. {_made(result)}
