@@ -21,6 +21,7 @@ from fleetcast.http.tokens import Role, TokenSet, load_or_create
 from fleetcast.model.build import Build
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, MachineId, RegionName, ServiceName, commit_sha
 from fleetcast.model.machine import Machine
+from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
@@ -175,3 +176,58 @@ def working() -> Working:
             await asyncio.wait_for(served, SOON_S)
 
     return work
+
+
+WEB = ServiceName("web")
+GATED = """\
+[build]
+command = '''
+touch {gates}/$FLEETCAST_BUILD
+while [ ! -e {gates}/{opens} ]; do sleep 0.05; done
+mkdir out; echo {opens} > out/page
+'''
+output = "out"
+"""
+
+
+class Gated:
+    """Builds that say that they run, and wait until they may end."""
+
+    def __init__(self, company: Company, repository: Repository) -> None:
+        self.company, self._repository = company, repository
+        self.gates = company.home / "gates"
+        self.gates.mkdir()
+
+    async def order(self, opens: str) -> BuildId:
+        """A build that ends when there is a gate of that name."""
+        commit = self._repository.commit({"fleetcast.toml": GATED.format(gates=self.gates, opens=opens)})
+        await self.company.people.put_service(ServiceSpec(WEB, str(self._repository.path)))
+        build: Build = await self.company.people.order_build(BuildRequest(WEB, commit))
+        return build.id
+
+    async def until_it_runs(self, build: BuildId) -> None:
+        async with asyncio.timeout(SOON_S):
+            while not (self.gates / str(build)).exists():  # noqa: ASYNC110 -- another process makes it
+                await asyncio.sleep(0.02)
+
+    def open(self, gate: str) -> None:
+        (self.gates / gate).touch()
+
+    async def ended(self, build: BuildId) -> Build:
+        seen = ""
+        async with asyncio.timeout(SOON_S):
+            while True:
+                detail = await self.company.people.build(build, wait_s=5, seen=seen)
+                if detail.build.status.ended:
+                    found: Build = detail.build
+                    return found
+                seen = detail.version
+
+    async def now(self, build: BuildId) -> Build:
+        found: Build = (await self.company.people.build(build)).build
+        return found
+
+
+@pytest.fixture
+def gated(slow: Company, repository: Repository) -> Gated:
+    return Gated(slow, repository)

@@ -11,72 +11,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from structlog.testing import capture_logs
 
-from fleetcast.model.build import Build, BuildStatus
-from fleetcast.model.ids import BuildId, ServiceName
+from fleetcast.model.build import BuildStatus
+from fleetcast.model.ids import ServiceName
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.worker.process import serve
 
-WEB = ServiceName("web")
 SOON_S = 30.0
-RECIPE = """\
-[build]
-command = '''
-touch {gates}/$FLEETCAST_BUILD
-while [ ! -e {gates}/{opens} ]; do sleep 0.05; done
-mkdir out; echo {opens} > out/page
-'''
-output = "out"
-"""
+WEB = ServiceName("web")
 
 
-class Gated:
-    """Builds that say that they run, and wait until they may end."""
-
-    def __init__(self, company: Any, repository: Any) -> None:
-        self.company, self._repository = company, repository
-        self.gates = company.home / "gates"
-        self.gates.mkdir()
-
-    async def order(self, opens: str) -> BuildId:
-        """A build that ends when there is a gate of that name."""
-        commit = self._repository.commit({"fleetcast.toml": RECIPE.format(gates=self.gates, opens=opens)})
-        await self.company.people.put_service(ServiceSpec(WEB, str(self._repository.path)))
-        build: Build = await self.company.people.order_build(BuildRequest(WEB, commit))
-        return build.id
-
-    async def until_it_runs(self, build: BuildId) -> None:
-        async with asyncio.timeout(SOON_S):
-            while not (self.gates / str(build)).exists():  # noqa: ASYNC110 -- another process makes it
-                await asyncio.sleep(0.02)
-
-    def open(self, gate: str) -> None:
-        (self.gates / gate).touch()
-
-    async def ended(self, build: BuildId) -> Build:
-        seen = ""
-        async with asyncio.timeout(SOON_S):
-            while True:
-                detail = await self.company.people.build(build, wait_s=5, seen=seen)
-                if detail.build.status.ended:
-                    found: Build = detail.build
-                    return found
-                seen = detail.version
-
-    async def now(self, build: BuildId) -> Build:
-        found: Build = (await self.company.people.build(build)).build
-        return found
-
-
-@pytest.fixture
-def gated(slow: Any, repository: Any) -> Gated:
-    return Gated(slow, repository)
-
-
-async def test_as_many_builds_run_at_a_time_as_there_are_slots(gated: Gated, working: Any) -> None:
+async def test_as_many_builds_run_at_a_time_as_there_are_slots(gated: Any, working: Any) -> None:
     async with working(dataclasses.replace(gated.company.worker, slots=2)):
         first, second = await gated.order("a"), await gated.order("b")
         await gated.until_it_runs(first)
@@ -90,7 +37,7 @@ async def test_as_many_builds_run_at_a_time_as_there_are_slots(gated: Gated, wor
         assert [(await gated.ended(build)).status for build in (first, third)] == [BuildStatus.SUCCEEDED] * 2
 
 
-async def test_each_step_of_an_attempt_is_in_the_workers_log(gated: Gated, working: Any) -> None:
+async def test_each_step_of_an_attempt_is_in_the_workers_log(gated: Any, working: Any) -> None:
     gated.open("a")
     build = await gated.order("a")
     with capture_logs() as logs:
@@ -100,7 +47,7 @@ async def test_each_step_of_an_attempt_is_in_the_workers_log(gated: Gated, worki
     assert steps == ["claimed", "checked_out", "built", "uploading", "uploaded", "committed"]
 
 
-async def test_a_worker_that_is_told_to_stop_finishes_what_runs(gated: Gated) -> None:
+async def test_a_worker_that_is_told_to_stop_finishes_what_runs(gated: Any) -> None:
     stop, hand_back = asyncio.Event(), asyncio.Event()
     config = dataclasses.replace(gated.company.worker, drain_s_max=1000)
     served = asyncio.create_task(serve(config, stop, lambda _: None, hand_back=hand_back))
@@ -117,7 +64,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_runs(gated: Gated) ->
     assert (await gated.now(late)).status is BuildStatus.QUEUED
 
 
-async def test_time_to_finish_ends_and_the_rest_is_handed_back(gated: Gated) -> None:
+async def test_time_to_finish_ends_and_the_rest_is_handed_back(gated: Any) -> None:
     stop = asyncio.Event()
     served = asyncio.create_task(serve(dataclasses.replace(gated.company.worker, drain_s_max=0.1), stop, lambda _: None))
     running = await gated.order("a")
@@ -130,7 +77,7 @@ async def test_time_to_finish_ends_and_the_rest_is_handed_back(gated: Gated) -> 
 
 
 @asynccontextmanager
-async def process(gated: Gated, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
+async def process(gated: Any, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
     """A real worker of the company, and its log."""
     worker, home = gated.company.worker, gated.company.home
     settings, log = home / "settings.toml", home / "worker.log"
@@ -155,7 +102,7 @@ async def until_it_says(log: Path, event: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_sigterm_drains_and_exits_0(gated: Gated) -> None:
+async def test_sigterm_drains_and_exits_0(gated: Any) -> None:
     running = await gated.order("a")
     async with process(gated, "--slots", "2", "--drain-timeout", "1000") as (worker, log):
         await gated.until_it_runs(running)
@@ -166,7 +113,7 @@ async def test_sigterm_drains_and_exits_0(gated: Gated) -> None:
     assert (await gated.now(running)).status is BuildStatus.SUCCEEDED
 
 
-async def test_a_second_sigterm_hands_back_and_exits_0(gated: Gated, working: Any) -> None:
+async def test_a_second_sigterm_hands_back_and_exits_0(gated: Any, working: Any) -> None:
     running = await gated.order("a")
     async with process(gated) as (worker, log):
         await gated.until_it_runs(running)
@@ -181,7 +128,7 @@ async def test_a_second_sigterm_hands_back_and_exits_0(gated: Gated, working: An
         assert (await gated.ended(running)).attempt == 2
 
 
-async def test_an_aborted_build_ends_even_if_it_does_not_listen(gated: Gated, working: Any) -> None:
+async def test_an_aborted_build_ends_even_if_it_does_not_listen(gated: Any, working: Any) -> None:
     """All of it, in its sandbox."""
     company = gated.company
     company.worker = dataclasses.replace(company.worker, sandbox="required")

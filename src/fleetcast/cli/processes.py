@@ -146,7 +146,12 @@ def control(*, program: Program = ALONE) -> int:
 
 
 def worker(
-    *, name: str | None = None, slots: int | None = None, drain_timeout: float | None = None, program: Program = ALONE
+    *,
+    name: str | None = None,
+    slots: int | None = None,
+    scale_to_load: str | None = None,
+    drain_timeout: float | None = None,
+    program: Program = ALONE,
 ) -> int:
     """Run a worker: it claims builds from control, one in each slot.
 
@@ -161,6 +166,8 @@ def worker(
         Which [[worker]] of the settings; not needed where there is one.
     slots
         Builds at a time; wins over the setting.
+    scale_to_load
+        MIN..MAX, for instance 1..8: how many slots there are follows what waits; wins over --slots.
     drain_timeout
         Seconds that what runs may take when the worker is told to stop; wins over the setting drain_s_max.
     """
@@ -168,7 +175,7 @@ def worker(
 
     program = replace(program, set=(*program.set, *_said({"worker.slots": slots, "worker.drain_s_max": drain_timeout})))
     mine = program.load().worker(name)
-    return program.run(mine.name, wiring.worker(mine), lambda settings: settings.worker(name))
+    return program.run(mine.name, wiring.worker(mine, scale_to_load), lambda settings: settings.worker(name))
 
 
 def region(*, name: str | None = None, program: Program = ALONE) -> int:

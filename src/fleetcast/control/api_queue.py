@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 
 from fleetcast.builds.history import build_history
 from fleetcast.control import metrics
-from fleetcast.control.audiences import PEOPLE
+from fleetcast.control.audiences import PEOPLE, PEOPLE_AND_WORKERS
 from fleetcast.control.parts import PartsHere
 from fleetcast.http.parameters import OfService
 from fleetcast.model.errors import NotFound
@@ -19,7 +19,7 @@ from fleetcast.model.messages.queue import BuildHistory, QueueStatus
 from fleetcast.rollouts.services import known_service
 
 
-@get("/v1/queue", guards=PEOPLE)
+@get("/v1/queue", guards=PEOPLE_AND_WORKERS)
 async def get_queue(parts: PartsHere) -> QueueStatus:
     """What waits, for what and since when; what runs; how many builds should be able to run at a time, and why.
 

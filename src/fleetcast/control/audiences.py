@@ -9,4 +9,5 @@ from fleetcast.http.tokens import Role
 
 PEOPLE: Final = [allow(Role.ADMIN)]
 WORKERS: Final = [allow(Role.WORKER)]
+PEOPLE_AND_WORKERS: Final = [allow(Role.ADMIN, Role.WORKER)]
 REGIONS: Final = [allow(Role.REGION)]

@@ -132,6 +132,8 @@ class WorkerSettings:
     """Processes and threads that one build in a sandbox may have at a time."""
     build_disk_bytes: int = limits.BUILD_DISK_BYTES_MAX
     """Disk that one build's checkout, home and /tmp may take."""
+    mirrors_bytes_max: int = limits.MIRRORS_BYTES_MAX
+    """Disk that its mirrors of repositories may take; beyond it those that were not used for longest go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,12 +72,14 @@ def control(settings: Settings) -> Wired:
     return Wired(partial(process.serve, config), mine)
 
 
-def worker(settings: WorkerSettings) -> Wired:
-    """A worker. Raises :class:`Invalid` and :class:`NotFound` for its token."""
+def worker(settings: WorkerSettings, scale_to_load: str | None = None) -> Wired:
+    """A worker; ``scale_to_load``: MIN..MAX of its slots. Raises :class:`Invalid`, also for that, and :class:`NotFound` for
+    its token."""
     from fleetcast.http.tokens import load
     from fleetcast.worker import process
     from fleetcast.worker.config import WorkerConfig
     from fleetcast.worker.sandbox import BuildLimits
+    from fleetcast.worker.scaling import bounds_of
 
     config = WorkerConfig(
         name=settings.name,
@@ -87,11 +89,13 @@ def worker(settings: WorkerSettings) -> Wired:
         signing_key=settings.signing_key,
         poll_interval_s=settings.poll_interval_s,
         slots=settings.slots,
+        scale=None if scale_to_load is None else bounds_of(scale_to_load),
         drain_s_max=settings.drain_s_max,
         sandbox=settings.sandbox,
         build_readable=settings.build_readable,
         build_environment=dict(settings.build_environment),
         build_limits=BuildLimits(settings.build_memory_bytes, settings.build_processes, settings.build_disk_bytes),
+        mirrors_bytes_max=settings.mirrors_bytes_max,
         secret_files=(settings.token_file,),
     )
     hand_back = asyncio.Event()

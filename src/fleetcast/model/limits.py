@@ -156,11 +156,17 @@ BUILD_UID_FIRST: Final = 60_800
 distributions nor systemd give away."""
 BUILD_ENVIRONMENT_SHOWN_CHARS_MAX: Final = 4000
 """Of a build's environment in the head of its log."""
+MIRRORS_BYTES_MAX: Final = 50 * GIB
+"""Of a worker's mirrors of repositories; beyond it those that were not used for longest go."""
 SANDBOX_PROBE_S_MAX: Final = 20
 """How long trying the sandbox out may take when a worker starts."""
 DRAIN_S_MAX: Final = 30 * 60
 """How long a worker that was told to stop finishes what runs."""
 WORKER_SLOTS_MAX: Final = 64
+SCALE_LOOK_INTERVAL_S: Final = 2
+"""How often a worker whose slots follow the load looks at the queue."""
+SCALE_DOWN_S: Final = 300
+"""A slot that was wanted at no time in so long ends."""
 BUILD_SOURCE_S_MAX: Final = 5 * 60
 """Fetching and checking out the commit."""
 BUILD_LOG_PIECE_BYTES_MAX: Final = 256 * KIB

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fleetcast.model import limits
 from fleetcast.worker.sandbox import BuildLimits
+from fleetcast.worker.scaling import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,9 @@ class WorkerConfig:
     kill_grace_s: float = limits.BUILD_KILL_GRACE_S
     """Between asking a build's processes to end and making them."""
     slots: int = 1
-    """Builds at a time."""
+    """Builds at a time; at first, where ``scale`` is set."""
+    scale: Bounds | None = None
+    """Their number follows the queue within these."""
     drain_s_max: float = 0
     """How long a worker that is stopping goes on with what runs; 0: it is handed back at once."""
     sandbox: Literal["auto", "required", "off"] = "auto"
@@ -39,5 +42,7 @@ class WorkerConfig:
     build_environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what every build sees; a recipe's wins over it."""
     build_limits: BuildLimits = field(default_factory=BuildLimits)
+    mirrors_bytes_max: int = limits.MIRRORS_BYTES_MAX
+    """Mirrors beyond it go, the least recently used first."""
     secret_files: tuple[Path, ...] = ()
     """Hidden from builds in a sandbox even where what is above them is shown; the signing key is anyway."""

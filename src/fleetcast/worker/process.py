@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -19,6 +20,7 @@ from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.worker.attempt import Attempt
 from fleetcast.worker.building import Building
 from fleetcast.worker.config import WorkerConfig
+from fleetcast.worker.load import follow_load
 from fleetcast.worker.patience import until_answered
 from fleetcast.worker.sandbox_probe import Probe, probe
 from fleetcast.worker.slots import Slots, wait
@@ -47,7 +49,7 @@ async def serve(
     left = workspace.open()
     try:
         tried = await _sandbox(config)
-        source = Source(config.workspace)
+        source = Source(config.workspace, config.mirrors_bytes_max)
         source.open()
         rng = random.Random()
         async with aclosing(Session(config.control_url, config.token)) as session:
@@ -58,19 +60,34 @@ async def serve(
 
             listening({})
             await _hand_back(left, builds, stop, rng)
-            await _build(Slots(config, builds, begin, rng), config, stop, hand_back or asyncio.Event())
+            slots = Slots(config, builds, begin, rng)
+            beside = [] if config.scale is None else [follow_load(session, slots, config.scale)]
+            await _build(slots, config, stop, hand_back or asyncio.Event(), beside)
     finally:
         workspace.close()
 
 
-async def _build(slots: Slots, config: WorkerConfig, stop: asyncio.Event, hand_back: asyncio.Event) -> None:
+async def _build(
+    slots: Slots,
+    config: WorkerConfig,
+    stop: asyncio.Event,
+    hand_back: asyncio.Event,
+    beside: Sequence[Coroutine[Any, Any, None]],
+) -> None:
     now = asyncio.Event()
+    building = asyncio.create_task(slots.run(stop, now))
     draining = asyncio.create_task(_drain(slots, config.drain_s_max, stop, hand_back, now))
+    others = [asyncio.create_task(each) for each in beside]
     try:
-        await slots.run(stop, now)
+        await asyncio.wait({building, *others}, return_when=asyncio.FIRST_COMPLETED)
+        for task in others:
+            if task.done():  # by an error: it ends by itself never
+                task.result()
+        await building
     finally:
-        draining.cancel()
-        await asyncio.gather(draining, return_exceptions=True)
+        for task in (building, draining, *others):
+            task.cancel()
+        await asyncio.gather(building, draining, *others, return_exceptions=True)
 
 
 async def _drain(slots: Slots, within_s: float, stop: asyncio.Event, hand_back: asyncio.Event, now: asyncio.Event) -> None:

@@ -47,6 +47,7 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         self._group = asyncio.TaskGroup()
         self._now = asyncio.Event()
+        self._stopping = False
 
     @property
     def count(self) -> int:
@@ -61,13 +62,17 @@ class Slots:
         """Until ``stop``, and then until every build is finished, or handed back once ``hand_back`` is set."""
         self._now = hand_back
         async with self._group:
-            self.scale_to(self._config.slots)
+            self.scale_to(self._config.slots if self._config.scale is None else self._config.scale.least)
             await stop.wait()
+            self._stopping = True
             for slot in self._slots.values():
                 slot.retiring.set()
 
     def scale_to(self, count: int) -> None:
-        """Have so many slots. Those that are too many end when they have finished what they are at."""
+        """Have so many slots. Those that are too many end when they have finished what they are at. Once :meth:`run` was told
+        to stop, nothing happens."""
+        if self._stopping:
+            return
         claiming = [slot for slot in self._slots.values() if not slot.retiring.is_set()]
         # Idle ones first: they end at once.
         for slot in sorted(claiming, key=lambda slot: (slot.build is not None, -slot.number))[: max(0, len(claiming) - count)]:

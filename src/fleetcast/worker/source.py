@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,10 @@ from fleetcast.artifacts.tree import remove_tree
 from fleetcast.model.branches import no_trunk
 from fleetcast.model.errors import FleetcastError, NotFound, Refused, Unavailable
 from fleetcast.model.ids import CommitSha
+from fleetcast.model.limits import MIRRORS_BYTES_MAX
 from fleetcast.worker.git import GitFailedError, git, git_code
+from fleetcast.worker.mirrors import Mirror, given_up
+from fleetcast.worker.usage import disk_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +37,11 @@ _NOT_FOR_US: Final = re.compile(
 class Source:
     """The mirrors of one workspace. Several processes may use them at a time; a mirror is changed by one at a time."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, mirrors_bytes_max: int = MIRRORS_BYTES_MAX) -> None:
         self._mirrors = workspace / "mirrors"
+        self._bytes_max = mirrors_bytes_max
+        self._in_use: dict[Path, Path] = {}
+        """The mirror of each tree that is checked out."""
 
     def open(self) -> None:
         """Make the place, and remove the locks of git commands that were killed. Nobody may be using it yet."""
@@ -52,7 +59,7 @@ class Source:
             Refused: ``trunk`` is not empty and the commit is not on it.
             Unavailable: the repository cannot be read now.
         """
-        mirror = self.mirror(repository, commit)
+        mirror = self._in_use[tree] = self.mirror(repository, commit)
         async with _locked(mirror.with_suffix(".lock")):
             mirror.mkdir(exist_ok=True)
             # Repeatable; a mirror whose making was interrupted is thereby finished.
@@ -76,6 +83,26 @@ class Source:
         if mirror.is_dir():
             async with _locked(mirror.with_suffix(".lock")):
                 await git_code("worktree", "prune", directory=mirror)
+                os.utime(mirror.with_suffix(".lock"))  # when it was last used
+        if self._in_use.pop(tree, None) is not None:
+            await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Give mirrors up that are too many. One that somebody begins to use meanwhile stays."""
+        for name in given_up(await asyncio.to_thread(self._all), self._bytes_max):
+            mirror = self._mirrors / name
+            async with _locked(mirror.with_suffix(".lock")):
+                if mirror not in self._in_use.values():
+                    await asyncio.to_thread(remove_tree, mirror)
+                    log.info("mirror_given_up", mirror=name, bytes_max=self._bytes_max)
+
+    def _all(self) -> list[Mirror]:
+        used = set(self._in_use.values())
+        return [
+            Mirror(mirror.name, disk_bytes(mirror), mirror.with_suffix(".lock").stat().st_mtime, mirror in used)
+            for mirror in self._mirrors.glob("*.git")
+            if mirror.with_suffix(".lock").exists()
+        ]
 
     async def _fetch(self, repository: str, commit: CommitSha, mirror: Path) -> None:
         if _is_path(repository) and not Path(repository).is_dir():

@@ -38,7 +38,7 @@ def broken_limit(usage: Usage, limits: BuildLimits) -> str | None:
     if usage.memory_bytes > limits.memory_bytes:
         return f"the build command used more than the {_mib(limits.memory_bytes)} of memory it may (build_memory_bytes)"
     if usage.disk_bytes > limits.disk_bytes:
-        return f"the build command wrote more than the {_mib(limits.disk_bytes)} of disk it may (build_disk_bytes)"
+        return f"the build command wrote more than the {_mib(limits.disk_bytes)} of disk it may (builddisk_bytes)"
     return None
 
 
@@ -48,7 +48,7 @@ def measure(pid: int, directories: Sequence[Path]) -> Usage:
     return Usage(
         processes=sum(stat.threads for stat in members),
         memory_bytes=sum(_private_bytes(stat.pid) for stat in members),
-        disk_bytes=sum(map(_disk_bytes, directories)),
+        disk_bytes=sum(disk_bytes(directory) for directory in directories),
     )
 
 
@@ -94,7 +94,7 @@ def _private_bytes(pid: int) -> int:
     return (int(resident) - int(shared)) * _PAGE_BYTES
 
 
-def _disk_bytes(directory: Path) -> int:
+def disk_bytes(directory: Path) -> int:
     """Of everything below it; what goes away meanwhile, or cannot be looked into, does not count."""
     total = 0
     waiting = [os.fspath(directory)]
