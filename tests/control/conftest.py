@@ -170,12 +170,12 @@ def configuration(home: Path, **changes: Any) -> ControlConfig:
     chosen: dict[str, Any] = {
         "replication_check_interval_s": 0.1,
         "worker_public_keys": (home / "worker.pub",),
+        "database_url": f"sqlite+aiosqlite:///{home / 'fleetcast.db'}",
         **changes,
     }
     return ControlConfig(
         tokens=tokens,
         data_key=home / "data.key",
-        database_url=f"sqlite+aiosqlite:///{home / 'fleetcast.db'}",
         kv_path=home / "kv.db",
         main_bucket=home / "bucket",
         **chosen,

@@ -21,6 +21,10 @@ from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import NewEvent, record_events
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.database import now_ms
+from fleetcast.stores.notices import notify
+
+QUEUED_CHANNEL: Final = "fleetcast_queued"
+"""Of the notices that a build may be claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ async def change_all(tx: AsyncConnection, changes: Sequence[tuple[AnyRow, Verdic
     if not changes:
         return
     await tx.execute(_CHANGED, [_values(row, verdict, blob, void) for row, verdict, blob in changes])
+    if any(verdict.status is BuildStatus.QUEUED for _, verdict, _ in changes):
+        await notify(tx, QUEUED_CHANNEL)
     await record_events(
         tx,
         [

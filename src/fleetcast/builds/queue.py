@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.claiming import LIVE, ORDER, QUEUED, READY, Claim, place_of, take
 from fleetcast.builds.clock_jumps import JobClock
-from fleetcast.builds.endings import Ending, change_all, end_all, locked_jobs, not_held
+from fleetcast.builds.endings import QUEUED_CHANNEL, Ending, change_all, end_all, locked_jobs, not_held
 from fleetcast.builds.gathering import Gathered
 from fleetcast.builds.lease_rules import QueueLimits, Verdict, judge
 from fleetcast.builds.overview import queue_status
@@ -37,8 +37,9 @@ from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import in_turn, record_event
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
+from fleetcast.stores.notices import notify
 
-__all__ = ["BuildQueue", "Claim", "QueueLimits", "build_of", "count_ahead", "held_job"]
+__all__ = ["QUEUED_CHANNEL", "BuildQueue", "Claim", "QueueLimits", "build_of", "count_ahead", "held_job"]
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,8 @@ class BuildQueue:
     caller's.
 
     ``on_queued`` is called after a job became claimable here; whoever passes a transaction to :meth:`enqueue` calls it
-    after the commit. Other processes' jobs are found by polling.
+    after the commit. Other processes are told by a notice on :data:`QUEUED_CHANNEL` where the database has notices, and
+    find it by polling.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class BuildQueue:
             .returning(jobs.c.id)
         )
         build = BuildId(added.scalar_one())
+        await notify(tx, QUEUED_CHANNEL)
         state = BuildStatus.QUEUED
         await record_event(tx, EventKind.BUILD_QUEUED, build, service=order.service, state=state, text=order.name)
         log.info("build_queued", build=build, name=order.name, lane=lane)

@@ -28,6 +28,8 @@ class ControlConfig:
     database_url: str
     replication_database_url: str = ""
     """Of the replication status; empty: the same database."""
+    notice_database_url: str = ""
+    """Of the same database, where a session is kept for whoever connects: to listen for notices; empty: as ``database_url``."""
     kv_path: Path
     """The global key-value store."""
     main_bucket: Path

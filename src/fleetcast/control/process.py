@@ -18,7 +18,7 @@ from fleetcast.artifacts.signing import load_public
 from fleetcast.builds.ageing import forget_builds
 from fleetcast.builds.lease_rules import QueueLimits
 from fleetcast.builds.logs import BuildLogs
-from fleetcast.builds.queue import BuildQueue
+from fleetcast.builds.queue import QUEUED_CHANNEL, BuildQueue
 from fleetcast.builds.reaper import Reaper
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control import kv_pages
@@ -55,6 +55,7 @@ from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.database import Database
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.kv import KeyValueStore
+from fleetcast.stores.notices import listen
 from fleetcast.stores.sqlite_kv import SqliteKv
 
 log = structlog.get_logger(__name__)
@@ -155,6 +156,7 @@ def _assemble(
         pushes=Pushes(database, triggers),
         controller=controller,
         queued=queued,
+        noticed=asyncio.Event(),
         news=news,
         logged=Bells(),
         streams=Streams(),
@@ -191,7 +193,8 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
         "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
-        "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop),
+        "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop, parts.noticed),
+        "notices": listen(config.notice_database_url or config.database_url, QUEUED_CHANNEL, parts.noticed.set, stop),
         "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
@@ -219,6 +222,7 @@ async def _running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncItera
 async def _close_bells(parts: Parts, stop: asyncio.Event) -> None:
     """Answer what is held, so that nobody is cut off."""
     await stop.wait()
+    parts.noticed.set()
     parts.queued.close()
     parts.news.close()
     parts.logged.close()

@@ -12,6 +12,7 @@ import msgspec
 
 from fleetcast.http.docstrings import below_fields
 from fleetcast.launch import sources
+from fleetcast.launch.database import hidden, hidden_flag
 from fleetcast.launch.sources import SECTIONS, Override, Table
 
 
@@ -75,4 +76,4 @@ def _of(
         elif field.name in written:
             source, by = Source.FILE, str(file)
         value = msgspec.to_builtins(getattr(holder, field.name), enc_hook=str)
-        yield EffectiveSetting(table, name, field.name, value, source, by, about[field.name])
+        yield EffectiveSetting(table, name, field.name, hidden(field.name, value), source, hidden_flag(by), about[field.name])

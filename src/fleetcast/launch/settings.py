@@ -39,7 +39,11 @@ class ControlSettings:
     secrets: Path = Path("secrets")
     """One token file for each role."""
     database_url: str = ""
-    """Empty: SQLite in ``directory``."""
+    """``postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME``; empty: SQLite in ``directory``."""
+    database_url_file: Path = Path()
+    """File with that URL in one line, mode 0600, for one with a password; empty: ``database_url`` says it."""
+    notice_database_url: str = ""
+    """Of the same database past a pooler, to be told of builds (LISTEN); its user, unless it names one; empty: the other."""
     replication_database_url: str = ""
     """Of the replication status; empty: the same database."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)

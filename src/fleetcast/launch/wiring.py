@@ -48,12 +48,14 @@ def control(settings: Settings) -> Wired:
     from fleetcast.control import process
     from fleetcast.control.config import ControlConfig
     from fleetcast.http.tokens import TokenSet
+    from fleetcast.launch.database import database_address, notice_address
 
     mine = settings.control
     if mine is None:
         raise Invalid("no_control", "the settings have no [control] table: add one, or pass --settings FILE")
     # Its databases hold secrets: regions' data keys, builds' tokens.
     mine.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    address = database_address(mine)
     config = ControlConfig(
         host=mine.host,
         port=mine.port,
@@ -62,7 +64,8 @@ def control(settings: Settings) -> Wired:
         data_url=mine.data_url,
         data_key=mine.directory / "data.key",
         tokens=TokenSet.load(mine.secrets),
-        database_url=mine.database_url or f"sqlite+aiosqlite:///{mine.directory / 'fleetcast.db'}",
+        database_url=address,
+        notice_database_url=notice_address(mine, address),
         replication_database_url=mine.replication_database_url,
         kv_path=mine.directory / "kv.db",
         main_bucket=mine.directory / "bucket",

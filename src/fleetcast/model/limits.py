@@ -80,6 +80,9 @@ POSTGRESQL_IDLE_S_MAX: Final = 60
 """A transaction whose process says nothing for so long is ended by the server: it may have been stopped."""
 POSTGRESQL_SILENCE_S_MAX: Final = 30
 """A connection whose server's host acknowledges nothing for so long is given up."""
+NOTICE_RETRY_S: Final = 0.1
+NOTICE_RETRY_S_MAX: Final = 10.0
+"""Between two attempts to listen for notices of the database, doubling; meanwhile claims are found by polling."""
 
 # Key-value stores
 KV_KEY_BYTES_MAX: Final = 512

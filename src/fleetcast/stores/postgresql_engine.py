@@ -107,6 +107,8 @@ def connect_arguments() -> Mapping[str, Any]:
         "prepare_threshold": None,
         "connect_timeout": POSTGRESQL_CONNECT_S_MAX,
         "keepalives_idle": POSTGRESQL_SILENCE_S_MAX,
+        "keepalives_interval": POSTGRESQL_SILENCE_S_MAX // 3,
+        "keepalives_count": 3,
         "tcp_user_timeout": POSTGRESQL_SILENCE_S_MAX * 1000,
         "application_name": "fleetcast",
     }

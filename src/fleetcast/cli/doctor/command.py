@@ -45,6 +45,7 @@ def doctor(*, json: bool = False, connection: Connection = NO_CONNECTION) -> int
 
 def _all(connection: Connection) -> Iterator[Check]:
     from fleetcast.cli.doctor.control import control
+    from fleetcast.cli.doctor.database import database
     from fleetcast.cli.doctor.installation import installation, ports_of
     from fleetcast.cli.doctor.listeners import listeners
 
@@ -53,6 +54,7 @@ def _all(connection: Connection) -> Iterator[Check]:
     yield from said
     if settings is not None:
         yield from installation(settings)
+        yield from database(settings)
     if settings is None and not connection.control_url:
         return
     try:
