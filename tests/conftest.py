@@ -71,8 +71,8 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of its own for each test, with all tables and no rows, on either engine."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "control.db")
-        yield f"sqlite+aiosqlite:///{tmp_path / 'control.db'}"
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "fleetcast.db")
+        yield f"sqlite+aiosqlite:///{tmp_path / 'fleetcast.db'}"
         return
     yield from _fresh(request.getfixturevalue("postgres"), request.getfixturevalue("migrated_template"))
 

@@ -95,3 +95,13 @@ async def test_a_large_log_is_read_in_several_answers(database: Database, queue:
 async def test_no_build_no_log(database: Database) -> None:
     with pytest.raises(NotFound):
         await BuildLogs(database).read(BuildId(7), 0)
+
+
+async def test_a_nul_in_the_output_takes_its_place_and_nothing_else(
+    database: Database, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database), await enqueue()
+    claim = await _claim(queue)
+    await logs.append(build, claim.token, 0, "a\0b\n")
+    await logs.append(build, claim.token, 4, "c\n")
+    assert (await logs.read(build, 0)).text == "a\x1ab\nc\n"

@@ -206,10 +206,10 @@ async def _control(home: Path, **changes: Any) -> AsyncIterator[Installation]:
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Control:
+def control(tmp_path: Path, database_url: str) -> Control:
     """``async with control(**settings) as installation``; a second call opens the same installation again."""
 
     def start(**changes: Any) -> AbstractAsyncContextManager[Installation]:
-        return _control(tmp_path, **changes)
+        return _control(tmp_path, **{"database_url": database_url, **changes})
 
     return start

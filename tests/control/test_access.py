@@ -19,6 +19,8 @@ from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
 
+pytestmark = pytest.mark.one_engine
+
 WEB, A = ServiceName("web"), CommitSha("a" * 40)
 SPEC = ServiceSpec(WEB, "/srv/web.git", selector=Selector(labels={"tier": "front"}), max_unavailable=2)
 

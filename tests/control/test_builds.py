@@ -20,6 +20,8 @@ from fleetcast.model.messages.builds import CommitRequest
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.messages.services import ServiceSpec
 
+pytestmark = pytest.mark.one_engine
+
 WEB, A, B = ServiceName("web"), CommitSha("a" * 40), CommitSha("b" * 40)
 SPEC = ServiceSpec(WEB, "/srv/web.git", trunk="main", recipe=Recipe(build="make", environment={"PORT": "80"}))
 FAR_S = 600.0

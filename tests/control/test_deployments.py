@@ -22,6 +22,8 @@ from fleetcast.model.messages.deployments import DeploymentDetail, DeployRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.replication import ReplicaStatus
 
+pytestmark = pytest.mark.one_engine
+
 WEB, A, B = ServiceName("web"), CommitSha("a" * 40), CommitSha("b" * 40)
 SOON_S = 10.0
 

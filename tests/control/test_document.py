@@ -7,9 +7,12 @@ import re
 from typing import Any
 
 import httpx2
+import pytest
 
 from fleetcast.http.cursors import cursor
 from fleetcast.http.tokens import Role, load_or_create
+
+pytestmark = pytest.mark.one_engine
 
 SHA, DIGEST = "a" * 40, "d" * 64
 HELLO = {"region": "eu", "data_url": "http://127.0.0.1:9", "data_key": "00"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, MachineId, Reg
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.messages.services import ServiceSpec
-from fleetcast.schema import migrate
 from fleetcast.schema.events import record_event
 from fleetcast.stores.database import Database
 
@@ -136,10 +134,8 @@ async def test_a_page_behind_the_newest_is_empty_and_can_be_gone_on_from(control
         assert (await admin.event_page(service=WEB, after=newest)).next == page.next
 
 
-async def test_only_so_many_are_kept_and_who_fell_behind_is_told(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'x.db'}"
-    await asyncio.to_thread(migrate, url)
-    database = await Database.open(url)
+async def test_only_so_many_are_kept_and_who_fell_behind_is_told(database_url: str) -> None:
+    database = await Database.open(database_url)
     async with database.transaction() as tx:
         for number in range(20):
             await record_event(tx, EventKind.SERVICE_PUT, f"s{number}", text="x" * 5000)
@@ -160,10 +156,8 @@ async def test_only_so_many_are_kept_and_who_fell_behind_is_told(tmp_path: Path)
     await database.close()
 
 
-async def test_what_is_rolled_back_never_happened(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'x.db'}"
-    await asyncio.to_thread(migrate, url)
-    database = await Database.open(url)
+async def test_what_is_rolled_back_never_happened(database_url: str) -> None:
+    database = await Database.open(database_url)
 
     async def half() -> None:
         async with database.transaction() as tx:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import update
 
 from fleetcast.client.control import ControlClient
 from fleetcast.http import serving
@@ -23,6 +22,7 @@ from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.schema.idempotency import forget_keys
+from fleetcast.schema.tables import idempotency_keys
 from fleetcast.stores.database import Database
 
 WEB, A, B = ServiceName("web"), CommitSha("a" * 40), CommitSha("b" * 40)
@@ -191,19 +191,15 @@ async def test_where_nobody_is_that_is_said_soon() -> None:
     assert caught.value.code == "unreachable"
 
 
-def _a_day_passes(home: Path) -> None:
-    with contextlib.closing(sqlite3.connect(home / "fleetcast.db", timeout=30)) as database, database:
-        database.execute("UPDATE idempotency_keys SET created_at = created_at - 25 * 3600000 WHERE key = 'monday'")
-
-
-async def test_a_key_is_forgotten_after_a_day(control: Any, tmp_path: Path) -> None:
+async def test_a_key_is_forgotten_after_a_day(control: Any, database_url: str) -> None:
     async with control() as installation:
         admin = await _admin(installation)
         first = await admin.deploy(DeployRequest(WEB, A), key="monday")
         await admin.deploy(DeployRequest(WEB, A), key="tuesday")
-        await asyncio.to_thread(_a_day_passes, tmp_path)
-        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'fleetcast.db'}")
+        database = await Database.open(database_url)
         async with database.transaction() as tx:
+            monday = update(idempotency_keys).where(idempotency_keys.c.key == "monday")
+            await tx.execute(monday.values(created_at=idempotency_keys.c.created_at - 25 * 3_600_000))
             assert await forget_keys(tx) == 1
         await database.close()
         assert (await admin.deploy(DeployRequest(WEB, A), key="monday")).id != first.id

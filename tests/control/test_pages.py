@@ -16,6 +16,8 @@ from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import RegionName, ServiceName
 from fleetcast.model.messages.services import ServiceSpec
 
+pytestmark = pytest.mark.one_engine
+
 ROWS = 10_000
 EU = RegionName("eu-west")
 

@@ -36,6 +36,8 @@ from fleetcast.schema.push_tables import trunk_heads
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database, now_ms
 
+pytestmark = pytest.mark.one_engine
+
 WEB, API = ServiceName("web"), ServiceName("api")
 SOON_S = 60.0
 

@@ -15,6 +15,8 @@ from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.messages.services import ServiceSpec
 
+pytestmark = pytest.mark.one_engine
+
 WEB, A = ServiceName("web"), CommitSha("a" * 40)
 
 

@@ -34,6 +34,8 @@ from fleetcast.schema.push_tables import commit_statuses
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms
 
+pytestmark = pytest.mark.one_engine
+
 WEB, API = ServiceName("web"), ServiceName("api")
 A = CommitSha("a" * 40)
 SOON_S = 60.0

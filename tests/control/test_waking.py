@@ -17,6 +17,7 @@ from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.stores.database import Database
 from lab.postgres import PostgresServer, postgres_server
 
+pytestmark = pytest.mark.one_engine  # they bring a server of their own
 NEVER_S = 3600.0
 SOON_S = 20.0
 """Well before a held claim would look by itself, which it does when its wait is over."""
@@ -31,8 +32,8 @@ def own_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def urls(postgres: PostgresServer, migrated_template: str) -> Iterator[tuple[str, str]]:
     """Two databases of one server."""
-    yield postgres.create_database("fresh", template=migrated_template), postgres.create_database("other")
-    for name in ("fresh", "other"):
+    yield postgres.create_database("waking", template=migrated_template), postgres.create_database("other")
+    for name in ("waking", "other"):
         postgres.drop_database(name)
 
 

@@ -81,9 +81,9 @@ async def _open(path: Path) -> Database:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """Two regions with a bucket each, one artifact that both should hold."""
-    database, replication = await _open(tmp_path / "control.db"), await _open(tmp_path / "replication.db")
+    database, replication = await Database.open(database_url), await _open(tmp_path / "replication.db")
     async with database.transaction() as tx:
         for region in (EU, US):
             await tx.execute(insert(regions).values(name=region, data_url="http://x", data_key="00", hello_at=1))

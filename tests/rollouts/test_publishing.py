@@ -98,8 +98,8 @@ async def test_a_goal_that_was_decided_and_not_published_is_published_unchanged(
 async def test_after_a_restored_backup_the_goal_is_written_in_a_new_epoch(company: Company, tmp_path: Path) -> None:
     await company.succeed("a")
     async with company.database.transaction():  # nobody writes while the files are copied
-        for name in ("control.db", "control.db-wal"):
-            shutil.copy(tmp_path / name, tmp_path / f"backup-{name.removeprefix('control.db')}")
+        for name in ("fleetcast.db", "fleetcast.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / f"backup-{name.removeprefix('fleetcast.db')}")
     (tmp_path / "backup-").rename(tmp_path / "backup.db")
     (tmp_path / "backup--wal").rename(tmp_path / "backup.db-wal")
     before = await company.goal()

@@ -19,6 +19,8 @@ from fleetcast.stores.database import Database
 
 _CHARACTER_BYTES_MAX: Final = 4
 _READ_PIECES_MAX: Final = 256
+_SUBSTITUTE: Final = "\x1a"
+"""ASCII's own character for one that is not valid: PostgreSQL keeps no NUL. As long as that, so that offsets stay right."""
 
 
 class BuildLogs:
@@ -37,8 +39,8 @@ class BuildLogs:
             Stale: the attempt does not hold the build any more.
             Unprocessable: there is a gap before ``offset``, or it splits a character.
         """
-        data = text.encode()
-        async with self._database.transaction() as tx:
+        data = text.replace("\0", _SUBSTITUTE).encode()
+        async with self._database.concurrent() as tx:  # it decides by the build's row, which is locked
             attempt = (await held_job(tx, build, token)).attempt
             start, total = await _extent(tx, build, attempt)
             room = self._bytes_max - total
