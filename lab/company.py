@@ -314,7 +314,8 @@ class Company:
         generate_key(self.directory / "secrets" / "worker.key", self.directory / "keys" / "worker.pub")
         control: dict[str, Value] = {"host": self._hub.address, "port": self._ports["api"], "data_port": self._ports["data"]}
         pace: dict[str, Value] = {"replication_check_interval_s": 0.5}
-        worker = _table("[[worker]]", {"name": "worker"})
+        # The payload's own script is run by this Python, wherever that is installed: a sandbox shows it only the system's.
+        worker = _table("[[worker]]", {"name": "worker", "sandbox": "off"})
         self._write("hub", _table("[control]", {**control, **pace, **self._choices.control}) + worker)
         region: dict[str, Value] = {
             "name": REGION,
