@@ -21,13 +21,14 @@ _FIRST_WORDS: Final[Mapping[str, str]] = {
     "no password supplied": "28P01",
     "no pg_hba.conf entry": "28000",
     "is not permitted to log in": "28000",
-    'role "': "28P01",
-    'database "': "3D000",
     "permission denied for database": "42501",
     "too many connections": "53300",
     "too many clients": "53300",
     "remaining connection slots are reserved": "53300",
     "the database system is": "57P03",
+    # These two last: what is said above names them as well.
+    'role "': "28P01",
+    'database "': "3D000",
 }
 """The driver does not tell the code of what ended an attempt to connect: a server that speaks English is understood."""
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 VERSION_MIN: Final = 14
 """Of PostgreSQL: the oldest that its makers still kept when this was written."""
 _SQLITE: Final = "sqlite"
+_BYTEWISE: Final = ("C", "POSIX", "C.UTF-8", "C.utf8")
+_ABOUT: Final = (
+    "SELECT current_setting('server_version'), pg_is_in_recovery(), datcollate "
+    "FROM pg_database WHERE datname = current_database()"
+)
 
 
 def database(settings: Settings) -> Iterator[Check]:
@@ -41,9 +46,7 @@ async def _look(url: str) -> Check:
     opened = await Database.open(url)
     try:
         async with opened.reading() as reading:
-            version, standby = (
-                await reading.execute(text("SELECT current_setting('server_version'), pg_is_in_recovery()"))
-            ).one()
+            version, standby, collation = (await reading.execute(text(_ABOUT))).one()
             free = await reading.execute(
                 text("SELECT current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity)")
             )
@@ -55,4 +58,6 @@ async def _look(url: str) -> Check:
         return fail("database", f"{says} is a standby: it takes no writes", "correct the URL in the settings")
     if int(version.partition(".")[0]) < VERSION_MIN:
         return warn("database", says, f"use PostgreSQL {VERSION_MIN} or newer: nothing older was tried")
+    if collation not in _BYTEWISE:
+        return warn("database", f"{says} puts names in the order of {collation}", "make the database anew with LOCALE 'C'")
     return ok("database", f"{says}, {left} connections left")
