@@ -53,8 +53,10 @@ class JobClock:
 
     async def _stamp(self, which: ColumnElement[bool]) -> None:
         running = jobs.c.status == BuildStatus.RUNNING
-        stamped = update(jobs).where(which)
         async with self._database.transaction() as tx:
+            # In the order of ids, as everybody locks them.
+            found = await tx.execute(select(jobs.c.id).where(which).order_by(jobs.c.id).with_for_update())
+            stamped = update(jobs).where(jobs.c.id.in_(found.scalars().all()), _LIVE)
             await tx.execute(
                 stamped.values(
                     queued_at=now_ms(),

@@ -1,6 +1,7 @@
 """How attempts end: each by the token that holds the build, many of them in one transaction.
 
-Rows are locked in the order of their ids, everywhere, so that nobody waits for somebody who waits for him.
+Whoever changes rows of ``jobs`` and tells of it takes the turn of the events first, then locks rows, in the order of their ids:
+so nobody waits for somebody who waits for him.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fleetcast.model.errors import NotFound, Stale
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.events import NewEvent, record_events
+from fleetcast.schema.events import NewEvent, in_turn, record_events
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.database import now_ms
 from fleetcast.stores.notices import notify
@@ -62,6 +63,7 @@ _CHANGED: Final = (
 
 async def end_all(tx: AsyncConnection, endings: Sequence[Ending], limits: QueueLimits) -> list[Verdict | Exception]:
     """What became of each build; an error for a caller who does not hold it. Repeating what ended a build is answered alike."""
+    await in_turn(tx)
     rows = {row.id: row for row in await locked_jobs(tx, sorted({one.build for one in endings}))}
     changes: dict[BuildId, tuple[AnyRow, Verdict, Ending]] = {}
     answers: list[Verdict | Exception] = []
@@ -122,7 +124,8 @@ def _answer(
         _, verdict, first = changed
         same = (first.succeeded, first.blob) == (one.succeeded, one.blob) and verdict.status is not BuildStatus.QUEUED
         return verdict if same else not_held(one.build, row)
-    if row.status == BuildStatus.SUCCEEDED and one.succeeded and row.blob == one.blob:
+    # Equal files may have been found elsewhere meanwhile: what the first commit named counts.
+    if row.status == BuildStatus.SUCCEEDED and one.succeeded and (row.blob == one.blob or one.artifact is not None):
         return Verdict(BuildStatus.SUCCEEDED, "")
     if row.status == BuildStatus.FAILED and not one.succeeded:
         return Verdict(BuildStatus.FAILED, row.reason)

@@ -84,6 +84,7 @@ class BuildQueue:
         Raises:
             Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
         """
+        await in_turn(tx)
         # Locked, so that it is not stopped between this look and the commit of who shares it.
         shared = select(jobs).where(jobs.c.name == order.name, LIVE).with_for_update()
         live = (await tx.execute(shared)).one_or_none()
@@ -166,6 +167,7 @@ class BuildQueue:
 
         Returns whether it was QUEUED or RUNNING.
         """
+        await in_turn(tx)
         live = [row for row in await locked_jobs(tx, [build]) if not BuildStatus(row.status).ended]
         if not live:
             return False
@@ -230,7 +232,8 @@ class BuildQueue:
         doomed = [BuildId(row.id) for row in rows if judge(lease_of(row), self._limits, now, listened_ms) is not None]
         changed: list[tuple[BuildId, Verdict]] = []
         for start in range(0, len(doomed), BUILD_REAPED_AT_ONCE_MAX):
-            async with self._database.transaction() as tx:
+            async with self._database.concurrent() as tx:
+                await in_turn(tx)
                 locked = await locked_jobs(tx, doomed[start : start + BUILD_REAPED_AT_ONCE_MAX], skip_locked=True)
                 judged = [(row, judge(lease_of(row), self._limits, row.now, listened_ms)) for row in locked]
                 ended = [(row, verdict, row.blob) for row, verdict in judged if verdict is not None]
@@ -250,7 +253,7 @@ class BuildQueue:
 
     async def _claim_all(self, workers: Sequence[str]) -> list[Claim | Exception | None]:
         claims: list[Claim | Exception | None] = []
-        async with self._database.transaction() as tx:
+        async with self._database.concurrent() as tx:
             # First of all, so that no two claims look at what runs before either has committed: the bound of a service holds
             # whoever claims. It is the turn that the events of a claim take in any case.
             await in_turn(tx)
@@ -267,7 +270,7 @@ class BuildQueue:
 
     async def _heartbeat_all(self, beats: Sequence[tuple[BuildId, Token]]) -> list[Exception | None]:
         looked_at = select(jobs.c.id, jobs.c.token, jobs.c.status, jobs.c.attempt).order_by(jobs.c.id).with_for_update()
-        async with self._database.transaction() as tx:
+        async with self._database.concurrent() as tx:
             found = await tx.execute(looked_at.where(jobs.c.id.in_(sorted({build for build, _ in beats}))))
             rows = {row.id: row for row in found}
             held = [(b, t) for b, t in beats if b in rows and (rows[b].status, rows[b].token) == (BuildStatus.RUNNING, t)]
@@ -277,7 +280,7 @@ class BuildQueue:
         return [None if beat in held else not_held(beat[0], rows.get(beat[0])) for beat in beats]
 
     async def _end_all(self, endings: Sequence[Ending]) -> list[Verdict | Exception]:
-        async with self._database.transaction() as tx:
+        async with self._database.concurrent() as tx:
             return await end_all(tx, endings, self._limits)
 
     def _tell(self, build: BuildId, verdict: Verdict) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from fleetcast.artifacts.manifest import manifest_digest
 from fleetcast.artifacts.signing import PublicKey, envelope_digest, verify_root
-from fleetcast.builds.queue import BuildQueue, held_job
+from fleetcast.builds.queue import BuildQueue
 from fleetcast.model.artifact import Root
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import Corrupt, Invalid, Stale, Unprocessable
@@ -21,7 +21,7 @@ from fleetcast.model.messages.builds import Blob, CommitRequest, FinishedUpload,
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.blobs import BlobStore
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -157,31 +157,23 @@ class BuildUploads:
         return content.key, manifest.key
 
     async def _record(self, job: AnyRow, token: Token, root: Root, envelope: str, content: str, manifest: str) -> None:
-        async with self._database.transaction() as tx:
-            now = (await tx.execute(select(jobs.c.status, jobs.c.token).where(jobs.c.id == job.id))).one()
-            if (now.status, now.token) == (BuildStatus.SUCCEEDED, token):
-                return  # the same commit, sent twice, was faster
-            await held_job(tx, BuildId(job.id), token)
-            await tx.execute(
-                insert(artifacts).values(
-                    name=job.name,
-                    service=job.service,
-                    commit_sha=job.commit_sha,
-                    build_number=job.build_number,
-                    build_id=job.id,
-                    attempt=job.attempt,
-                    trunk=job.trunk,
-                    digest=root.digest,
-                    root=envelope_digest(envelope),
-                    envelope=envelope,
-                    manifest_size=root.manifest_size,
-                    content_size=root.content_size,
-                    manifest_blob=manifest,
-                    content_blob=content,
-                    created_at=now_ms(),
-                )
-            )
-            await self._queue.succeed(tx, BuildId(job.id), token, content)
+        artifact = {
+            "name": job.name,
+            "service": job.service,
+            "commit_sha": job.commit_sha,
+            "build_number": job.build_number,
+            "build_id": job.id,
+            "attempt": job.attempt,
+            "trunk": job.trunk,
+            "digest": root.digest,
+            "root": envelope_digest(envelope),
+            "envelope": envelope,
+            "manifest_size": root.manifest_size,
+            "content_size": root.content_size,
+            "manifest_blob": manifest,
+            "content_blob": content,
+        }
+        await self._queue.publish(BuildId(job.id), token, content, artifact)
 
     async def _holder(self, build: BuildId, token: Token) -> AnyRow:
         job = await self._job(build)
