@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,23 @@ def test_ten_minutes_of_silence_give_the_build_to_another_worker() -> None:
     assert verdict is not None
     assert verdict.status is BuildStatus.QUEUED
     assert verdict.reason == "attempt 1 of 3: no heartbeat for 600 s"
+
+
+@pytest.mark.parametrize("silence_s", [2, 60, 600])
+def test_silence_is_exact_to_the_millisecond_whatever_is_chosen(silence_s: float) -> None:
+    limits = QueueLimits(attempts_max=3, queued_s_max=7200, silence_s_max=silence_s)
+    running = _running(1, 100, claimed_s=100)
+    last_ms = 100_000 + int(silence_s * 1000)
+    assert judge(running, limits, last_ms) is None
+    verdict = judge(running, limits, last_ms + 1)
+    assert verdict is not None
+    assert (verdict.status, verdict.after_s) == (BuildStatus.QUEUED, 0)
+
+
+def test_a_second_loss_waits_before_the_next_attempt() -> None:
+    verdict = judge(_running(2, 0), LIMITS, 700_000)
+    assert verdict is not None
+    assert (verdict.status, verdict.after_s) == (BuildStatus.QUEUED, LIMITS.retry_s)
 
 
 def test_the_last_attempt_ends_the_build() -> None:

@@ -199,3 +199,15 @@ async def test_services_are_kept_as_they_were_put(company: Company) -> None:
     async with company.database.reading() as reading:
         assert await get_service(reading, API) == spec
         assert [one.name for one in await list_services(reading)] == ["api", "web"]
+
+
+async def test_an_older_build_that_finishes_late_supersedes_nothing(company: Company) -> None:
+    older, newer = await company.deploy("b"), await company.deploy("c")
+    await company.build("b")  # so that it goes on
+    await company.claim()
+    await company.make("c")
+    await company.step()
+    await company.finish("b")
+    await company.replicate("b")
+    await company.step()
+    assert [await company.state(one) for one in (older, newer)] == [State.SUPERSEDED, State.DISTRIBUTING]
