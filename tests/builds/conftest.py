@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -12,6 +13,7 @@ from fleetcast.model.build import BuildOrder, Lane, Recipe
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database
+from fleetcast.stores.directory_blobs import DirectoryBlobs
 
 LIMITS = QueueLimits(attempts_max=3, queued_s_max=7200, silence_s_max=600, running_s_max=1800)
 
@@ -23,6 +25,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = await Database.open(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryBlobs:
+    """The main store."""
+    return DirectoryBlobs(tmp_path / "bucket", data_url="http://127.0.0.1:9", data_key=b"key")
 
 
 @pytest.fixture

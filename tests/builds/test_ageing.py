@@ -29,7 +29,7 @@ async def _end(database: Database, queue: BuildQueue, *, succeeded: bool, days_a
     claim = await queue.claim("w1")
     assert claim is not None
     build = claim.build.id
-    await BuildLogs(database).append(build, claim.token, 0, "said\n")
+    await BuildLogs(database, None).append(build, claim.token, 0, "said\n")
     if succeeded:
         async with database.transaction() as tx:
             await queue.succeed(tx, build, claim.token, "blob")

@@ -10,6 +10,7 @@ from fleetcast.builds.logs import BuildLogs
 from fleetcast.builds.queue import BuildQueue, Claim
 from fleetcast.model.errors import Invalid, NotFound, Stale
 from fleetcast.model.ids import BuildId
+from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.database import Database
 
 Enqueue = Callable[..., Awaitable[BuildId]]
@@ -21,8 +22,10 @@ async def _claim(queue: BuildQueue) -> Claim:
     return claim
 
 
-async def test_a_log_is_read_as_it_was_written(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+async def test_a_log_is_read_as_it_was_written(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store), await enqueue()
     claim = await _claim(queue)
     await logs.append(build, claim.token, 0, "grüß ")
     await logs.append(build, claim.token, 7, "dich\n")
@@ -36,8 +39,10 @@ async def test_a_log_is_read_as_it_was_written(database: Database, queue: BuildQ
     assert (await logs.read(build, 12)).finished
 
 
-async def test_what_is_known_already_is_ignored(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+async def test_what_is_known_already_is_ignored(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store), await enqueue()
     claim = await _claim(queue)
     await logs.append(build, claim.token, 0, "one\n")
     await logs.append(build, claim.token, 0, "one\n")
@@ -45,16 +50,20 @@ async def test_what_is_known_already_is_ignored(database: Database, queue: Build
     assert (await logs.read(build, 0)).text == "one\ntwo\n"
 
 
-async def test_a_gap_is_refused_with_the_place_to_go_on(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+async def test_a_gap_is_refused_with_the_place_to_go_on(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store), await enqueue()
     claim = await _claim(queue)
     await logs.append(build, claim.token, 0, "one\n")
     with pytest.raises(Invalid, match="ends at 4"):
         await logs.append(build, claim.token, 5, "lost\n")
 
 
-async def test_the_next_attempts_log_follows_the_one_before(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+async def test_the_next_attempts_log_follows_the_one_before(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store), await enqueue()
     first = await _claim(queue)
     await logs.append(build, first.token, 0, "first try\n")
     await queue.fail(build, first.token, "worker stopping", hand_back=True)
@@ -66,8 +75,10 @@ async def test_the_next_attempts_log_follows_the_one_before(database: Database, 
     assert (await logs.read(build, 0)).text == "first try\nsecond try\ndone\n"
 
 
-async def test_a_log_ends_at_its_bound_between_two_characters(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database, bytes_max=10), await enqueue()
+async def test_a_log_ends_at_its_bound_between_two_characters(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store, bytes_max=10), await enqueue()
     claim = await _claim(queue)
     await logs.append(build, claim.token, 0, "123456789ü")
     await logs.append(build, claim.token, 11, "x" * 100)
@@ -76,8 +87,10 @@ async def test_a_log_ends_at_its_bound_between_two_characters(database: Database
     assert len(whole.text.encode()) <= 10
 
 
-async def test_a_large_log_is_read_in_several_answers(database: Database, queue: BuildQueue, enqueue: Enqueue) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+async def test_a_large_log_is_read_in_several_answers(
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
+) -> None:
+    logs, build = BuildLogs(database, store), await enqueue()
     claim = await _claim(queue)
     pieces = [str(number % 10) * 400_000 for number in range(6)]
     for number, piece in enumerate(pieces):
@@ -92,15 +105,15 @@ async def test_a_large_log_is_read_in_several_answers(database: Database, queue:
     assert answers > 1
 
 
-async def test_no_build_no_log(database: Database) -> None:
+async def test_no_build_no_log(database: Database, store: BlobStore) -> None:
     with pytest.raises(NotFound):
-        await BuildLogs(database).read(BuildId(7), 0)
+        await BuildLogs(database, store).read(BuildId(7), 0)
 
 
 async def test_a_nul_in_the_output_takes_its_place_and_nothing_else(
-    database: Database, queue: BuildQueue, enqueue: Enqueue
+    database: Database, store: BlobStore, queue: BuildQueue, enqueue: Enqueue
 ) -> None:
-    logs, build = BuildLogs(database), await enqueue()
+    logs, build = BuildLogs(database, store), await enqueue()
     claim = await _claim(queue)
     await logs.append(build, claim.token, 0, "a\0b\n")
     await logs.append(build, claim.token, 4, "c\n")

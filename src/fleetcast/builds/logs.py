@@ -1,4 +1,4 @@
-"""Build logs: pieces of text in SQL, one attempt's after the other's."""
+"""Build logs: pieces of text in SQL, one attempt's after the other's; of a build that has ended, a blob (``log_blobs.py``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import case, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.builds.log_blobs import kept_bytes, log_key
 from fleetcast.builds.queue import held_job
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.errors import NotFound, Unprocessable
@@ -15,6 +16,7 @@ from fleetcast.model.limits import BUILD_LOG_BYTES_MAX, BUILD_LOG_READ_BYTES_MAX
 from fleetcast.model.messages.artifacts import BuildLog
 from fleetcast.schema.columns import AnyRows
 from fleetcast.schema.tables import build_log, jobs
+from fleetcast.stores.blobs import BlobReader
 from fleetcast.stores.database import Database
 
 _CHARACTER_BYTES_MAX: Final = 4
@@ -26,8 +28,10 @@ _SUBSTITUTE: Final = "\x1a"
 class BuildLogs:
     """Writers count bytes from the start of their attempt, readers from the start of the build's first."""
 
-    def __init__(self, database: Database, bytes_max: int = BUILD_LOG_BYTES_MAX) -> None:
+    def __init__(self, database: Database, store: BlobReader, bytes_max: int = BUILD_LOG_BYTES_MAX) -> None:
+        """``store`` has the logs of builds that have ended."""
         self._database = database
+        self._store = store
         self._bytes_max = bytes_max
 
     async def append(self, build: BuildId, token: Token, offset: int, text: str) -> None:
@@ -67,9 +71,13 @@ class BuildLogs:
             status = (await reading.execute(select(jobs.c.status).where(jobs.c.id == build))).scalar_one_or_none()
             if status is None:
                 raise NotFound("unknown_build", f"there is no build {build}")
-            if offset < 0:
-                offset = max(0, (await _extent(reading, build, 0))[1] + offset)
-            rows = (await reading.execute(_pieces(build, offset))).all()
+            start = offset if offset >= 0 else max(0, (await _extent(reading, build, 0))[1] + offset)
+            rows = (await reading.execute(_pieces(build, start))).all()
+            # Looked for after the rows: they may go between two looks, and then the blob is there.
+            kept = None if rows else await kept_bytes(reading, build)
+        if kept is not None:
+            return await self._read_kept(build, offset, kept)
+        offset = start
         taken: list[bytes] = []
         next_offset, size = offset, 0
         for row in rows:
@@ -82,6 +90,27 @@ class BuildLogs:
         return BuildLog(
             offset, b"".join(taken).decode(errors="replace"), next_offset, finished=BuildStatus(status).ended and everything
         )
+
+    async def _read_kept(self, build: BuildId, offset: int, size: int) -> BuildLog:
+        """From the blob. Nothing is added to it any more."""
+        start = max(0, size + offset) if offset < 0 else offset
+        if start >= size:
+            return BuildLog(start, "", start, finished=True)
+        data = await self._store.read(log_key(build), offset=start, length=min(size - start, BUILD_LOG_READ_BYTES_MAX))
+        if start + len(data) < size:  # not in the middle of a character
+            data = data[: len(data) - _cut_bytes(data)]
+        end = start + len(data)
+        return BuildLog(start, data.decode(errors="replace"), end, finished=end == size)
+
+
+def _cut_bytes(data: bytes) -> int:
+    """How many bytes at the end are the beginning of a character that is cut."""
+    for back in range(1, min(_CHARACTER_BYTES_MAX, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 != 0x80:
+            needs = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return back if needs > back else 0
+    return 0
 
 
 def _pieces(build: BuildId, offset: int) -> AnyRows:

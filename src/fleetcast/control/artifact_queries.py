@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, union
 
+from fleetcast.builds.log_blobs import kept_bytes
 from fleetcast.builds.queue import build_of, count_ahead
 from fleetcast.control.parts import Parts
 from fleetcast.http import messages
@@ -26,12 +27,13 @@ async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
     """Raises :class:`NotFound`."""
     shown = await parts.queue.get(build)
     async with parts.database.reading() as reading:
-        log_bytes = await reading.execute(
+        rows = await reading.execute(
             select(func.coalesce(func.max(build_log.c.start + build_log.c.size), 0)).where(build_log.c.build_id == build)
         )
+        log_bytes = int(rows.scalar_one()) or await kept_bytes(reading, build) or 0
         ahead = await count_ahead(reading, shown)
         version = hashlib.blake2s(messages.encode((shown, ahead)), digest_size=12).hexdigest()
-        return BuildDetail(shown, ahead, int(log_bytes.scalar_one()), version)
+        return BuildDetail(shown, ahead, log_bytes, version)
 
 
 @dataclass(frozen=True, slots=True)

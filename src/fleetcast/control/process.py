@@ -17,6 +17,7 @@ import structlog
 from fleetcast.artifacts.signing import load_public
 from fleetcast.builds.ageing import forget_builds
 from fleetcast.builds.lease_rules import QueueLimits
+from fleetcast.builds.log_blobs import move_logs
 from fleetcast.builds.logs import BuildLogs
 from fleetcast.builds.queue import QUEUED_CHANNEL, BuildQueue
 from fleetcast.builds.reaper import Reaper
@@ -150,7 +151,7 @@ def _assemble(
         main=main,
         buckets=RegionalBuckets(database),
         queue=queue,
-        logs=BuildLogs(database),
+        logs=BuildLogs(database, main),
         uploads=BuildUploads(database, queue, main, worker_keys),
         triggers=triggers,
         pushes=Pushes(database, triggers),
@@ -185,6 +186,9 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_statuses(tx)
         await forget_builds(parts.database, config.build_retention_days)
 
+    async def move() -> None:
+        await move_logs(parts.database, parts.main)
+
     async def look_for_builds() -> None:
         """One look for all workers that wait here: each of them looking would be a hundred times as many questions."""
         if await parts.queue.waits():
@@ -196,6 +200,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop, parts.noticed),
         "notices": listen(config.notice_database_url or config.database_url, QUEUED_CHANNEL, parts.noticed.set, stop),
         "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
+        "logs": regularly("logs", move, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),

@@ -145,6 +145,14 @@ build_log: Final = Table(
     Column("text", Text, nullable=False),
 )
 
+build_log_blobs: Final = Table(
+    "build_log_blobs",
+    metadata,
+    # Of a build that has ended: its log is a blob in the main store. No foreign key: the blob goes after the build.
+    Column("build_id", Id, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+)
+
 artifacts: Final = Table(
     "artifacts",
     metadata,
