@@ -75,6 +75,7 @@ def passed(database: Database) -> Callable[[BuildId, float], Awaitable[None]]:
                     queued_at=jobs.c.queued_at - ms,
                     claimed_at=jobs.c.claimed_at - ms,
                     last_heartbeat=jobs.c.last_heartbeat - ms,
+                    finished_at=jobs.c.finished_at - ms,
                 )
             )
 

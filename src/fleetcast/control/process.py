@@ -19,6 +19,7 @@ from fleetcast.builds.ageing import forget_builds
 from fleetcast.builds.lease_rules import QueueLimits
 from fleetcast.builds.log_blobs import move_logs
 from fleetcast.builds.logs import BuildLogs
+from fleetcast.builds.lost_blobs import LostBlobs
 from fleetcast.builds.queue import QUEUED_CHANNEL, BuildQueue
 from fleetcast.builds.reaper import Reaper
 from fleetcast.builds.uploads import BuildUploads
@@ -194,12 +195,14 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         if await parts.queue.waits():
             parts.queued.ring()
 
+    lost = LostBlobs(parts.database, parts.main)
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
         "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
         "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop, parts.noticed),
         "notices": listen(config.notice_database_url or config.database_url, QUEUED_CHANNEL, parts.noticed.set, stop),
         "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
+        "lost blobs": regularly("lost blobs", lost.sweep, config.reaper_interval_s, stop),
         "logs": regularly("logs", move, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),

@@ -115,6 +115,10 @@ BUILD_CLAIMS_AT_ONCE_MAX: Final = 128
 """Claims that share one transaction; heartbeats and ends likewise."""
 BUILD_REAPED_AT_ONCE_MAX: Final = 100
 """Builds that the reaper changes in one transaction."""
+LOST_BLOBS_LOOK_BACK_S: Final = 24 * 3600
+"""Control may be away for so long and still drop what an attempt had uploaded when it lost its build meanwhile."""
+LOST_BLOBS_AGAIN_S: Final = 150
+"""For so long a commit may be under way whose attempt has lost its build."""
 BUILD_RETENTION_DAYS: Final = 90
 """A build that ended longer ago is forgotten with its log; its artifact stays, and its figures, by service and day."""
 BUILDS_FORGOTTEN_AT_ONCE_MAX: Final = 200
