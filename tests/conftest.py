@@ -20,10 +20,26 @@ settings.load_profile("fleetcast")
 ENGINES: Final = ("sqlite", "postgresql")
 """Behind the database door."""
 TEMPLATE: Final = "migrated"
+LONG: Final = (
+    "faults/test_queue.py",
+    "docs/",
+    "builds/test_queue_machine.py",
+    "e2e/",
+    "faults/",
+    "bench/",
+    "worker/",
+    "control/",
+)
+"""Parts of the paths of files that start processes or search for long, the longest first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the texts that tests compare with anew, to be looked at")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first: else the last one runs when every other worker has nothing left to do."""
+    items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if f"/{part}" in str(item.path)), len(LONG)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

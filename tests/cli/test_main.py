@@ -38,7 +38,7 @@ def test_version_is_one_line() -> None:
         (["build", "web@main"], 2, "which control?"),
         (["artifact", "verify", "web@main"], 2, "which control?"),
         (["settings"], 3, "there is no settings file"),
-        (["doctor", "--settings", "none.toml"], 1, "1 of 5 checks failed"),
+        (["doctor", "--settings", "none.toml"], 1, "1 of 6 checks failed"),
         (["status", "--settings", "none.toml"], 3, "there is no settings file"),
         (["status", "--control-url", "http://127.0.0.1:1", "--token-file", "token"], 5, "cannot be reached"),
         (["status", "--control-url", "localhost:7401", "--token-file", "token"], 2, "write http://localhost:7401"),

@@ -14,12 +14,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from place import show_gates
+
 Check = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def place(start_place: Callable[..., Any]) -> Any:
-    place = start_place(machines=1)
+    place = start_place(machines=1, edit=show_gates)
     place.good()
     return place
 

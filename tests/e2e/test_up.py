@@ -20,6 +20,7 @@ from fleetcast.launch.ports import free_ports
 
 PACE: dict[str, Any] = {
     "control": {"replication_check_interval_s": 0.5},
+    "worker": {"sandbox": "off"},  # a build looks at a file of its test
     "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
 }
 

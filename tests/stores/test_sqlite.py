@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from fleetcast.model.errors import Invalid, Unavailable
-from fleetcast.stores import database, sqlite_file
+from fleetcast.stores import sqlite_engine, sqlite_file
 from fleetcast.stores.database import Database
 from fleetcast.stores.sqlite_kv import SqliteKv
 
@@ -56,7 +56,7 @@ async def test_a_new_file_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_database_locked_for_too_long_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "SQLITE_BUSY_S_MAX", 0.1)
+    monkeypatch.setattr(sqlite_engine, "SQLITE_BUSY_S_MAX", 0.1)
     opened = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'db'}")
     other = sqlite_file.connect(tmp_path / "db")
     other.execute("BEGIN IMMEDIATE")
@@ -92,7 +92,7 @@ async def test_a_key_value_store_locked_for_too_long_is_unavailable(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "sqlite:///x.db", "sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "postgresql+psycopg://h/db"],
+    ["", "nonsense", "sqlite:///x.db", "sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "postgresql://h/db"],
 )
 async def test_other_database_urls_are_refused(url: str) -> None:
     with pytest.raises(Invalid, match="correct the settings"):

@@ -38,7 +38,7 @@ def broken_limit(usage: Usage, limits: BuildLimits) -> str | None:
     if usage.memory_bytes > limits.memory_bytes:
         return f"the build command used more than the {_mib(limits.memory_bytes)} of memory it may (build_memory_bytes)"
     if usage.disk_bytes > limits.disk_bytes:
-        return f"the build command wrote more than the {_mib(limits.disk_bytes)} of disk it may (builddisk_bytes)"
+        return f"the build command wrote more than the {_mib(limits.disk_bytes)} of disk it may (build_disk_bytes)"
     return None
 
 
