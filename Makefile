@@ -46,6 +46,7 @@ bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each 
 
 bench-queue: $(BENCH)  ## claim, heartbeat and finish builds on PostgreSQL, beside procrastinate and pgqueuer; eight minutes
 	$(BIN)/python -m bench.queue --json --save bench/results/queue.json
+	$(BIN)/python -m bench.page
 
 bench-delta: $(STAMP)  ## how much enters a machine for a release of which it has most; four minutes, 10 GiB of memory or disk
 	$(BIN)/python -m bench.delta --size 1GiB --json --save bench/results/delta.json

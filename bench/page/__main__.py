@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import delta, packing, swarm
+from bench.page import delta, packing, queue, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -19,6 +19,7 @@ SECTIONS = {
     "swarm-large": swarm.large,
     "pack": packing.pack,
     "delta": delta.delta,
+    "queue": queue.queue,
 }
 CHARTS = {"hosts.svg": ("swarm-hosts", swarm.lab_chart), "loopback.svg": ("swarm-loopback", swarm.loopback_chart)}
 

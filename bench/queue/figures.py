@@ -43,6 +43,8 @@ def measure(asked: Asked, directory: Path, tell: Tell) -> dict[str, Any]:
 def _measure(asked: Asked, directory: Path, tell: Tell) -> dict[str, Any]:
     (port,) = free_ports(1, LOOPBACK, random.Random())
     with postgres_server(durable=True, port=port, parent=directory) as server:
+        with server.administrator() as administrator:
+            version = administrator.info.parameter_status("server_version")
         rates = {setting: _contest(asked, server, setting, tell) for setting in Setting}
         api = _through_api(asked, server, directory, tell)
     sqlite = [_sqlite(asked, directory / f"{run}.db") for run in range(asked.runs)]
@@ -53,8 +55,14 @@ def _measure(asked: Asked, directory: Path, tell: Tell) -> dict[str, Any]:
         "over_the_faster": {name: _over_the_faster(of) for name, of in medians.items()},
         **api,
         "sqlite": _median(sqlite),
-        "spread": {setting.value: {name: _spread(runs) for name, runs in of.items()} for setting, of in rates.items()},
+        "spread": {
+            **{setting.value: {name: _spread(runs) for name, runs in of.items()} for setting, of in rates.items()},
+            "sqlite": _spread(sqlite),
+        },
         "connections": CONNECTIONS,
+        "callers": asked.callers,
+        "history": asked.history,
+        "postgresql": version,
     }
 
 

@@ -33,6 +33,8 @@ DELIVERED: dict[str, Any] = {
     "spread": {"wire_over_size": [0.0171, 0.0176]},
     "worst": {f"{part}_bytes": 1000 for part in PARTS},
 }
+CYCLES = {"fleetcast": 1000.0, "procrastinate": 500.0, "pgqueuer": 400.0}
+SETTINGS = ("fresh", "million_rows", "held_transaction")
 RESULT: dict[str, Any] = {
     "command": "python -m bench.swarm --hosts 3",
     "machine": {"processor": "Abacus", "cores": 2, "kernel": "6.1", "python": "3.11.2"},
@@ -48,7 +50,12 @@ RESULT: dict[str, Any] = {
     "gib_per_s": 0.5,
     "over_slowest": 0.9,
     "parts": {"writing": 0.55},
-    "spread": {"whole": [0.4, 0.6], "writing": [0.5, 0.6]},
+    "spread": {
+        "whole": [0.4, 0.6],
+        "writing": [0.5, 0.6],
+        "sqlite": [900.0, 1100.0],
+        **{s: {n: [9.0, 11.0] for n in CYCLES} for s in SETTINGS},
+    },
     "rss_mib_at_1gib": 80.0,
     "rss_mib_at_4gib": 81.0,
     "source": "in the page cache",
@@ -59,6 +66,13 @@ RESULT: dict[str, Any] = {
     "first": DELIVERED,
     "scattered": DELIVERED,
     "inserted": DELIVERED,
+    **dict.fromkeys(SETTINGS, CYCLES),
+    "over_the_faster": dict.fromkeys(SETTINGS, 2.0),
+    **dict.fromkeys(("claim_p99_ms", "claim_p50_ms", "offered_per_s", "idle_queries_per_s", "through_api", "sqlite"), 50.0),
+    "connections": 20,
+    "callers": 100,
+    "history": 1_000_000,
+    "postgresql": "18.4",
 }
 
 
