@@ -13,13 +13,18 @@ import pytest
 MIB = 1 << 20
 WIDE_MIB = 192
 """Room that nobody here needs. It is memory only as far as it is used."""
+SHRINKS_MAX = 100
 
 
 def mount(*arguments: str) -> None:
     """Fails the test, in a sentence, where that is not allowed."""
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    done = _mounted(*arguments)
     if done.returncode:
         pytest.fail(f"these tests mount small disks, which takes root and the right to mount: {done.stderr.strip()}")
+
+
+def _mounted(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
 
 
 def unmount(directory: Path) -> None:
@@ -42,29 +47,29 @@ class Disk:
     @contextmanager
     def full(self, room_bytes: int = 0) -> Iterator[None]:
         """Meanwhile there is no more room than this."""
-        self._resize(self.used_bytes + room_bytes)
+        self.fill(room_bytes)
         try:
             yield
         finally:
             self.widen()
 
-    def fill(self) -> None:
-        """Take away what room was made since: a test calls it again and again where others delete files meanwhile."""
-        used_bytes = self.used_bytes
-        if used_bytes < self._size_bytes:
-            # What is written at this moment makes it too narrow a place to shrink to; then the next call does it.
-            done = subprocess.run(
-                ["mount", "-o", f"remount,size={used_bytes}", str(self.directory)], capture_output=True, check=False
-            )
-            self._size_bytes = used_bytes if done.returncode == 0 else self._size_bytes
+    def fill(self, room_bytes: int = 0) -> None:
+        """Leave no more room than this. A test calls it again and again where others delete files meanwhile."""
+        for _ in range(SHRINKS_MAX):
+            # What is written between the look and the mount makes it too narrow a place to shrink to.
+            size_bytes = self.used_bytes + room_bytes
+            if size_bytes >= self._size_bytes or _mounted(*self._remount(size_bytes)).returncode == 0:
+                self._size_bytes = min(size_bytes, self._size_bytes)
+                return
+        mount(*self._remount(self.used_bytes + room_bytes))
 
     def widen(self) -> None:
         """There is room again."""
-        self._resize(WIDE_MIB * MIB)
+        self._size_bytes = WIDE_MIB * MIB
+        mount(*self._remount(self._size_bytes))
 
-    def _resize(self, size_bytes: int) -> None:
-        mount("-o", f"remount,size={size_bytes}", str(self.directory))
-        self._size_bytes = size_bytes
+    def _remount(self, size_bytes: int) -> tuple[str, str, str]:
+        return "-o", f"remount,size={size_bytes}", str(self.directory)
 
 
 @contextmanager
