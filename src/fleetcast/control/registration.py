@@ -70,7 +70,9 @@ def _check(spec: ServiceSpec) -> None:
 
 def _check_pushes(spec: ServiceSpec) -> None:
     if spec.on_push is not OnPush.NOTHING and not spec.trunk:
-        raise Invalid("no_trunk_to_follow", f"{spec.name} takes commits of any branch: say which one is followed, with --trunk")
+        raise Unprocessable(
+            "no_trunk_to_follow", f"{spec.name} takes commits of any branch: say which one is followed, with --trunk"
+        )
     if spec.poll_every_s is None:
         return
     if not POLL_EVERY_S_MIN <= spec.poll_every_s <= POLL_EVERY_S_MAX:
@@ -78,4 +80,6 @@ def _check_pushes(spec: ServiceSpec) -> None:
             "illegal_poll_every", f"poll_every_s is {spec.poll_every_s}: it must be {POLL_EVERY_S_MIN} to {POLL_EVERY_S_MAX} s"
         )
     if spec.on_push is OnPush.NOTHING:
-        raise Invalid("poll_for_nothing", f"{spec.name} wants nothing on a push: say --on-push build or deploy, or do not poll")
+        raise Unprocessable(
+            "poll_for_nothing", f"{spec.name} wants nothing on a push: say --on-push build or deploy, or do not poll"
+        )
