@@ -31,10 +31,10 @@ and the greatest.
 
 {table(["cycles/s", *SETTINGS.values()], rows)}
 The same on SQLite: {result["sqlite"]:.0f} cycles/s ({spread}). Through the API, over HTTP, by {result["callers"]} workers in
-one process: {result["through_api"]:.0f} cycles/s. With builds ordered at one control process at
-{result["offered_per_s"]:.0f} a second and workers that wait at another, it takes from the order's begin to the claim's answer
+one process: {result["through_api"]:.0f} cycles/s. With builds queued over connections of their own at
+{result["offered_per_s"]:.0f} a second, and as many workers that wait, it takes from before a build's transaction to its claim
 {result["claim_p50_ms"]:.0f} ms in the median, {result["claim_p99_ms"]:.0f} ms at the 99th percentile. {result["callers"]}
-workers without work, and two control processes with all else that they do, ask the server for
+workers without work, and control with all else that it does, ask the server for
 {result["idle_queries_per_s"]:.1f} queries a second.
 """
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 import uvloop
 
 from bench.queue import through_api
+from bench.queue.a_control import a_control
 from bench.queue.asked import Asked
 from bench.queue.contestant import CONNECTIONS, Contestant
-from bench.queue.controls import two_controls
 from bench.queue.counting import queries_per_s
 from bench.queue.ours import Fleetcast
 from bench.queue.rate import WARM_S, rate
 from bench.queue.settings import Setting, measured, prepare
+from bench.queue.waiting import Latencies, latencies
 from bench.queue.with_pgqueuer import Pgqueuer
 from bench.queue.with_procrastinate import Procrastinate
 from fleetcast.launch import logging
@@ -90,17 +91,24 @@ def _through_api(asked: Asked, server: PostgresServer, directory: Path, tell: Te
     async def queries(seconds: float) -> float:
         return await queries_per_s(server, seconds)
 
-    with two_controls(directory / "controls", url) as controls:
-        idle_per_s, latencies, cycles_per_s = uvloop.run(through_api.measure(controls, asked.callers, asked.seconds, queries))
+    with a_control(directory / "control", url) as control:
+        idle_per_s, cycles_per_s = uvloop.run(through_api.measure(control, asked.callers, asked.seconds, queries))
+    url = server.create_database("waiting")
+    waited = uvloop.run(_waiting(url, asked))
     told = {
-        "claim_p99_ms": round(latencies.p99_ms, 1),
-        "claim_p50_ms": round(latencies.p50_ms, 1),
-        "offered_per_s": round(latencies.offered_per_s, 1),
+        "claim_p99_ms": round(waited.p99_ms, 1),
+        "claim_p50_ms": round(waited.p50_ms, 1),
+        "offered_per_s": round(waited.offered_per_s, 1),
         "idle_queries_per_s": round(idle_per_s, 1),
         "through_api": round(cycles_per_s, 1),
     }
     tell(", ".join(f"{name} {value:g}" for name, value in told.items()))
     return told
+
+
+async def _waiting(url: str, asked: Asked) -> Latencies:
+    await Fleetcast().install(url)
+    return await latencies(url, asked.callers, asked.seconds)
 
 
 def _sqlite(asked: Asked, file: Path) -> float:

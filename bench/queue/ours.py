@@ -46,7 +46,7 @@ class Fleetcast:
     name = "fleetcast"
 
     async def install(self, url: str) -> None:
-        await asyncio.to_thread(migrate, _ours(url))
+        await asyncio.to_thread(migrate, ours_url(url))
 
     async def add_waiting(self, url: str, jobs: int) -> None:
         await _add(url, jobs, BuildStatus.QUEUED)
@@ -56,7 +56,7 @@ class Fleetcast:
 
     @asynccontextmanager
     async def callers(self, url: str, count: int) -> AsyncIterator[list[Cycle]]:
-        database = await Database.open(_ours(url))
+        database = await Database.open(ours_url(url))
         try:
             queue = BuildQueue(database, LIMITS)
             yield [_cycle(queue, f"worker-{number}") for number in range(count)]
@@ -95,7 +95,7 @@ def _cycle(queue: BuildQueue, worker: str) -> Cycle:
 
 
 async def _add(url: str, count: int, status: BuildStatus) -> None:
-    database = await Database.open(_ours(url))
+    database = await Database.open(ours_url(url))
     try:
         async with database.transaction() as tx:
             now = await read_clock_ms(tx)
@@ -107,5 +107,6 @@ async def _add(url: str, count: int, status: BuildStatus) -> None:
         await database.close()
 
 
-def _ours(url: str) -> str:
+def ours_url(url: str) -> str:
+    """As :class:`Database` takes it."""
     return url.replace("postgresql://", "postgresql+psycopg://")

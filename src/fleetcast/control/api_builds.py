@@ -41,12 +41,9 @@ async def claim_build(
     """The first build in line, as soon as there is one; 204 when the wait is over."""
     async with caller_gone(request.receive) as gone:
         with parts.queue.asking():
-            claimed = await hold(
-                parts.queued,
-                lambda: parts.queue.claim(data.worker),
-                wait_s=held_s(data.wait_s, CLAIM_WAIT_S_MAX),
-                poll_s=CLAIM_WAIT_S_MAX,  # a loop of control looks for all who wait
-                abandoned=gone,
+            # A loop of control looks for all who wait.
+            claimed = await parts.queued.hold(
+                lambda: parts.queue.claim(data.worker), wait_s=held_s(data.wait_s, CLAIM_WAIT_S_MAX), abandoned=gone
             )
         if claimed is not None and gone():
             # Left while the claim was written. Who leaves after this look is found by the reaper.

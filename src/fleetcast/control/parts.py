@@ -15,7 +15,7 @@ from fleetcast.builds.queue import BuildQueue
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
-from fleetcast.http.holding import Bell, Bells, held_s, hold
+from fleetcast.http.holding import Bell, Bells, Line, held_s, hold
 from fleetcast.http.sse import Streams
 from fleetcast.model.ids import BuildId
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX
@@ -46,7 +46,7 @@ class Parts:
     triggers: Triggers
     pushes: Pushes
     controller: RolloutController
-    queued: Bell
+    queued: Line
     """Rings when a build can be claimed."""
     noticed: asyncio.Event
     """Set when another process may have queued a build, and at the end."""

@@ -35,7 +35,7 @@ from fleetcast.control.polling import Polling
 from fleetcast.control.statuses.outbox import forget_statuses
 from fleetcast.control.statuses.sending import status_loops
 from fleetcast.http import serving
-from fleetcast.http.holding import Bell, Bells
+from fleetcast.http.holding import Bell, Bells, Line
 from fleetcast.http.sse import Streams
 from fleetcast.http.tokens import load_or_create_secret
 from fleetcast.model.limits import (
@@ -122,7 +122,7 @@ def _assemble(
     *,
     place: str,
 ) -> Parts:
-    queued, news = Bell(), Bell()
+    queued, news = Line(), Bell()
     limits = QueueLimits(
         attempts_max=config.build_attempts_max,
         queued_s_max=config.build_queued_s_max,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -49,6 +50,73 @@ class Bell:
         finally:
             task.cancel()
             closing.cancel()
+
+
+class Line:
+    """Wakes those who wait one after another, longest first: for what only one of them can have.
+
+    A ring wakes one. Whoever finds something wakes two more, since where one was there may be others; whoever finds nothing
+    wakes nobody. So a hundred who wait cost what is there, and not a hundred looks each time.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._rings = 0
+        self._closed = False
+
+    def ring(self) -> None:
+        """There may be something: whose turn it is, look."""
+        self._rings += 1
+        self._wake(1)
+
+    def close(self) -> None:
+        """The process stops: every hold ends with one last look, now and from now on."""
+        self._closed = True
+        self._wake(len(self._waiting))
+
+    async def hold(
+        self, look: Callable[[], Awaitable[T | None]], *, wait_s: float, abandoned: Callable[[], bool] = lambda: False
+    ) -> T | None:
+        """What ``look`` finds: asked at once, whenever it is our turn, and at the end of the wait. ``None`` as :func:`hold`."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + wait_s
+        while not abandoned():
+            rings = self._rings
+            found = await look()
+            if found is not None:
+                self._wake(2)
+                return found
+            left = deadline - clock()
+            if left <= 0 or self._closed:
+                return None
+            if rings == self._rings:  # else it rang during the look, perhaps for what that did not see
+                await self._turn(left)
+        self._wake(1)  # it may have been our turn
+        return None
+
+    async def _turn(self, wait_s: float) -> None:
+        """Until it is our turn, at most ``wait_s``."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(wait_s):
+                await turn
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._wake(1)
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(turn)
+
+    def _wake(self, count: int) -> None:
+        while count and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                count -= 1
 
 
 class Bells(Generic[K]):
