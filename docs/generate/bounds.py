@@ -1,4 +1,4 @@
-"""``limits.md``: every bound of ``model/limits.py``, by the part of the system it is for."""
+"""``limits.md``: every bound of ``model/limits/``, by the part of the system it is for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import re
 from sources import documented, one_line, table
 
 from fleetcast.model import limits
+from fleetcast.model.limits import artifacts, builds, fleet, http, machines, processes, pushes, stores, swarm
 
+PARTS = (artifacts, stores, builds, pushes, fleet, swarm, machines, processes, http)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are
@@ -20,16 +22,20 @@ UNITS = (("GB", 1000**3), ("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limi
 
 
 def page() -> str:
-    source = inspect.getsource(limits)
-    said = dict(documented(ast.parse(source).body))
     sections: dict[str, list[list[str]]] = {}
-    heading = ""
-    for line in source.splitlines():
-        if found := re.match(r"# (.+)", line):
-            heading = found[1].rstrip(".")
-        elif (found := re.match(r"([A-Z][A-Z0-9_]*): Final", line)) and found[1] not in ("KIB", "MIB", "GIB"):
-            name = found[1]
-            sections.setdefault(heading, []).append([f"`{name}`", _shown(name, getattr(limits, name)), one_line(said[name])])
+    for part in PARTS:
+        source = inspect.getsource(part)
+        said = dict(documented(ast.parse(source).body))
+        heading = ""
+        for line in source.splitlines():
+            if found := re.match(r"# (.+)", line):
+                heading = found[1].rstrip(".")
+            elif found := re.match(r"([A-Z][A-Z0-9_]*): Final", line):
+                name = found[1]
+                rows = sections.setdefault(heading, [])
+                rows.append([f"`{name}`", _shown(name, getattr(limits, name)), one_line(said[name])])
+    every = {f"`{name}`" for name in vars(limits) if name.isupper()} - {"`KIB`", "`MIB`", "`GIB`"}
+    assert every == {row[0] for rows in sections.values() for row in rows}, "a part of limits/ is missing in PARTS"
     return HEAD + "\n".join(f"## {title}\n\n{table(['bound', 'value', 'what of'], rows)}" for title, rows in sections.items())
 
 

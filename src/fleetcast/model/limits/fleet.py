@@ -1,0 +1,75 @@
+"""Copies, goals, rollouts and reports; in part the defaults of settings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Regions and goals (defaults of settings)
+KV_POLL_INTERVAL_S: Final = 10
+REGION_REPORT_INTERVAL_S: Final = 5
+AGENT_REPORT_INTERVAL_S: Final = 15
+REPLICATION_CHECK_INTERVAL_S: Final = 5
+REPLICATION_RECHECK_INTERVAL_S: Final = 60
+"""How often a COMPLETE copy is looked at again."""
+REPLICATION_LOOKS_MAX: Final = 4
+"""Questions to one bucket in flight at a time."""
+GOAL_LIFETIME_S: Final = 24 * 3600
+ROLLOUT_INTERVAL_S: Final = 1
+"""How often the controller looks without being woken."""
+ROLLOUT_LEASE_S: Final = 15
+"""How long a controller's claim on a deployment lives without renewal: another goes on after that."""
+DISTRIBUTE_S_MAX: Final = 30 * 60
+REPLICATE_S_MAX: Final = 30 * 60
+REASON_NAMES_MAX: Final = 5
+"""Machines, or regions, that a reason names before it counts the others."""
+SILENT_MACHINES_NAMED_MAX: Final = 20
+ROLLUP_FAILURES_MAX: Final = 20
+ROLLUP_MACHINES_MAX: Final = 40
+"""Machines of a region that a live picture shows one by one."""
+ROLLUP_SETTLED_S: Final = 60
+"""A region all of whose machines have been active for so long names them one by one no more: nobody looks."""
+ROLLUP_AFTERMATH_S: Final = 60
+"""How long after a deployment's end its picture still follows its machines: those that failed go back after it."""
+PROGRESS_INTERVAL_S_MIN: Final = 1.0
+"""While things move, agents and regions report this often at most, and never less often than usually."""
+PROGRESS_MACHINES_PER_S: Final = 500
+"""Machines of a region whose progress is told in a second: a larger region tells it at longer intervals."""
+GOAL_WAIT_S_MAX: Final = 30
+MACHINE_SILENCE_S_MAX: Final = 60
+"""After this without a report a region no longer counts a machine as reporting."""
+PERMIT_LIFETIME_S: Final = 300
+MIRROR_SNAPSHOT_INTERVAL_S: Final = 600
+"""How often a region reads all of the global KV instead of what changed."""
+COPIES_AT_ONCE_MAX: Final = 4
+COPY_STALL_S_MAX: Final = 15
+"""A source that sends nothing for so long ends the attempt."""
+COPY_BACKOFF_S_MAX: Final = 60
+COPY_PARTS_AT_ONCE_MAX: Final = 2
+"""Parts of one copy under way, each with a buffer of its own."""
+REGION_MACHINES_MAX: Final = 50_000
+MACHINE_FORGOTTEN_S: Final = 24 * 3600
+"""A region drops a machine that was silent for so long."""
+REPORTED_LINES_MAX: Final = 50
+"""Alarms of one machine that its region passes on."""
+REPORTED_LINE_CHARS_MAX: Final = 1000
+"""Of an error, a reason or an alarm of a machine; its region cuts longer ones."""
+ALARMS_MAX: Final = 100
+"""Named in one report of a region."""
+ALARM_LIFETIME_S: Final = 600
+GIVEN_LABELS_MAX: Final = 16
+"""Labels that people give to one machine."""
+LABEL_VALUE_BYTES_MAX: Final = 128
+LABELS_PUBLISHED_AT_ONCE_MAX: Final = 100
+"""Machines whose labels one turn of the controller brings into the KV."""
+MACHINE_WAIT_S_MAX: Final = 60
+"""Longest that a question about a machine waits for its region."""
+MACHINE_QUESTIONS_MAX: Final = 100
+"""Machines of one region that are asked about at a time."""
+MACHINE_QUESTION_S_MAX: Final = 120
+"""A question that was not answered for so long is dropped, an answer so old as well."""
+TOMBSTONE_S: Final = 30 * 24 * 3600
+"""How long the tombstone of a removed service is renewed. A machine that is away for longer keeps what it runs."""
+NEAR_NAMES_MAX: Final = 5
+"""Names that an error suggests in place of an unknown one."""
+NEAR_CANDIDATES_MAX: Final = 500
+"""Names of a kind that are looked at for that."""

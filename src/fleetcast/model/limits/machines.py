@@ -1,0 +1,32 @@
+"""Releases and services on a machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fleetcast.model.limits.units import MIB
+
+# Releases on a machine
+RELEASES_SUCCEEDED_KEPT: Final = 2
+"""Beside goal, baseline and previous (law 5)."""
+STOP_GRACE_S: Final = 10
+HEALTH_TIMEOUT_S: Final = 60.0
+HEALTH_TIMEOUT_S_MAX: Final = 3600
+HEALTH_INTERVAL_S: Final = 0.25
+ACTIVATION_SETTLE_S: Final = 0.5
+"""Without a health check: how long a process must live to count as healthy."""
+RESTART_BACKOFF_S_MAX: Final = 30
+RESTART_STABLE_S: Final = 60
+"""A process that lived so long starts its backoff from the beginning when it dies."""
+KILL_S_MAX: Final = 30
+"""How long a killed process may take to disappear before we stop waiting for it."""
+SERVICE_LOG_BYTES_MAX: Final = 64 * MIB
+"""Of a service's output on a machine; then it becomes the one earlier log kept beside it."""
+AGENT_TICK_S: Final = 5
+"""How often an agent looks at each service when nothing happens."""
+AGENT_RETRY_S_MIN: Final = 0.5
+AGENT_RETRY_S_MAX: Final = 15
+"""Between an agent's attempts at what failed for reasons outside of it; doubles, with jitter."""
+MACHINE_ALARMS_MAX: Final = 20
+MACHINE_ALARM_S: Final = 600
+"""How long a machine repeats an alarm after its last occasion."""

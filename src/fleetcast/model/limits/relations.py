@@ -1,0 +1,66 @@
+"""What must hold between bounds."""
+
+from __future__ import annotations
+
+from fleetcast.model.limits.artifacts import (
+    ARTIFACT_CONTENT_BYTES_MAX,
+    CHUNK_AVERAGE_BYTES,
+    CHUNK_BYTES_MAX,
+    CHUNK_BYTES_MIN,
+    MANIFEST_BYTES_MAX,
+    MANIFEST_PIECES_MAX,
+)
+from fleetcast.model.limits.builds import BUILD_LOG_READ_BYTES_MAX, HEARTBEAT_INTERVAL_S, HEARTBEAT_SILENCE_S_MAX
+from fleetcast.model.limits.fleet import AGENT_REPORT_INTERVAL_S, MACHINE_SILENCE_S_MAX
+from fleetcast.model.limits.http import MESSAGE_BYTES_MAX, STREAM_EVENT_BYTES_MAX
+from fleetcast.model.limits.pushes import (
+    HOOK_AGE_S_MAX,
+    HOOK_DELIVERIES_KEPT_S,
+    POLL_LEASE_S,
+    POLL_LOOK_S_MAX,
+    STATUS_LEASE_S,
+    STATUS_SEND_S_MAX,
+)
+from fleetcast.model.limits.stores import (
+    BLOB_PART_BYTES,
+    BLOB_PARTS_MAX,
+    KV_CHANGES_BYTES_MAX,
+    KV_VALUE_BYTES_MAX,
+    RATE_BYTES_PER_S_MIN,
+    RATE_LOOK_S,
+)
+from fleetcast.model.limits.swarm import (
+    ANNOUNCE_INTERVAL_S,
+    ANNOUNCE_LIFETIME_S,
+    ORIGIN_STALL_S_MAX,
+    SWARM_CLOSE_S_MAX,
+    SWARM_FRAME_BYTES_MAX,
+    SWARM_IN_LINE_S_MAX,
+    SWARM_NEIGHBOURS,
+    SWARM_PIECE_S_MAX,
+    SWARM_PROGRESS_BYTES,
+    SWARM_SLOW_BYTES_PER_S,
+    SWARM_STALL_S_MAX,
+    SWARM_UNPAID_S_MAX,
+)
+
+# A manifest piece goes through the buffers that are there for chunks.
+assert MANIFEST_BYTES_MAX <= MANIFEST_PIECES_MAX * CHUNK_BYTES_MAX
+assert CHUNK_BYTES_MIN < CHUNK_AVERAGE_BYTES < CHUNK_BYTES_MAX < SWARM_FRAME_BYTES_MAX
+assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
+assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
+assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
+assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
+assert len("data: \n") * (BUILD_LOG_READ_BYTES_MAX + MESSAGE_BYTES_MAX) < STREAM_EVENT_BYTES_MAX
+assert SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S < SWARM_UNPAID_S_MAX
+assert SWARM_NEIGHBOURS * CHUNK_AVERAGE_BYTES / RATE_BYTES_PER_S_MIN <= SWARM_STALL_S_MAX
+assert RATE_LOOK_S < SWARM_UNPAID_S_MAX / 2
+# A neighbour is doubted before it is dropped.
+assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
+assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
+# A push that is not too old to be taken is remembered if it was taken before.
+assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
+assert STATUS_LEASE_S > 2 * STATUS_SEND_S_MAX
+assert POLL_LEASE_S > 2 * POLL_LOOK_S_MAX
+assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
+assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S
