@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field
 from pathlib import Path
 
-from sources import documented, one_line, table
+from sources import one_line, table
 
-from fleetcast.launch import settings
+from fleetcast.http.docstrings import below_fields
+from fleetcast.launch.settings import keys
 from fleetcast.launch.sources import NOT_SETTINGS, SECTIONS
 
 HEAD = """# Settings
@@ -49,14 +49,12 @@ TYPES = {
 
 
 def page() -> str:
-    module = ast.parse(inspect.getsource(settings))
-    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    return HEAD + "\n".join(_section(name, kind, classes[kind.__name__]) for name, kind in SECTIONS.items())
+    return HEAD + "\n".join(_section(name, kind) for name, kind in SECTIONS.items())
 
 
-def _section(name: str, kind: type, source: ast.ClassDef) -> str:
+def _section(name: str, kind: type) -> str:
     header = f"[{name}]" if name == "control" else f"[[{name}]]"
-    said = dict(documented(source.body))
+    said = below_fields(kind)
     rows = [
         [
             f"`{field.name}`",
@@ -65,9 +63,9 @@ def _section(name: str, kind: type, source: ast.ClassDef) -> str:
             _variable(name, field.name),
             one_line(said.get(field.name, "")),
         ]
-        for field in fields(kind)
+        for field in keys(kind)
     ]
-    about = one_line(ast.get_docstring(source) or "")
+    about = one_line(inspect.getdoc(kind) or "")
     return f"## `{header}`\n\n{about}\n\n{table(['key', 'type', 'default', 'variable', 'what it is'], rows)}"
 
 

@@ -249,6 +249,24 @@ async def test_a_service_that_is_no_longer_polled_is_not_looked_at(looker: Looke
     assert looker.asked == []
 
 
+async def test_a_service_that_changes_just_before_the_claim_is_looked_at_as_it_is(
+    looker: Looker, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await looker.put(WEB, repository.path, trunk="old")
+    begin = looker.database.transaction
+
+    @contextlib.asynccontextmanager
+    async def changed_meanwhile() -> AsyncIterator[Any]:
+        monkeypatch.undo()
+        await looker.put(WEB, repository.path, trunk="new")
+        async with begin() as tx:
+            yield tx
+
+    monkeypatch.setattr(looker.database, "transaction", changed_meanwhile)
+    (look,) = await claim_looks(looker.database, 8)
+    assert look.trunk == "new"
+
+
 def _program(directory: Path, script: str) -> None:
     directory.mkdir()
     (directory / "git").write_text(f"#!/bin/sh\n{script}\n")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +22,7 @@ from fleetcast.http.tokens import Role
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, CommitSha, ServiceName
-from fleetcast.model.limits import STATUS_BACKOFF_S_MAX, STATUS_DESCRIPTION_CHARS_MAX
+from fleetcast.model.limits import STATUS_BACKOFF_S_MAX, STATUS_DESCRIPTION_CHARS_MAX, STATUS_TOLD_S_MAX
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.rollouts.services import put_service
@@ -33,6 +31,7 @@ from fleetcast.schema.events import record_event
 from fleetcast.schema.push_tables import commit_statuses
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms
+from recorder import Heard, Recorder, listening
 
 pytestmark = pytest.mark.one_engine
 
@@ -41,62 +40,9 @@ A = CommitSha("a" * 40)
 SOON_S = 60.0
 
 
-@dataclass(frozen=True)
-class Heard:
-    path: str
-    token: str
-    said: dict[str, str]
-
-
-@dataclass
-class Recorder:
-    """A server that answers each request as ``answer`` says, 201 by default."""
-
-    url: str
-    heard: list[Heard] = field(default_factory=list)
-    answer: Callable[[Heard], tuple[int, bytes]] = lambda _heard: (201, b'{"id": 1}')
-
-    @property
-    def states(self) -> list[str]:
-        return [one.said["state"] for one in self.heard]
-
-
-@contextlib.contextmanager
-def _recorder() -> Iterator[Recorder]:
-    recorder = Recorder("")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            heard = Heard(self.path, self.headers["authorization"], body)
-            recorder.heard.append(heard)
-            status, answer = recorder.answer(heard)
-            self.send_response(status)
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_arguments: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    recorder.url = f"http://127.0.0.1:{server.server_port}"
-    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    serving.start()
-    try:
-        yield recorder
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
-
-
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    with _recorder() as recorder:
+    with listening() as recorder:
         yield recorder
 
 
@@ -191,7 +137,7 @@ async def test_gitlab_is_told_in_its_own_words(database_url: str, recorder: Reco
         assert recorder.states == ["pending", "failed"]
         assert {one.path for one in recorder.heard} == {f"/api/v4/projects/Team%2FWeb/statuses/{A}"}
         assert recorder.heard[0].said["name"] == "fleetcast/web/build"
-        assert len(recorder.heard[1].said["description"]) == STATUS_DESCRIPTION_CHARS_MAX
+        assert len(recorder.heard[1].said["description"]) == STATUS_DESCRIPTION_CHARS_MAX, STATUS_TOLD_S_MAX
         assert "target_url" not in recorder.heard[0].said
 
 
@@ -366,6 +312,16 @@ async def test_how_a_deployment_ended_is_told(place: Place, recorder: Recorder, 
     await place.happened(EventKind.DEPLOYMENT_ENDED, "d1", state, "why")
     await place.tell()
     assert recorder.states == [told]
+
+
+async def test_what_nobody_tells_any_more_is_no_alarm_after_a_day(place: Place, recorder: Recorder) -> None:
+    recorder.answer = lambda _heard: (503, b"")
+    await place.build()
+    await place.tell()
+    assert len(await place.alarms()) == 1
+    async with place.database.transaction() as tx:
+        await tx.execute(update(commit_statuses).values(updated_at=now_ms() - (STATUS_TOLD_S_MAX + 1) * 1000))
+    assert await place.alarms() == []
 
 
 async def test_old_statuses_are_forgotten(place: Place) -> None:

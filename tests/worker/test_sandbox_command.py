@@ -16,6 +16,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, T
 from fleetcast.model.limits import MIB
 from fleetcast.model.messages.builds import ClaimedBuild
 from fleetcast.worker import sandbox_probe
+from fleetcast.worker.building import ending
 from fleetcast.worker.environment import build_environment, shown
 from fleetcast.worker.process import serve
 from fleetcast.worker.sandbox import BuildLimits, Places, Sandbox, Tools, sandboxed
@@ -110,6 +111,20 @@ def test_the_environment_is_declared_and_cannot_lie_about_the_build() -> None:
     )
     assert (seen["MODE"], seen["PROXY"], seen["FLEETCAST_BUILD"], seen["HOME"]) == ("fast", "mine", "7", "/h")
     assert shown({"B": "two words", "A": "x"}) == "A=x B='two words'"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (-9, "was ended by signal 9"),
+        (3, "exited 3"),
+        (128, "exited 128"),
+        (137, "exited 137, as for what signal 9 has ended"),
+        (255, "exited 255"),
+    ],
+)
+def test_an_exit_code_is_told_as_it_is(code: int, says: str) -> None:
+    assert ending(code) == says
 
 
 @pytest.mark.parametrize(

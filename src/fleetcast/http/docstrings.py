@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,7 +26,15 @@ def fields_of(kind: type) -> dict[str, str]:
 
 
 def below_fields(kind: type) -> dict[str, str]:
-    """The same as it stands in the source."""
+    """The same as it stands in the source, also of fields that it has from another dataclass."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if is_dataclass(each):
+            found |= _below_own_fields(each)
+    return found
+
+
+def _below_own_fields(kind: type) -> dict[str, str]:
     try:
         (definition,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
     except OSError:  # installed without its sources

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import msgspec
 from fleetcast.http.docstrings import below_fields
 from fleetcast.launch import sources
 from fleetcast.launch.database import hidden, hidden_flag
+from fleetcast.launch.settings import keys
 from fleetcast.launch.sources import SECTIONS, Override, Table
 
 
@@ -60,7 +61,7 @@ def effective(file: Path, *, environ: Mapping[str, str], flags: Sequence[str] = 
 def documentation(kind: type[Any]) -> Mapping[str, str]:
     """What each field of a settings class is for: the string below it in the source, on one line; empty where there is none."""
     said = below_fields(kind)
-    return {field.name: " ".join(said.get(field.name, "").replace("``", "").split()) for field in fields(kind)}
+    return {field.name: " ".join(said.get(field.name, "").replace("``", "").split()) for field in keys(kind)}
 
 
 def _of(
@@ -68,7 +69,7 @@ def _of(
 ) -> Iterator[EffectiveSetting]:
     kind = SECTIONS[table]
     about = documentation(kind)
-    for field in fields(kind):
+    for field in keys(kind):
         said = [override for override in overrides if (override.section, override.key) == (table, field.name)]
         source, by = Source.DEFAULT, ""
         if said:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fleetcast.launch.following import Wired
 from fleetcast.model.errors import Invalid
@@ -14,38 +15,11 @@ from fleetcast.model.machine import Machine
 if TYPE_CHECKING:
     from fleetcast.launch.settings import AgentSettings, RegionSettings, Settings, WorkerSettings
 
-CONTROL_CHOICES: Final = (
-    "github_hook_secrets",
-    "gitlab_hook_secrets",
-    "github_url",
-    "github_api_url",
-    "github_status_token",
-    "gitlab_url",
-    "gitlab_api_url",
-    "gitlab_status_token",
-    "commit_status_link",
-    "heartbeat_interval_s",
-    "heartbeat_silence_s_max",
-    "reaper_interval_s",
-    "build_attempts_max",
-    "build_command_s_max",
-    "build_pack_upload_s_max",
-    "build_retry_s",
-    "build_service_running_max",
-    "build_queued_s_max",
-    "build_retention_days",
-    "replication_check_interval_s",
-    "replication_recheck_interval_s",
-    "replicate_s_max",
-    "distribute_s_max",
-    "goal_lifetime_s",
-)
-"""Settings that control takes as they are."""
-
 
 def control(settings: Settings) -> Wired:
     """The global process. Raises :class:`Invalid` where the settings have none, and for tokens."""
     from fleetcast.control import process
+    from fleetcast.control.choices import ControlChoices
     from fleetcast.control.config import ControlConfig
     from fleetcast.http.tokens import TokenSet
     from fleetcast.launch.database import database_address, notice_address
@@ -70,7 +44,7 @@ def control(settings: Settings) -> Wired:
         kv_path=mine.directory / "kv.db",
         main_bucket=mine.directory / "bucket",
         worker_public_keys=mine.worker_public_keys,
-        **{name: getattr(mine, name) for name in CONTROL_CHOICES},
+        **{choice.name: getattr(mine, choice.name) for choice in fields(ControlChoices)},
     )
     return Wired(partial(process.serve, config), mine)
 

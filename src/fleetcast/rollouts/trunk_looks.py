@@ -44,17 +44,12 @@ class Look:
 
 async def claim_looks(database: Database, repositories_max: int) -> tuple[Look, ...]:
     """Looks that are due, longest first, at all branches of at most so many repositories: each is asked once for all of its."""
-    due = (
-        select(*_ROW)
-        .join(services, services.c.name == trunk_heads.c.service)
-        .where(*_due(), services.c.poll_every_s.is_not(None))
-        .order_by(trunk_heads.c.look_at)
-        .limit(POLL_DUE_MAX)
-    )
+    polled = select(*_ROW).join(services, services.c.name == trunk_heads.c.service).where(services.c.poll_every_s.is_not(None))
+    due = polled.where(*_due()).order_by(trunk_heads.c.look_at).limit(POLL_DUE_MAX)
     async with database.reading() as reading:
         found = (await reading.execute(due)).all()
     chosen = list(dict.fromkeys(row.repository for row in found))[:repositories_max]
-    wanted = {row.service: row for row in found if row.repository in chosen}
+    wanted = [row.service for row in found if row.repository in chosen]
     if not wanted:
         return ()
     token = secrets.token_hex(16)
@@ -67,7 +62,9 @@ async def claim_looks(database: Database, repositories_max: int) -> tuple[Look, 
     )
     async with database.transaction() as tx:
         ours = [row.service for row in await tx.execute(claimed)]
-    rows = [wanted[service] for service in sorted(ours)]
+        # Read again: a service may follow another branch since we saw that it is due.
+        described = polled.where(trunk_heads.c.service.in_(ours)).order_by(trunk_heads.c.service)
+        rows = (await tx.execute(described)).all()
     return tuple(
         Look(ServiceName(row.service), row.repository, row.trunk, row.poll_every_s, row.look_at, token) for row in rows
     )

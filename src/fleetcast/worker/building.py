@@ -23,7 +23,6 @@ from fleetcast.worker.sandbox_probe import Probe, give, prepare
 from fleetcast.worker.usage import ask_to_end, broken_limit, measure
 
 SIGNALLED: Final = 128
-"""Bubblewrap exits with this and the signal's number, as a shell does of what it ran."""
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -77,7 +76,7 @@ class Building:
             command = sandboxed(sandbox, places, command, slot=self.slot, environment=environment, network=network)
         code = await self._watched(command, {} if sandbox else environment, tree, (tree, home, scratch), log)
         if code != 0:
-            raise Invalid("command_failed", f"the build command {_ending(code, inside=sandbox is not None)}: its log says why")
+            raise Invalid("command_failed", f"the build command {ending(code)}: its log says why")
 
     async def _watched(
         self, command: list[str], environment: dict[str, str], tree: Path, places: tuple[Path, ...], log: AttemptLog
@@ -126,7 +125,10 @@ def _network(sandbox: Sandbox | None, declared: bool) -> str:
     return "the worker's, as its recipe declares" if declared else "none (the recipe can declare it: network = true)"
 
 
-def _ending(code: int, *, inside: bool) -> str:
-    if inside and SIGNALLED < code <= SIGNALLED + signal.NSIG:
-        code = SIGNALLED - code
-    return f"was ended by signal {-code}" if code < 0 else f"exited {code}"
+def ending(code: int) -> str:
+    """How a command ended, in words. A shell and the sandbox exit with ``SIGNALLED`` and the number of a signal where one has
+    ended what they ran; a command may exit so by itself."""
+    if code < 0:
+        return f"was ended by signal {-code}"
+    number = code - SIGNALLED
+    return f"exited {code}" + (f", as for what signal {number} has ended" if 0 < number < signal.NSIG else "")

@@ -59,18 +59,20 @@ class PartUpload:
         connection: GrantConnection,
         stopped: threading.Event,
         rng: random.Random,
-        step: Callable[[str], None] = lambda step: None,  # noqa: ARG005 -- called with the name
     ) -> None:
-        """``step`` is told once that the upload is under way."""
         self.part_bytes = opened.part_bytes
         self._upload = opened.upload
         self._get_grants = get_grants
         self._connection = connection
         self._stopped = stopped
         self._rng = rng
-        self._step = step
         self._grants: dict[int, Grant] = {}
         self._receipts: list[PartReceipt] = []
+
+    @property
+    def parts(self) -> int:
+        """How many have been sent."""
+        return len(self._receipts)
 
     def send(self, part: memoryview) -> None:
         """Send the next part: ``part_bytes`` long, the last one shorter.
@@ -79,7 +81,7 @@ class PartUpload:
             Unavailable: it could not be sent in ``UPLOAD_PART_ATTEMPTS_MAX`` attempts.
             PackingStopped: told to stop between two attempts.
         """
-        number = len(self._receipts) + 1
+        number = self.parts + 1
         failures = 0
         while True:
             try:
@@ -95,8 +97,6 @@ class PartUpload:
                 if self._stopped.wait(delay_s(failures, self._rng, WORKER_BACKOFF_S_MAX)):
                     raise PackingStopped from error
         self._receipts.append(PartReceipt(number, len(part), etag))
-        if number == 1:
-            self._step("uploading")
 
     def finished(self) -> FinishedUpload:
         return FinishedUpload(self._upload, tuple(self._receipts))
@@ -163,12 +163,17 @@ class Publisher:
     ) -> Uploaded:
         with GrantConnection() as connection:
 
-            def upload(opened: UploadOpened, step: Callable[[str], None]) -> PartUpload:
-                return PartUpload(opened, self._grants_from_thread(opened, loop), connection, stopped, self._rng, step)
+            def upload(opened: UploadOpened) -> PartUpload:
+                return PartUpload(opened, self._grants_from_thread(opened, loop), connection, stopped, self._rng)
 
-            contents = upload(content, self._step)
-            packed = pack(output, contents.send, stopped.is_set, block_bytes=contents.part_bytes)
-            manifests = upload(manifest, lambda step: None)  # noqa: ARG005 -- as PartUpload has it
+            contents, manifests = upload(content), upload(manifest)
+
+            def send(part: memoryview) -> None:
+                contents.send(part)
+                if contents.parts == 1:
+                    self._step("uploading")
+
+            packed = pack(output, send, stopped.is_set, block_bytes=contents.part_bytes)
             view = memoryview(packed.manifest)
             for start in range(0, len(view), manifests.part_bytes):
                 manifests.send(view[start : start + manifests.part_bytes])

@@ -110,10 +110,12 @@ async def forget_statuses(tx: AsyncConnection) -> int:
 
 
 async def untold(reading: AsyncConnection) -> Sequence[str]:
-    """Servers that could not be told, in a line each."""
+    """Servers that could not be told, in a line each. What nobody tells any more, its server being no longer set up, is none
+    after a day."""
+    lately = commit_statuses.c.updated_at >= now_ms() - STATUS_TOLD_S_MAX * 1000
     waiting = (
         select(commit_statuses.c.forge, func.count().label("count"), func.max(commit_statuses.c.error).label("error"))
-        .where(commit_statuses.c.send_at.is_not(None), commit_statuses.c.failures > 0)
+        .where(commit_statuses.c.send_at.is_not(None), commit_statuses.c.failures > 0, lately)
         .group_by(commit_statuses.c.forge)
         .order_by(commit_statuses.c.forge)
     )

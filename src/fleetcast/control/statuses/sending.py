@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -64,10 +65,11 @@ class Sender:
                     await self._not_told(one, error)
                 return
             session = Session(self._api.api_url, token)
-            try:
-                await asyncio.gather(*(self._tell(session, one) for one in claimed))
-            finally:
-                await session.aclose()
+            async with aclosing(session):
+                ends = await asyncio.gather(*(self._tell(session, one) for one in claimed), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
 
     async def _tell(self, session: Session, one: Claimed) -> None:
         what = telling(self._api.forge, one.status)
