@@ -29,3 +29,6 @@ END_S_MAX: Final = 20.0
 
 POSTGRES_READY_S_MAX: Final = 60.0
 POSTGRES_END_S_MAX: Final = 60.0
+
+ETCD_READY_S_MAX: Final = 60.0
+ETCD_END_S_MAX: Final = 60.0

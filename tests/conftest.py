@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from fleetcast.schema import migrate
+from lab.etcd import EtcdServer, etcd_server
 from lab.postgres import PostgresServer, postgres_server
 
 # Speed is not a test: on a busy machine any example may take long.
@@ -65,6 +66,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def postgres() -> Iterator[PostgresServer]:
     """A server that runs, for whoever asks first and all that come after. Nobody stops it: that takes one's own."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[EtcdServer]:
+    """A server that runs, as that of PostgreSQL: whoever asks takes a prefix of his own, and nobody stops it."""
+    with etcd_server() as server:
         yield server
 
 

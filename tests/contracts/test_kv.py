@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
 import pytest
 
 from fleetcast.model.errors import Compacted, Conflict, Invalid, Unavailable
 from fleetcast.model.limits import KV_CHANGES_MAX, KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX
+from fleetcast.stores.etcd_access import EtcdAccess, etcd_access
+from fleetcast.stores.etcd_kv import EtcdKv
 from fleetcast.stores.kv import Change, Entry, KeyValueStore
 from fleetcast.stores.sqlite_kv import SqliteKv
+from lab.etcd import EtcdServer
 
 Opener = Callable[[], Awaitable[KeyValueStore]]
 
-ENGINES: dict[str, Callable[[Path], Awaitable[KeyValueStore]]] = {
-    "sqlite": lambda directory: SqliteKv.open(directory / "kv.sqlite"),
+ENGINES: Final[Mapping[str, Callable[[pytest.FixtureRequest, Path], Opener]]] = {
+    "sqlite": lambda _, directory: lambda: SqliteKv.open(directory / "kv.sqlite"),
+    "etcd": lambda request, directory: partial(EtcdKv.open, fresh(request.getfixturevalue("etcd"), directory)),
 }
+
+
+def fresh(server: EtcdServer, directory: Path) -> EtcdAccess:
+    """A prefix that no other test has."""
+    return etcd_access(f"{server.url}/{directory.name}-{uuid4().hex}")
 
 
 @pytest.fixture(params=ENGINES)
 async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
     """Opens the same store again and again, each time as another process would."""
     opened: list[KeyValueStore] = []
+    open_it = ENGINES[request.param](request, tmp_path)
 
     async def open_one() -> KeyValueStore:
-        opened.append(await ENGINES[request.param](tmp_path))
+        opened.append(await open_it())
         return opened[-1]
 
     yield open_one

@@ -8,6 +8,7 @@ from pathlib import Path
 from fleetcast.control.choices import ControlChoices
 from fleetcast.http.tokens import TokenSet
 from fleetcast.model import limits
+from fleetcast.stores.etcd_access import EtcdAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,9 @@ class ControlConfig(ControlChoices):
     notice_database_url: str = ""
     """Of the same database, where a session is kept for whoever connects: to listen for notices; empty: as ``database_url``."""
     kv_path: Path
-    """The global key-value store."""
+    """The global key-value store: a SQLite file, made on the first start."""
+    kv_etcd: EtcdAccess | None = None
+    """Where it is instead of in that file."""
     main_bucket: Path
     """Directory of the main blob store."""
     worker_public_keys: tuple[Path, ...]

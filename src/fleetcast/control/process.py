@@ -57,8 +57,8 @@ from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.database import Database
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.kv import KeyValueStore
+from fleetcast.stores.kv_engines import open_kv
 from fleetcast.stores.notices import listen
-from fleetcast.stores.sqlite_kv import SqliteKv
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
         database = await _database(opened, config.database_url)
         apart = config.replication_database_url not in ("", config.database_url)
         replication_database = await _database(opened, config.replication_database_url) if apart else database
-        kv = await SqliteKv.open(config.kv_path)
+        kv = await open_kv(config.kv_path, config.kv_etcd)
         opened.push_async_callback(kv.close)
         main, data_url = await _main_store(opened, config)
         addresses = {"api": serving.url_of(sock), "data": data_url}

@@ -47,6 +47,17 @@ class ControlSettings(ControlChoices):
     """Of the same database past a pooler, to be told of builds (LISTEN); its user, unless it names one; empty: the other."""
     replication_database_url: str = ""
     """Of the replication status; empty: the same database."""
+    kv_url: str = ""
+    """``etcd://HOST:2379,HOST:2379,HOST:2379/PREFIX``, ``etcds:`` for TLS: the global key-value store; empty: SQLite in
+    ``directory``."""
+    kv_user_file: Path = Path()
+    """File with ``USER:PASSWORD`` of etcd in one line, mode 0600; empty: no user."""
+    kv_ca_file: Path = Path()
+    """File with the authority of etcd's certificates, PEM; empty: the system's."""
+    kv_certificate_file: Path = Path()
+    """File with the certificate that etcd is shown, PEM; empty: none."""
+    kv_key_file: Path = Path()
+    """File with the key of that certificate, PEM, mode 0600."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose signature is accepted."""
 
@@ -117,6 +128,17 @@ class RegionSettings:
     """File with the token that its agents send."""
     directory: Path = Path()
     """Its key-value store and bucket; empty: ``regions/<name>``."""
+    kv_url: str = ""
+    """``etcd://HOST:2379,HOST:2379,HOST:2379/PREFIX``, ``etcds:`` for TLS: its own key-value store; empty: SQLite in
+    ``directory``."""
+    kv_user_file: Path = Path()
+    """File with ``USER:PASSWORD`` of etcd in one line, mode 0600; empty: no user."""
+    kv_ca_file: Path = Path()
+    """File with the authority of etcd's certificates, PEM; empty: the system's."""
+    kv_certificate_file: Path = Path()
+    """File with the certificate that etcd is shown, PEM; empty: none."""
+    kv_key_file: Path = Path()
+    """File with the key of that certificate, PEM, mode 0600."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose artifacts it copies."""
     kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S

@@ -23,6 +23,7 @@ def control(settings: Settings) -> Wired:
     from fleetcast.control.config import ControlConfig
     from fleetcast.http.tokens import TokenSet
     from fleetcast.launch.database import database_address, notice_address
+    from fleetcast.launch.key_values import etcd_of
 
     mine = settings.control
     if mine is None:
@@ -42,6 +43,7 @@ def control(settings: Settings) -> Wired:
         notice_database_url=notice_address(mine, address),
         replication_database_url=mine.replication_database_url,
         kv_path=mine.directory / "kv.db",
+        kv_etcd=etcd_of(mine),
         main_bucket=mine.directory / "bucket",
         worker_public_keys=mine.worker_public_keys,
         **{choice.name: getattr(mine, choice.name) for choice in fields(ControlChoices)},
@@ -82,6 +84,7 @@ def worker(settings: WorkerSettings, scale_to_load: str | None = None) -> Wired:
 def region(settings: RegionSettings) -> Wired:
     """A region's process. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
     from fleetcast.http.tokens import load
+    from fleetcast.launch.key_values import etcd_of
     from fleetcast.region import process
     from fleetcast.region.config import RegionConfig
     from fleetcast.stores.limiter import Limiter
@@ -94,6 +97,7 @@ def region(settings: RegionSettings) -> Wired:
         token=load(settings.token_file),
         agent_token=load(settings.agent_token_file),
         kv_path=settings.directory / "kv.db",
+        kv_etcd=etcd_of(settings),
         bucket=settings.directory / "bucket",
         data_host=settings.host,
         data_port=settings.data_port,

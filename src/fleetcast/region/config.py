@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fleetcast.model import limits
 from fleetcast.model.ids import RegionName
+from fleetcast.stores.etcd_access import EtcdAccess
 from fleetcast.stores.limiter import Limiter
 
 
@@ -24,6 +25,8 @@ class RegionConfig:
     """The one that agents show us."""
     kv_path: Path
     """The regional key-value store's SQLite file; made on the first start."""
+    kv_etcd: EtcdAccess | None = None
+    """Where that store is instead."""
     bucket: Path
     """Root directory of the region's blob store; made on the first start."""
     data_host: str = "127.0.0.1"

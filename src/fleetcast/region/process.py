@@ -44,7 +44,7 @@ from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.kv import KeyValueStore
-from fleetcast.stores.sqlite_kv import SqliteKv
+from fleetcast.stores.kv_engines import open_kv
 from fleetcast.swarm import tickets
 
 log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Open
     port.start(f"data_port of [[region]] {config.region}")
     stack.push_async_callback(asyncio.to_thread, port.close)
     data_url = config.data_url or port.url
-    store = await SqliteKv.open(config.kv_path)
+    store = await open_kv(config.kv_path, config.kv_etcd)
     stack.push_async_callback(store.close)
     control = ControlClient(config.control_url, config.token)
     stack.push_async_callback(control.aclose)

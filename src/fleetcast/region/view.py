@@ -105,19 +105,23 @@ class RegionView:
         """Keep up with the store until cancelled."""
         while True:
             try:
-                seen = await self._store.changes("", self._revision, wait_s=KV_WAIT_S_MAX)
-            except Compacted:
-                await self.load()
+                await self._follow_once()
             except Unavailable as error:
                 log.warning("store_unavailable", error=error.message)
                 await asyncio.sleep(_RETRY_S)
-            else:
-                self._take(seen.changes)
-                self._revision = seen.revision
-                self._tell(
-                    {f"{change.key.partition('/')[0]}/" for change in seen.changes},
-                    {machine: self._labels[machine] for machine in _machines(seen.changes) if machine in self._labels},
-                )
+
+    async def _follow_once(self) -> None:
+        try:
+            seen = await self._store.changes("", self._revision, wait_s=KV_WAIT_S_MAX)
+        except Compacted:
+            await self.load()
+            return
+        self._take(seen.changes)
+        self._revision = seen.revision
+        self._tell(
+            {f"{change.key.partition('/')[0]}/" for change in seen.changes},
+            {machine: self._labels[machine] for machine in _machines(seen.changes) if machine in self._labels},
+        )
 
     def _take(self, changes: Iterable[Change]) -> None:
         for change in changes:

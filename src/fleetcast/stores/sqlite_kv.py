@@ -21,13 +21,12 @@ from fleetcast.model.errors import Compacted, Conflict, Invalid, Unavailable
 from fleetcast.model.limits import (
     KV_CHANGES_BYTES_MAX,
     KV_CHANGES_MAX,
-    KV_KEY_BYTES_MAX,
     KV_LOOK_INTERVAL_S,
-    KV_VALUE_BYTES_MAX,
     KV_WAIT_S_MAX,
 )
 from fleetcast.stores import sqlite_file
 from fleetcast.stores.kv import Change, Changes, Entry, KeyValueStore, Snapshot
+from fleetcast.stores.kv_keys import check_write, encoded, end_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,8 +46,6 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_revision ON entries (mod_revision);
 """
-_KEYS_END = b"\xff"
-"""Above every UTF-8 text."""
 
 
 class SqliteKv(KeyValueStore):
@@ -77,30 +74,27 @@ class SqliteKv(KeyValueStore):
         return cls(connection, thread)
 
     async def get(self, key: str) -> Entry | None:
-        return await self._run(_get, _key(key))
+        return await self._run(_get, encoded(key))
 
     async def range(self, prefix: str) -> Snapshot:
-        return await self._run(_range, _key(prefix))
+        return await self._run(_range, encoded(prefix))
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
-        if len(value) > KV_VALUE_BYTES_MAX:
-            raise Invalid("value_too_long", f"{key} would have {len(value)} bytes, at most {KV_VALUE_BYTES_MAX} are allowed")
-        if not key:
-            raise Invalid("illegal_key", "a key has at least one byte")
-        revision = await self._run(_write, _key(key), value, expected)
+        check_write(key, value)
+        revision = await self._run(_write, encoded(key), value, expected)
         assert revision is not None
         self._rise(revision)
         return revision
 
     async def delete(self, key: str, *, expected: int | None = None) -> int | None:
-        revision = await self._run(_write, _key(key), None, expected)
+        revision = await self._run(_write, encoded(key), None, expected)
         self._rise(revision or 0)
         return revision
 
     async def changes(self, prefix: str, after: int, *, wait_s: float = 0.0) -> Changes:
         deadline = time.monotonic() + min(wait_s, KV_WAIT_S_MAX)
         while True:
-            found = await self._run(_changes, _key(prefix), after)
+            found = await self._run(_changes, encoded(prefix), after)
             left = deadline - time.monotonic()
             if found.changes or left <= 0:
                 return found
@@ -190,7 +184,7 @@ def _range(connection: sqlite3.Connection, prefix: bytes) -> Snapshot:
         rows = connection.execute(
             "SELECT key, value, mod_revision, version FROM entries"
             " WHERE key >= ? AND key < ? AND value IS NOT NULL ORDER BY key",
-            (prefix, _end(prefix)),
+            (prefix, end_of(prefix)),
         )
         return Snapshot(revision, tuple(Entry(key.decode(), value, written, version) for key, value, written, version in rows))
 
@@ -225,7 +219,7 @@ def _changes(connection: sqlite3.Connection, prefix: bytes, after: int) -> Chang
         rows = connection.execute(
             "SELECT key, value, mod_revision FROM entries"
             " WHERE mod_revision > ? AND +key >= ? AND +key < ? ORDER BY mod_revision",
-            (after, prefix, _end(prefix)),
+            (after, prefix, end_of(prefix)),
         )
         changes: list[Change] = []
         size = 0
@@ -249,21 +243,6 @@ def _compact(connection: sqlite3.Connection, through: int) -> None:
 
 def _revision(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT revision FROM store").fetchone()[0])
-
-
-def _key(key: str) -> bytes:
-    try:
-        data = key.encode()
-    except UnicodeEncodeError:
-        raise Invalid("illegal_key", f"the key {key!r} is not UTF-8 text") from None
-    if len(data) > KV_KEY_BYTES_MAX:
-        raise Invalid("illegal_key", f"a key has at most {KV_KEY_BYTES_MAX} bytes, this one {len(data)}: shorten it")
-    return data
-
-
-def _end(prefix: bytes) -> bytes:
-    """The first key behind all that start with ``prefix``; the last byte of UTF-8 text is never 0xff."""
-    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else _KEYS_END
 
 
 @contextmanager

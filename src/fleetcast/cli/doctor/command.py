@@ -47,6 +47,7 @@ def _all(connection: Connection) -> Iterator[Check]:
     from fleetcast.cli.doctor.control import control
     from fleetcast.cli.doctor.database import database
     from fleetcast.cli.doctor.installation import installation, ports_of
+    from fleetcast.cli.doctor.key_values import key_values
     from fleetcast.cli.doctor.listeners import listeners
 
     yield from host()
@@ -55,6 +56,7 @@ def _all(connection: Connection) -> Iterator[Check]:
     if settings is not None:
         yield from installation(settings)
         yield from database(settings)
+        yield from key_values(settings)
     if settings is None and not connection.control_url:
         return
     try:

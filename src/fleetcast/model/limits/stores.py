@@ -77,3 +77,20 @@ KV_LOOK_INTERVAL_S: Final = 0.25
 KV_HISTORY_REVISIONS: Final = 100_000
 """Revisions kept behind the newest before compaction."""
 KV_COMPACT_INTERVAL_S: Final = 600
+
+# etcd behind the same door
+ETCD_SERVERS_MAX: Final = 9
+"""Named in one URL."""
+ETCD_CONNECT_S_MAX: Final = 3
+ETCD_ANSWER_S_MAX: Final = 8
+"""Of one server; then the next is asked."""
+ETCD_CALL_S_MAX: Final = 20
+"""Of all servers that one call asks."""
+ETCD_WATCH_S_MAX: Final = 20
+"""A watch is begun anew after this, so that a server that vanished without a word holds nobody for longer."""
+ETCD_PAGE_ENTRIES_MAX: Final = 200
+"""Of a snapshot, in one answer of a server."""
+ETCD_EVENTS_BYTES_MAX: Final = 64 * MIB
+"""Of one message of a watch."""
+ETCD_CONNECTIONS_MAX: Final = 512
+"""Of one process: each that waits for changes takes one."""

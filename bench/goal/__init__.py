@@ -1,0 +1,1 @@
+"""How long a goal takes from the global key-value store to an agent that polls its region."""
