@@ -32,8 +32,9 @@ and the greatest.
 {table(["cycles/s", *SETTINGS.values()], rows)}
 The same on SQLite: {result["sqlite"]:.0f} cycles/s ({spread}). Through the API, over HTTP, by {result["callers"]} workers in
 one process: {result["through_api"]:.0f} cycles/s. With builds queued over connections of their own at
-{result["offered_per_s"]:.0f} a second, and as many workers that wait, it takes from before a build's transaction to its claim
-{result["claim_p50_ms"]:.0f} ms in the median, {result["claim_p99_ms"]:.0f} ms at the 99th percentile. {result["callers"]}
+{result["offered_per_s"]:.0f} a second, whether or not those before are claimed, each ended once it is, and as many workers
+that wait, it takes {result["claim_p50_ms"]:.0f} ms in the median and {result["claim_p99_ms"]:.0f} ms at the 99th percentile
+from when a build was due, before its transaction began, to when a worker has it. {result["callers"]}
 workers without work, and control with all else that it does, ask the server for
 {result["idle_queries_per_s"]:.1f} queries a second.
 """

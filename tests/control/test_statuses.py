@@ -79,7 +79,7 @@ class Place:
 
     async def happened(self, kind: EventKind, deployment: str, state: str, text: str = "") -> None:
         async with self.database.transaction() as tx:
-            await record_event(tx, kind, deployment, service=WEB, state=state, text=text)
+            record_event(tx, kind, deployment, service=WEB, state=state, text=text)
 
 
 def _api(name: str, recorder: Recorder, home: Path, **more: Any) -> ForgeApi:

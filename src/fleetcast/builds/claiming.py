@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 import structlog
@@ -22,7 +23,7 @@ from fleetcast.model.event import EventKind
 from fleetcast.model.ids import Token
 from fleetcast.model.limits import BUILD_URGENT_AHEAD_S, TOKEN_BYTES
 from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.events import NewEvent, record_events
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import now_ms
 
@@ -70,12 +71,13 @@ def place_of(created_at: ColumnElement[Any], lane: Lane) -> ColumnElement[Any]:
     return created_at - BUILD_URGENT_AHEAD_S * 1000 if lane is Lane.URGENT else created_at
 
 
-def claimable(workers: int, service_running_max: int) -> AnyRows:
-    """The first rows of ``jobs`` in line, with ``now``, locked; at most one for each of ``workers``.
+@cache
+def claimable(service_running_max: int) -> AnyRows:
+    """The first rows of ``jobs`` in line, with ``now``, locked; at most one for each of the parameter ``workers``.
 
     Fewer than there are, but not none, when a service reaches its bound among them: who got nothing then looks again. Rows that
     somebody else has locked, to stop them for instance, are passed over. What runs is counted as it was when the statement
-    began, so claims must not run beside each other (:meth:`BuildQueue.claim` says how they do not).
+    began, so claims must not run beside each other (:data:`~fleetcast.schema.job_locks.CLAIMS`).
     """
     running = select(jobs.c.service, func.count().label("running")).where(RUNNING).group_by(jobs.c.service).cte("running")
     busy = func.coalesce(running.c.running, 0)
@@ -85,7 +87,7 @@ def claimable(workers: int, service_running_max: int) -> AnyRows:
         .join_from(jobs, running, running.c.service == jobs.c.service, isouter=True)
         .where(READY, busy < literal(service_running_max) + urgent)
         .order_by(*ORDER)
-        .limit(workers)
+        .limit(bindparam("workers"))
         .with_for_update(of=jobs, skip_locked=True)  # SQLite has one writer anyway and is not told
         .cte("first")
     )
@@ -109,7 +111,7 @@ def claimable(workers: int, service_running_max: int) -> AnyRows:
 async def take(tx: AsyncConnection, workers: Sequence[str], service_running_max: int) -> list[Claim]:
     """Claim a build for each of the first of ``workers``; none: nothing can be claimed. Others may look again, as for
     :func:`claimable`."""
-    rows = (await tx.execute(claimable(len(workers), service_running_max))).all()
+    rows = (await tx.execute(claimable(service_running_max), {"workers": len(workers)})).all()
     if not rows:
         return []
     claims = [_claim(row, worker) for row, worker in zip(rows, workers, strict=False)]
@@ -126,20 +128,9 @@ async def take(tx: AsyncConnection, workers: Sequence[str], service_running_max:
             for claim in claims
         ],
     )
-    news = [
-        NewEvent(
-            EventKind.BUILD_CLAIMED,
-            row.id,
-            row.now,
-            row.service,
-            BuildStatus.RUNNING,
-            f"attempt {claim.build.attempt} by {claim.build.worker}",
-        )
-        for row, claim in zip(rows, claims, strict=True)
-    ]
-    await record_events(tx, news)
-    for claim in claims:
-        build = claim.build
+    for build in (claim.build for claim in claims):
+        text = f"attempt {build.attempt} by {build.worker}"
+        record_event(tx, EventKind.BUILD_CLAIMED, build.id, service=build.service, state=build.status, text=text)
         log.info("build_claimed", build=build.id, name=build.name, worker=build.worker, attempt=build.attempt)
     return claims
 

@@ -1,8 +1,4 @@
-"""How attempts end: each by the token that holds the build, many of them in one transaction.
-
-Whoever changes rows of ``jobs`` and tells of it takes the turn of the events first, then locks rows, in the order of their ids:
-so nobody waits for somebody who waits for him.
-"""
+"""How attempts end: each by the token that holds the build, many of them in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from fleetcast.model.errors import NotFound, Stale
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.events import NewEvent, in_turn, record_events
+from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.database import now_ms
 from fleetcast.stores.notices import notify
@@ -44,6 +40,11 @@ class Ending:
     """The row of ``artifacts`` to add with it; ``None``: the caller's transaction adds it."""
 
 
+_THESE: Final[AnyRows] = (
+    select(jobs, now_ms().label("now")).where(jobs.c.id.in_(bindparam("builds", expanding=True))).order_by(jobs.c.id)
+)
+_LOCKED: Final = _THESE.with_for_update()
+_LOCKED_UNLESS_ELSEWHERE: Final = _THESE.with_for_update(skip_locked=True)
 _CHANGED: Final = (
     update(jobs)
     .where(jobs.c.id == bindparam("job"))
@@ -62,8 +63,10 @@ _CHANGED: Final = (
 
 
 async def end_all(tx: AsyncConnection, endings: Sequence[Ending], limits: QueueLimits) -> list[Verdict | Exception]:
-    """What became of each build; an error for a caller who does not hold it. Repeating what ended a build is answered alike."""
-    await in_turn(tx)
+    """What became of each build; an error for a caller who does not hold it. Repeating what ended a build is answered alike.
+
+    ``tx`` has :data:`~fleetcast.schema.job_locks.JOBS_BY_ID`, or is a serialised one that locked no build before.
+    """
     rows = {row.id: row for row in await locked_jobs(tx, sorted({one.build for one in endings}))}
     changes: dict[BuildId, tuple[AnyRow, Verdict, Ending]] = {}
     answers: list[Verdict | Exception] = []
@@ -86,26 +89,14 @@ async def change_all(tx: AsyncConnection, changes: Sequence[tuple[AnyRow, Verdic
     await tx.execute(_CHANGED, [_values(row, verdict, blob, void) for row, verdict, blob in changes])
     if any(verdict.status is BuildStatus.QUEUED for _, verdict, _ in changes):
         await notify(tx, QUEUED_CHANNEL)
-    await record_events(
-        tx,
-        [
-            NewEvent(
-                EventKind.BUILD_REQUEUED if verdict.status is BuildStatus.QUEUED else EventKind.BUILD_ENDED,
-                row.id,
-                row.now,
-                row.service,
-                verdict.status,
-                verdict.reason,
-            )
-            for row, verdict, _ in changes
-        ],
-    )
+    for row, verdict, _ in changes:
+        kind = EventKind.BUILD_REQUEUED if verdict.status is BuildStatus.QUEUED else EventKind.BUILD_ENDED
+        record_event(tx, kind, row.id, service=row.service, state=verdict.status, text=verdict.reason)
 
 
 async def locked_jobs(tx: AsyncConnection, builds: Sequence[BuildId], *, skip_locked: bool = False) -> Sequence[AnyRow]:
     """Rows of ``jobs`` with ``now``, as they are until the transaction ends."""
-    rows: AnyRows = select(jobs, now_ms().label("now")).where(jobs.c.id.in_(builds)).order_by(jobs.c.id)
-    return (await tx.execute(rows.with_for_update(skip_locked=skip_locked))).all()
+    return (await tx.execute(_LOCKED_UNLESS_ELSEWHERE if skip_locked else _LOCKED, {"builds": builds})).all()
 
 
 def not_held(build: BuildId, row: AnyRow | None) -> Stale | NotFound:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import bindparam, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.claiming import LIVE, ORDER, QUEUED, READY, Claim, place_of, take
@@ -34,14 +34,30 @@ from fleetcast.model.limits import (
 from fleetcast.model.lines import one_line
 from fleetcast.model.messages.queue import QueueStatus
 from fleetcast.schema.columns import AnyRow
-from fleetcast.schema.events import in_turn, record_event
+from fleetcast.schema.events import record_event
+from fleetcast.schema.job_locks import CLAIMS, JOBS, JOBS_BY_ID
 from fleetcast.schema.tables import build_log, jobs
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
+from fleetcast.stores.locks import take_lock
 from fleetcast.stores.notices import notify
 
 __all__ = ["QUEUED_CHANNEL", "BuildQueue", "Claim", "QueueLimits", "build_of", "count_ahead", "held_job"]
 
 log = structlog.get_logger(__name__)
+
+# Made once: SQLAlchemy takes longer to put a statement together than the server to carry it out.
+_LIVE_OF: Final = select(jobs).where(jobs.c.name == bindparam("of"), LIVE)
+_ADD: Final = {
+    lane: insert(jobs)
+    .values(created_at=now_ms(), queued_at=now_ms(), place=place_of(now_ms(), lane), lane=lane, status=BuildStatus.QUEUED)
+    .returning(jobs.c.id)
+    for lane in Lane
+}
+_GIVEN: Final = jobs.c.id.in_(bindparam("builds", expanding=True))
+_HELD: Final = (
+    select(jobs.c.id, jobs.c.token, jobs.c.status, jobs.c.attempt).where(_GIVEN).order_by(jobs.c.id).with_for_update()
+)
+_BEAT: Final = update(jobs).where(_GIVEN).values(last_heartbeat=now_ms())
 
 
 class BuildQueue:
@@ -84,10 +100,11 @@ class BuildQueue:
         Raises:
             Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
         """
-        await in_turn(tx)
-        # Locked, so that it is not stopped between this look and the commit of who shares it.
-        shared = select(jobs).where(jobs.c.name == order.name, LIVE).with_for_update()
-        live = (await tx.execute(shared)).one_or_none()
+        live = (await tx.execute(_LIVE_OF, {"of": order.name})).one_or_none()
+        if live is not None:
+            # Locked, so that it is not stopped between this look and the commit of who shares it.
+            await take_lock(tx, JOBS)
+            live = (await tx.execute(_LIVE_OF.with_for_update(), {"of": order.name})).one_or_none()
         if live is not None:
             if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
                 raise Refused(
@@ -101,28 +118,22 @@ class BuildQueue:
                 await tx.execute(update(jobs).where(jobs.c.id == live.id).values(**lifted, **wanted))
             return BuildId(live.id)
         added = await tx.execute(
-            insert(jobs)
-            .values(
-                created_at=now_ms(),
-                queued_at=now_ms(),
-                place=place_of(now_ms(), lane),
-                lane=lane,
-                status=BuildStatus.QUEUED,
-                name=order.name,
-                service=order.service,
-                commit_sha=order.commit_sha,
-                build_number=order.build_number,
-                repository=order.repository,
-                trunk=order.trunk,
-                recipe=order.recipe,
-                for_itself=for_itself,
-            )
-            .returning(jobs.c.id)
+            _ADD[lane],
+            {
+                "name": order.name,
+                "service": order.service,
+                "commit_sha": order.commit_sha,
+                "build_number": order.build_number,
+                "repository": order.repository,
+                "trunk": order.trunk,
+                "recipe": order.recipe,
+                "for_itself": for_itself,
+            },
         )
         build = BuildId(added.scalar_one())
         await notify(tx, QUEUED_CHANNEL)
         state = BuildStatus.QUEUED
-        await record_event(tx, EventKind.BUILD_QUEUED, build, service=order.service, state=state, text=order.name)
+        record_event(tx, EventKind.BUILD_QUEUED, build, service=order.service, state=state, text=order.name)
         log.info("build_queued", build=build, name=order.name, lane=lane)
         return build
 
@@ -167,7 +178,7 @@ class BuildQueue:
 
         Returns whether it was QUEUED or RUNNING.
         """
-        await in_turn(tx)
+        await take_lock(tx, JOBS)
         live = [row for row in await locked_jobs(tx, [build]) if not BuildStatus(row.status).ended]
         if not live:
             return False
@@ -233,7 +244,6 @@ class BuildQueue:
         changed: list[tuple[BuildId, Verdict]] = []
         for start in range(0, len(doomed), BUILD_REAPED_AT_ONCE_MAX):
             async with self._database.concurrent() as tx:
-                await in_turn(tx)
                 locked = await locked_jobs(tx, doomed[start : start + BUILD_REAPED_AT_ONCE_MAX], skip_locked=True)
                 judged = [(row, judge(lease_of(row), self._limits, row.now, listened_ms)) for row in locked]
                 ended = [(row, verdict, row.blob) for row, verdict in judged if verdict is not None]
@@ -253,10 +263,7 @@ class BuildQueue:
 
     async def _claim_all(self, workers: Sequence[str]) -> list[Claim | Exception | None]:
         claims: list[Claim | Exception | None] = []
-        async with self._database.concurrent() as tx:
-            # First of all, so that no two claims look at what runs before either has committed: the bound of a service holds
-            # whoever claims. It is the turn that the events of a claim take in any case.
-            await in_turn(tx)
+        async with self._database.concurrent(CLAIMS) as tx:
             while len(claims) < len(workers):
                 taken = await take(tx, workers[len(claims) :], self._limits.service_running_max)
                 if not taken:
@@ -269,18 +276,16 @@ class BuildQueue:
             await self.fail(claim.build.id, claim.token, f"{worker} left while it claimed", hand_back=True)
 
     async def _heartbeat_all(self, beats: Sequence[tuple[BuildId, Token]]) -> list[Exception | None]:
-        looked_at = select(jobs.c.id, jobs.c.token, jobs.c.status, jobs.c.attempt).order_by(jobs.c.id).with_for_update()
-        async with self._database.concurrent() as tx:
-            found = await tx.execute(looked_at.where(jobs.c.id.in_(sorted({build for build, _ in beats}))))
+        async with self._database.concurrent(JOBS_BY_ID) as tx:
+            found = await tx.execute(_HELD, {"builds": sorted({build for build, _ in beats})})
             rows = {row.id: row for row in found}
             held = [(b, t) for b, t in beats if b in rows and (rows[b].status, rows[b].token) == (BuildStatus.RUNNING, t)]
             if held:
-                alive = jobs.c.id.in_(sorted({build for build, _ in held}))
-                await tx.execute(update(jobs).where(alive).values(last_heartbeat=now_ms()))
+                await tx.execute(_BEAT, {"builds": sorted({build for build, _ in held})})
         return [None if beat in held else not_held(beat[0], rows.get(beat[0])) for beat in beats]
 
     async def _end_all(self, endings: Sequence[Ending]) -> list[Verdict | Exception]:
-        async with self._database.concurrent() as tx:
+        async with self._database.concurrent(JOBS_BY_ID) as tx:
             return await end_all(tx, endings, self._limits)
 
     def _tell(self, build: BuildId, verdict: Verdict) -> None:

@@ -14,26 +14,16 @@ from fleetcast.model.errors import FleetcastError
 log = structlog.get_logger(__name__)
 
 
-async def regularly(
-    name: str,
-    step: Callable[[], Awaitable[object]],
-    interval_s: float,
-    stop: asyncio.Event,
-    woken: asyncio.Event | None = None,
-) -> None:
-    """Take ``step`` at once and then every ``interval_s``, until ``stop``. When ``woken`` is set, it is taken at once: whoever
-    gives one sets it after ``stop`` as well.
+async def regularly(name: str, step: Callable[[], Awaitable[object]], interval_s: float, stop: asyncio.Event) -> None:
+    """Take ``step`` at once and then every ``interval_s``, until ``stop``.
 
     Errors of ours and of the database are logged, and the step is taken again at the next turn; any other ends the loop.
     """
-    waited_for = stop if woken is None else woken
     while not stop.is_set():
-        if woken is not None:
-            woken.clear()
         try:
             await step()
         except (FleetcastError, SQLAlchemyError) as error:
             log.warning("step_failed", loop=name, error=str(error))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval_s):
-                await waited_for.wait()
+                await stop.wait()

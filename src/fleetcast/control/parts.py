@@ -48,8 +48,6 @@ class Parts:
     controller: RolloutController
     queued: Line
     """Rings when a build can be claimed."""
-    noticed: asyncio.Event
-    """Set when another process may have queued a build, and at the end."""
     news: Bell
     """Rings when something that deployments or events show may have changed."""
     logged: Bells[BuildId]

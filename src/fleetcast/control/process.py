@@ -158,7 +158,6 @@ def _assemble(
         pushes=Pushes(database, triggers),
         controller=controller,
         queued=queued,
-        noticed=asyncio.Event(),
         news=news,
         logged=Bells(),
         streams=Streams(),
@@ -199,8 +198,8 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
         "reaper": regularly("reaper", reaper.turn, config.reaper_interval_s, stop),
-        "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop, parts.noticed),
-        "notices": listen(config.notice_database_url or config.database_url, QUEUED_CHANNEL, parts.noticed.set, stop),
+        "queue": regularly("queue", look_for_builds, config.claim_poll_interval_s, stop),
+        "notices": listen(config.notice_database_url or config.database_url, QUEUED_CHANNEL, parts.queued.ring, stop),
         "uploads": regularly("uploads", parts.uploads.sweep, config.reaper_interval_s, stop),
         "lost blobs": regularly("lost blobs", lost.sweep, config.reaper_interval_s, stop),
         "logs": regularly("logs", move, config.reaper_interval_s, stop),
@@ -230,7 +229,6 @@ async def _running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncItera
 async def _close_bells(parts: Parts, stop: asyncio.Event) -> None:
     """Answer what is held, so that nobody is cut off."""
     await stop.wait()
-    parts.noticed.set()
     parts.queued.close()
     parts.news.close()
     parts.logged.close()

@@ -166,7 +166,7 @@ async def move(tx: AsyncConnection, row: AnyRow, state: DeploymentState, **value
         raise Stale("stale_deployment", f"deployment {row.id} was moved on by somebody else: leave it to them")
     if state is not before:
         kind = EventKind.DEPLOYMENT_ENDED if state.ended else EventKind.DEPLOYMENT_CHANGED
-        await record_event(tx, kind, row.id, service=row.service, state=state, text=values.get("reason", ""))
+        record_event(tx, kind, row.id, service=row.service, state=state, text=values.get("reason", ""))
 
 
 def unknown(deployment: DeploymentId) -> NotFound:

@@ -40,7 +40,7 @@ async def record_hello(database: Database, hello: RegionHello) -> None:
         row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": now}
         await upsert(tx, regions, [row], update=["data_url", "data_key", "hello_at"])
         if known is None:
-            await record_event(tx, EventKind.REGION_JOINED, hello.region)
+            record_event(tx, EventKind.REGION_JOINED, hello.region)
     log.info("region_hello", region=hello.region, data_url=hello.data_url)
 
 
@@ -103,7 +103,7 @@ async def _record_machines(tx: AsyncConnection, report: RegionReport, before: Ma
     await upsert(tx, machines, changed, update=["region", "zone", "rack", "labels", "last_seen_at", "retired_at"])
     joined = sum(row["id"] not in before for row in changed)
     if joined:
-        await record_event(tx, EventKind.MACHINES_JOINED, report.region, text=f"{joined} machine{'s' if joined > 1 else ''}")
+        record_event(tx, EventKind.MACHINES_JOINED, report.region, text=f"{joined} machine{'s' if joined > 1 else ''}")
         log.info("machines_joined", region=report.region, count=joined)
 
 

@@ -125,7 +125,7 @@ async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> No
     if row.drained == drained:
         return
     await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))
-    await record_event(tx, EventKind.REGION_DRAINED if drained else EventKind.REGION_UNDRAINED, region)
+    record_event(tx, EventKind.REGION_DRAINED if drained else EventKind.REGION_UNDRAINED, region)
     log.info("region_drained" if drained else "region_undrained", region=region)
 
 
@@ -146,7 +146,7 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
         raise Refused("machine_reports", f"machine {machine} reported less than {MACHINE_SILENCE_S_MAX} s ago: {advice}")
     present = update(machines).where(machines.c.id == machine, machines.c.retired_at.is_(None))
     if (await tx.execute(present.values(retired_at=now))).rowcount == 1:
-        await record_event(tx, EventKind.MACHINE_RETIRED, machine)
+        record_event(tx, EventKind.MACHINE_RETIRED, machine)
         log.info("machine_retired", machine=machine)
 
 

@@ -44,7 +44,7 @@ async def remove_service(tx: AsyncConnection, name: ServiceName, *, goal_lifetim
         machines = sum((await expected(tx, standing.goal.selector)).values())
         tombstone = removed(standing.goal, standing.generation.next(), now + int(goal_lifetime_s * 1000))
         await write_goal(tx, tombstone, standing.goal_sequence, over=standing.generation)
-    await record_event(tx, EventKind.SERVICE_REMOVED, name, service=name)
+    record_event(tx, EventKind.SERVICE_REMOVED, name, service=name)
     log.info("service_removed", service=name, environment=spec.environment, machines=machines)
     return ServiceRemoved(name, now, machines, TOMBSTONE_S)
 

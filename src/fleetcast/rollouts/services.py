@@ -44,7 +44,7 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
     await follow(tx, None if before is None or before.removed_at is not None else _spec(before), spec)
     if before is None or before.removed_at is not None or _spec(before) != replace(spec, protocol=PROTOCOL):
         made = "created" if before is None or before.removed_at is not None else "changed"
-        await record_event(tx, EventKind.SERVICE_PUT, spec.name, service=spec.name, text=made)
+        record_event(tx, EventKind.SERVICE_PUT, spec.name, service=spec.name, text=made)
 
 
 async def get_service(reading: AsyncConnection, name: ServiceName) -> ServiceSpec:

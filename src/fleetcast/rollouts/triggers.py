@@ -210,7 +210,7 @@ async def _insert(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, **valu
             **values,
         )
     )
-    await record_event(
+    record_event(
         tx,
         EventKind.DEPLOYMENT_TRIGGERED,
         deployment,

@@ -13,8 +13,9 @@ from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.schema.columns import AnyRow
-from fleetcast.schema.events import in_turn
+from fleetcast.schema.job_locks import JOBS
 from fleetcast.schema.tables import deployments, jobs
+from fleetcast.stores.locks import take_lock
 
 
 class Builds(Protocol):
@@ -38,7 +39,7 @@ async def stop_unwanted(tx: AsyncConnection, builds: Builds, row: AnyRow, state:
     """To be called before the deployment of ``row`` ends as ``state``. What to add to its reason."""
     if row.state != DeploymentState.BUILDING or row.build_id is None:
         return ""
-    await in_turn(tx)
+    await take_lock(tx, JOBS)
     # Locked before anybody else's interest is looked at: of two deployments that end at once, the later sees that it is last.
     job = (await tx.execute(select(jobs.c.for_itself).where(jobs.c.id == row.build_id).with_for_update())).one()
     others = select(deployments.c.id).where(

@@ -1,76 +1,42 @@
-"""Writing down what happened, in the transaction that makes it happen."""
+"""Writing down what happened, in the transaction that makes it happen.
+
+A reader goes on from the last id it saw, so no smaller one may become visible later: ids are in the order of commits. SQLite
+has one writer, which gives that. PostgreSQL's sequence hands out ids before the commit, and two transactions could commit the
+other way round: there the writers of events wait for each other from their first id to their commit. So that this is short,
+a transaction writes its events last of all, and waits for nothing after them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.event import EventKind
 from fleetcast.model.limits import EVENT_TEXT_CHARS_MAX
 from fleetcast.schema.tables import events
-from fleetcast.stores.database import now_ms
+from fleetcast.stores.database import before_commit, now_ms
+from fleetcast.stores.locks import Lock, take_lock
 
-_LOCK: Final = 0x6576656E74  # an advisory lock's number means nothing; it has to be ours alone
+_TURN: Final = Lock(0x6576656E74)
+_ADD: Final = insert(events).values(at=now_ms()).inline()
 
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """As :func:`record_event` takes it. ``at_ms``: the database's clock."""
-
-    kind: EventKind
-    subject: object
-    at_ms: int
-    service: str = ""
-    state: str = ""
-    text: str = ""
+Row = dict[str, str]
 
 
-async def record_events(tx: AsyncConnection, news: Sequence[NewEvent]) -> None:
-    """Add many events at once, in this order; otherwise as :func:`record_event`."""
-    if not news:
-        return
-    await in_turn(tx)
-    rows = [
-        {
-            "at": one.at_ms,
-            "kind": one.kind,
-            "service": one.service,
-            "subject": str(one.subject),
-            "state": one.state,
-            "text": one.text[:EVENT_TEXT_CHARS_MAX],
-        }
-        for one in news
-    ]
-    await tx.execute(insert(events), rows)
-
-
-async def record_event(
+def record_event(
     tx: AsyncConnection, kind: EventKind, subject: object, *, service: str = "", state: str = "", text: str = ""
 ) -> None:
-    """Add an event about ``subject`` (an id or a name) as part of ``tx``. ``text`` is cut to ``EVENT_TEXT_CHARS_MAX``.
+    """Add an event about ``subject`` (an id or a name) as part of ``tx``, when that ends: until then not even ``tx`` sees it.
 
-    A reader goes on from the last id it saw, so no smaller one may become visible later: ids are in the order of commits.
-    SQLite has one writer, which gives that. Elsewhere a sequence hands out ids before the commit, and two transactions could
-    commit the other way round: there the writers of events wait for each other from here to their commits.
+    ``tx``: of :class:`~fleetcast.stores.database.Database`. ``text`` is cut to ``EVENT_TEXT_CHARS_MAX``.
     """
-    await in_turn(tx)
-    await tx.execute(
-        insert(events).values(
-            at=now_ms(),
-            kind=kind,
-            service=service,
-            subject=str(subject),
-            state=state,
-            text=text[:EVENT_TEXT_CHARS_MAX],
-        )
-    )
+    row = {"kind": kind, "service": service, "subject": str(subject), "state": state, "text": text[:EVENT_TEXT_CHARS_MAX]}
+    before_commit(tx, _write, [row])
 
 
-async def in_turn(tx: AsyncConnection) -> None:
-    """Wait, on an engine that has several writers, until every other transaction that came this far has ended."""
-    if tx.dialect.name == "postgresql":
-        await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+async def _write(tx: AsyncConnection, rows: Sequence[Row]) -> None:
+    await take_lock(tx, _TURN)
+    await tx.execute(_ADD, rows)

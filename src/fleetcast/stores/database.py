@@ -6,8 +6,9 @@ Which engine is behind it, the URL says: the embedded one (``sqlite_engine.py``)
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import URL, BigInteger, make_url, select
 from sqlalchemy.exc import ArgumentError
@@ -18,6 +19,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from fleetcast.model.errors import Invalid
+from fleetcast.stores.locks import Lock
+
+Item = TypeVar("Item")
+
+_LAST: Final = "fleetcast_last"
+"""In what SQLAlchemy keeps with a connection: what is written before the commit, by who writes it."""
 
 
 class Engine(Protocol):
@@ -25,7 +32,7 @@ class Engine(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
-    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    def concurrent(self, *locks: Lock) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
@@ -63,15 +70,16 @@ class Database:
         Serialised with every other one, whichever process it is in: neither a second one nor a wait for the world belongs
         inside. Raises :class:`Unavailable` when others hold the database for too long, or it cannot be reached.
         """
-        return self._engine.transaction()
+        return _with_its_last(self._engine.transaction())
 
-    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def concurrent(self, *locks: Lock) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same, but it may run beside others of both kinds where the engine can do that.
 
         So it locks the rows it decides on (``with_for_update``), or says in its ``WHERE`` what it decided on, and holds no
-        more than one row that another one could want. Each of its statements sees what was committed before it.
+        more than one row that another one could want, or takes ``locks``, in this order, before it begins. Each of its
+        statements sees what was committed before it.
         """
-        return self._engine.concurrent()
+        return _with_its_last(self._engine.concurrent(*locks))
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot: all its reads see one state, which is the newest at the first of them. It cannot write."""
@@ -79,6 +87,23 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+def before_commit(
+    tx: AsyncConnection, write: Callable[[AsyncConnection, Sequence[Item]], Awaitable[None]], items: Sequence[Item]
+) -> None:
+    """Have ``write(tx, items)`` done as the last thing of a transaction, once for all items that it was given for it."""
+    tx.info[_LAST].setdefault(write, []).extend(items)
+
+
+@asynccontextmanager
+async def _with_its_last(begun: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+    async with begun as tx:
+        last: dict[Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]], list[Any]] = {}
+        tx.info[_LAST] = last
+        yield tx
+        for write, items in last.items():
+            await write(tx, items)
 
 
 def database_url(url: str) -> URL:

@@ -24,15 +24,16 @@ from fleetcast.model.limits import (
     POSTGRESQL_SILENCE_S_MAX,
     POSTGRESQL_WAIT_S_MAX,
 )
+from fleetcast.stores.locks import Lock
 from fleetcast.stores.postgresql_errors import is_away, obstacle
 
-_SERIALISED: Final = 0x7772697465  # an advisory lock's number means nothing; it has to be ours alone
+_SERIALISED: Final = Lock(0x7772697465)
 _BOUNDS: Final = (
     f"SET LOCAL statement_timeout = '{POSTGRESQL_WAIT_S_MAX}s'; SET LOCAL lock_timeout = '{POSTGRESQL_WAIT_S_MAX}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{POSTGRESQL_IDLE_S_MAX}s'"
 )
 # READ COMMITTED, so that what follows the wait for the lock sees what the one before it wrote.
-_TRANSACTION: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_BOUNDS}; SELECT pg_advisory_xact_lock({_SERIALISED})"
+_TRANSACTION: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_BOUNDS}; {_SERIALISED.taken}"
 _CONCURRENT: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_BOUNDS}"
 _READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_BOUNDS}"
 _BEGIN: Final = "fleetcast_begin"
@@ -62,8 +63,8 @@ class PostgresqlEngine:
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self._begun(self._serialised, _TRANSACTION)
 
-    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._begun(self._shared, _CONCURRENT)
+    def concurrent(self, *locks: Lock) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._begun(self._shared, "; ".join((_CONCURRENT, *(lock.taken for lock in locks))))
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self._begun(self._shared, _READING)

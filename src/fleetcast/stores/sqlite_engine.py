@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from fleetcast.model.errors import Invalid, Unavailable
 from fleetcast.model.limits import DATABASE_READERS_MAX, SQLITE_BUSY_S_MAX
 from fleetcast.stores import sqlite_file
+from fleetcast.stores.locks import Lock
 
 _PRAGMAS: Final = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
@@ -48,7 +49,7 @@ class SqliteEngine:
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return _transaction(self._writing, writing=True)
 
-    def concurrent(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def concurrent(self, *locks: Lock) -> AbstractAsyncContextManager[AsyncConnection]:  # noqa: ARG002 -- it has one writer
         return self.transaction()
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
