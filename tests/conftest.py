@@ -13,6 +13,7 @@ from hypothesis import settings
 from fleetcast.schema import migrate
 from lab.etcd import EtcdServer, etcd_server
 from lab.postgres import PostgresServer, postgres_server
+from lab.swift import SwiftServer, swift_server
 
 # Speed is not a test: on a busy machine any example may take long.
 settings.register_profile("fleetcast", deadline=None)
@@ -24,6 +25,7 @@ TEMPLATE: Final = "migrated"
 LONG: Final = (
     "faults/test_queue.py",
     "docs/",
+    "contracts/test_blobs.py",
     "builds/test_queue_machine.py",
     "e2e/",
     "faults/",
@@ -73,6 +75,13 @@ def postgres() -> Iterator[PostgresServer]:
 def etcd() -> Iterator[EtcdServer]:
     """A server that runs, as that of PostgreSQL: whoever asks takes a prefix of his own, and nobody stops it."""
     with etcd_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[SwiftServer]:
+    """An S3 server that runs, likewise."""
+    with swift_server() as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from fleetcast.model.errors import Conflict, Invalid, NotFound, Unavailable
 from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_UPLOAD_IDLE_S_MAX
+from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.data_port_blobs import DataPortBlobs
 from fleetcast.stores.directory_blobs import DirectoryBlobs
+from fleetcast.stores.transfer import GrantConnection
 
 
 def bucket(root: Path) -> DirectoryBlobs:
@@ -100,3 +103,19 @@ async def test_a_bucket_whose_data_port_is_away_is_unavailable() -> None:
         await reader.stat("a")
     with pytest.raises(Unavailable):
         await reader.read("a")
+
+
+async def test_a_completed_upload_takes_no_more_parts(tmp_path: Path) -> None:
+    port = DataPort(tmp_path, b"k" * 32, "127.0.0.1", 0)
+    port.start()
+    store = DirectoryBlobs(tmp_path, data_url=port.url, data_key=b"k" * 32, part_bytes=1000)
+    upload = await store.begin("a")
+    receipt = await store.write_part("a", upload, 1, memoryview(b"0123456789"))
+    grant = await store.part_grant("a", upload, 1, 10, lifetime_s=60)
+    await store.complete("a", upload, [receipt])
+    with pytest.raises(NotFound):
+        await store.write_part("a", upload, 1, memoryview(b"other bytes"))
+    with GrantConnection() as connection, pytest.raises(NotFound):
+        await asyncio.to_thread(connection.write, grant, memoryview(b"9876543210"))
+    assert await store.read("a") == b"0123456789"
+    await asyncio.to_thread(port.close)

@@ -9,6 +9,7 @@ from fleetcast.control.choices import ControlChoices
 from fleetcast.http.tokens import TokenSet
 from fleetcast.model import limits
 from fleetcast.stores.etcd_access import EtcdAccess
+from fleetcast.stores.s3_credentials import S3Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,9 @@ class ControlConfig(ControlChoices):
     kv_etcd: EtcdAccess | None = None
     """Where it is instead of in that file."""
     main_bucket: Path
-    """Directory of the main blob store."""
+    """Directory of the main blob store, where that is one."""
+    main_s3: S3Place | None = None
+    """Where it is if it is none: no data port then, workers and regions reach it themselves."""
     worker_public_keys: tuple[Path, ...]
     """PEM files: builders whose signature on a root is accepted."""
 

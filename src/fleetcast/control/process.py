@@ -103,7 +103,11 @@ async def _database(opened: contextlib.AsyncExitStack, url: str) -> Database:
 
 
 async def _main_store(opened: contextlib.AsyncExitStack, config: ControlConfig) -> tuple[BlobStore, str]:
-    """The main blob store, and the URL of the data port in front of it."""
+    """The main blob store, and where that is: the URL of the data port in front of it, unless it is an S3-compatible one."""
+    if config.main_s3 is not None:
+        from fleetcast.stores.s3_bucket import s3_bucket  # an import that nobody else needs to wait for
+
+        return opened.enter_context(s3_bucket(config.main_s3)).blobs, str(config.main_s3.address)
     key = load_or_create_secret(config.data_key).encode()
     config.main_bucket.mkdir(parents=True, exist_ok=True)
     port = DataPort(config.main_bucket, key, config.data_host, config.data_port)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PASSWORD: Final = re.compile(r"(://[^:/@]*:).*(?=@)|([?&]password=)[^&]*")
 """Between user and host, or among what follows the name."""
+_URLS: Final = ("database_url", "store_url")
 
 
 def database_address(control: ControlSettings) -> str:
@@ -32,13 +33,13 @@ def database_address(control: ControlSettings) -> str:
 
 
 def hidden(key: str, value: Any) -> Any:
-    """The value of a setting as it may be shown: a URL of a database without its password."""
-    return _hidden(value) if key.endswith("database_url") and isinstance(value, str) else value
+    """The value of a setting as it may be shown: a URL of a database or a store without what may be a password."""
+    return _hidden(value) if key.endswith(_URLS) and isinstance(value, str) else value
 
 
 def hidden_flag(given_by: str) -> str:
     """Who gave a setting, if that was a flag with a URL in it."""
-    return _hidden(given_by) if "database_url=" in given_by else given_by
+    return _hidden(given_by) if any(f"{url}=" in given_by for url in _URLS) else given_by
 
 
 def notice_address(control: ControlSettings, address: str) -> str:

@@ -36,7 +36,13 @@ class ControlSettings(ControlChoices):
     data_url: str = ""
     """How workers and regions reach that port; empty: by its host and port."""
     directory: Path = Path("control")
-    """Databases and the main blob store."""
+    """Databases and the main blob store, as far as they are not elsewhere."""
+    store_url: str = ""
+    """The main blob store, if it is S3-compatible: ``s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME``, without secrets;
+    empty: in ``directory``."""
+    store_credentials_file: Path = Path()
+    """File with ``[default]``, ``aws_access_key_id = ...`` and ``aws_secret_access_key = ...``, mode 0600; empty: they
+    are in the environment, or the role's of the host."""
     secrets: Path = Path("secrets")
     """One token file for each role."""
     database_url: str = ""
@@ -127,7 +133,7 @@ class RegionSettings:
     agent_token_file: Path = Path("secrets/agent.token")
     """File with the token that its agents send."""
     directory: Path = Path()
-    """Its key-value store and bucket; empty: ``regions/<name>``."""
+    """Its key-value store and bucket, as far as they are not elsewhere; empty: ``regions/<name>``."""
     kv_url: str = ""
     """``etcd://HOST:2379,HOST:2379,HOST:2379/PREFIX``, ``etcds:`` for TLS: its own key-value store; empty: SQLite in
     ``directory``."""
@@ -139,6 +145,12 @@ class RegionSettings:
     """File with the certificate that etcd is shown, PEM; empty: none."""
     kv_key_file: Path = Path()
     """File with the key of that certificate, PEM, mode 0600."""
+    store_url: str = ""
+    """Its bucket, if it is S3-compatible: ``s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME``, without secrets; it is read
+    through the data port all the same; empty: in ``directory``."""
+    store_credentials_file: Path = Path()
+    """File with ``[default]``, ``aws_access_key_id = ...`` and ``aws_secret_access_key = ...``, mode 0600; empty: they
+    are in the environment, or the role's of the host."""
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose artifacts it copies."""
     kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S

@@ -271,6 +271,7 @@ def _check_relations(settings: Settings, file: Path) -> None:
             f"{file}: control.heartbeat_silence_s_max is {control.heartbeat_silence_s_max:g}: "
             f"it must be at least twice heartbeat_interval_s ({control.heartbeat_interval_s:g})",
         )
+    _check_stores(settings, file)
     for worker in settings.workers:
         if worker.slots > WORKER_SLOTS_MAX:
             raise Invalid(
@@ -284,6 +285,27 @@ def _check_relations(settings: Settings, file: Path) -> None:
                 f"{file}: region.agent_report_interval_s is {region.agent_report_interval_s:g}: "
                 f"it must be at most {MACHINE_SILENCE_S_MAX / 2:g}, half of the time after which a machine counts as silent",
             )
+
+
+def _check_stores(settings: Settings, file: Path) -> None:
+    """Two buckets in one place would delete each other's blobs."""
+    named = {f"region {region.name}": region.store_url for region in settings.regions if region.store_url}
+    if settings.control is not None and settings.control.store_url:
+        named["control"] = settings.control.store_url
+    if not named:
+        return
+    from fleetcast.stores.s3_address import S3Address, s3_address
+
+    owners: dict[S3Address, str] = {}
+    for owner, url in named.items():
+        try:
+            address = s3_address(url)
+        except Invalid as error:
+            raise Invalid(error.code, f"{file}: store_url of {owner}: {error.message}") from None
+        if address in owners:
+            both = f"{owners[address]} and {owner}"
+            raise Invalid("bad_setting", f"{file}: {both} have the same store_url: give each a bucket or a prefix of its own")
+        owners[address] = owner
 
 
 def _refuse_twins(kind: str, names: Sequence[str], file: Path) -> None:

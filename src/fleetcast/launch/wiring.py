@@ -24,6 +24,7 @@ def control(settings: Settings) -> Wired:
     from fleetcast.http.tokens import TokenSet
     from fleetcast.launch.database import database_address, notice_address
     from fleetcast.launch.key_values import etcd_of
+    from fleetcast.launch.store import s3_place
 
     mine = settings.control
     if mine is None:
@@ -45,6 +46,7 @@ def control(settings: Settings) -> Wired:
         kv_path=mine.directory / "kv.db",
         kv_etcd=etcd_of(mine),
         main_bucket=mine.directory / "bucket",
+        main_s3=s3_place(mine),
         worker_public_keys=mine.worker_public_keys,
         **{choice.name: getattr(mine, choice.name) for choice in fields(ControlChoices)},
     )
@@ -85,6 +87,7 @@ def region(settings: RegionSettings) -> Wired:
     """A region's process. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
     from fleetcast.http.tokens import load
     from fleetcast.launch.key_values import etcd_of
+    from fleetcast.launch.store import s3_place
     from fleetcast.region import process
     from fleetcast.region.config import RegionConfig
     from fleetcast.stores.limiter import Limiter
@@ -99,6 +102,7 @@ def region(settings: RegionSettings) -> Wired:
         kv_path=settings.directory / "kv.db",
         kv_etcd=etcd_of(settings),
         bucket=settings.directory / "bucket",
+        s3=s3_place(settings),
         data_host=settings.host,
         data_port=settings.data_port,
         data_url=settings.data_url,

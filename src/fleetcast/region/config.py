@@ -9,6 +9,7 @@ from fleetcast.model import limits
 from fleetcast.model.ids import RegionName
 from fleetcast.stores.etcd_access import EtcdAccess
 from fleetcast.stores.limiter import Limiter
+from fleetcast.stores.s3_credentials import S3Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,9 @@ class RegionConfig:
     kv_etcd: EtcdAccess | None = None
     """Where that store is instead."""
     bucket: Path
-    """Root directory of the region's blob store; made on the first start."""
+    """Root directory of the region's blob store, made on the first start; unless ``s3`` says where that is."""
+    s3: S3Place | None = None
+    """It is still read through the data port."""
     data_host: str = "127.0.0.1"
     data_port: int = 0
     data_url: str = ""

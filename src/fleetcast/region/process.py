@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -42,10 +42,14 @@ from fleetcast.replication.copier import Copier
 from fleetcast.stores import boots
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.data_port import DataPort
+from fleetcast.stores.data_port_blobs import DataPortBlobs
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.kv import KeyValueStore
 from fleetcast.stores.kv_engines import open_kv
 from fleetcast.swarm import tickets
+
+if TYPE_CHECKING:
+    from fleetcast.stores.s3_bucket import S3Bucket
 
 log = structlog.get_logger(__name__)
 
@@ -109,10 +113,17 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
 
 
 async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Opened:
-    for directory in (config.kv_path.parent, config.bucket):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is built here is not everybody's on this host
+    config.kv_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     data_key = load_or_create_secret(config.data_key).encode()
-    port = DataPort(config.bucket, data_key, config.data_host, config.data_port, config.origin, background=config.background)
+    s3: S3Bucket | None = None
+    if config.s3 is None:
+        config.bucket.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is built here is not everybody's on this host
+    else:
+        from fleetcast.stores.s3_bucket import s3_bucket  # an import that nobody else needs to wait for
+
+        s3 = stack.enter_context(s3_bucket(config.s3))
+    served = s3.served if s3 else config.bucket
+    port = DataPort(served, data_key, config.data_host, config.data_port, config.origin, background=config.background)
     port.start(f"data_port of [[region]] {config.region}")
     stack.push_async_callback(asyncio.to_thread, port.close)
     data_url = config.data_url or port.url
@@ -122,7 +133,7 @@ async def _open(stack: contextlib.AsyncExitStack, config: RegionConfig) -> _Open
     stack.push_async_callback(control.aclose)
     return _Opened(
         store=store,
-        bucket=DirectoryBlobs(config.bucket, data_url=data_url, data_key=data_key),
+        bucket=s3.blobs if s3 else DirectoryBlobs(config.bucket, data_url=data_url, data_key=data_key),
         data_url=data_url,
         data_key=data_key,
         ticket_key=_ticket_key(config.ticket_key),
@@ -146,7 +157,7 @@ def _loops(
     started_at = time.monotonic()
     swarms = Swarms(
         view,
-        opened.bucket,
+        DataPortBlobs(opened.data_url, opened.data_key),
         copying.is_complete,
         opened.ticket_key,
         opened.worker_keys,

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleetcast.model.errors import Invalid
-from fleetcast.model.limits import BLOB_KEY_BYTES_MAX, BLOB_KEY_PART_BYTES_MAX, BLOB_READ_BYTES_MAX
+from fleetcast.model.errors import Invalid, NotFound, Unprocessable
+from fleetcast.model.limits import BLOB_KEY_BYTES_MAX, BLOB_KEY_PART_BYTES_MAX, BLOB_PARTS_MAX, BLOB_READ_BYTES_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 
 
@@ -56,6 +56,31 @@ def readable_length(key: str, size: int, offset: int, length: int | None) -> int
     return wanted
 
 
+def checked_size(key: str, part_bytes: int, received: Sequence[PartReceipt], parts: Sequence[PartReceipt]) -> int:
+    """The blob's size in bytes. Raises :class:`Invalid` unless ``parts`` are what was received, from 1 without a gap."""
+    known = {part.number: part for part in received}
+    for expected, part in enumerate(parts, start=1):
+        if part.number != expected:
+            raise Unprocessable("missing_part", f"part {expected} of {key} is missing: name all parts, from 1, in order")
+        if known.get(part.number) != part:
+            raise Unprocessable("wrong_part", f"part {part.number} of {key} is not what was received: send it again")
+        if part.size > part_bytes:
+            raise Unprocessable("long_part", f"part {part.number} of {key} has more than {part_bytes} bytes: send it again")
+        if part.size != part_bytes and expected != len(parts):
+            raise Unprocessable("short_part", f"part {part.number} of {key} is not the last but short: send it whole")
+    return sum(part.size for part in parts)
+
+
+def check_part(number: int, size: int, part_bytes: int) -> None:
+    """Raises :class:`Invalid` for a part that no upload may have."""
+    if not 1 <= number <= BLOB_PARTS_MAX or not 0 <= size <= part_bytes:
+        raise Invalid("illegal_part", f"part {number} of {size} bytes: at most {BLOB_PARTS_MAX} of {part_bytes}")
+
+
+def no_upload(upload: str) -> NotFound:
+    return NotFound("no_upload", f"there is no open upload {upload[:64]!r}: begin another one")
+
+
 class BlobReader(Protocol):
     """What one may do with a bucket that others fill.
 
@@ -72,7 +97,7 @@ class BlobReader(Protocol):
         ...
 
     async def read_grant(self, key: str, *, lifetime_s: int) -> Grant:
-        """A GET (also usable as HEAD) that honours one ``Range: bytes=a-b``. Does not look whether the blob exists."""
+        """A GET that honours one ``Range: bytes=a-b``; a data port's is a HEAD too. Does not look whether the blob exists."""
         ...
 
 
@@ -96,8 +121,9 @@ class BlobStore(BlobReader, Protocol):
     async def write_part(self, key: str, upload: str, number: int, data: memoryview) -> PartReceipt:
         """Parts are numbered from 1, each ``part_bytes`` long but the last; one may be written again.
 
-        Raises :class:`NotFound` for an upload that is not open (any more), :class:`Invalid` for a number or a size beyond
-        the bounds."""
+        Raises :class:`NotFound` for an upload that never was or was dropped, :class:`Invalid` for a number or a size beyond
+        the bounds. Not all stores look whether it was completed: then the same part again harms nothing, another one is
+        refused or damages the blob, which whoever reads it finds out."""
         ...
 
     async def parts(self, key: str, upload: str) -> tuple[PartReceipt, ...]:
@@ -105,7 +131,8 @@ class BlobStore(BlobReader, Protocol):
         ...
 
     async def part_grant(self, key: str, upload: str, number: int, size: int, *, lifetime_s: int) -> Grant:
-        """A PUT for one part of at most ``size`` bytes. The answer's ``ETag`` header belongs into the receipt."""
+        """A PUT for one part of at most ``size`` bytes, which a store that cannot look at that finds out at the completion. The
+        answer's ``ETag`` header belongs into the receipt."""
         ...
 
     async def complete(self, key: str, upload: str, parts: Sequence[PartReceipt]) -> BlobStat:

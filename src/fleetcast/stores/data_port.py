@@ -1,7 +1,7 @@
-"""The data port: a bucket's directory served to other processes, by grant, over raw sockets (law 10).
+"""The data port: a bucket served to other processes, by grant, over raw sockets (law 10).
 
-A thread a connection, ``sendfile`` out, ``recv_into`` one buffer in. Everything is bounded: connections, the parts received
-at a time, the time a connection may be idle.
+A thread a connection; ``sendfile`` out of a directory, through one buffer out of a store; ``recv_into`` one buffer in.
+Everything is bounded: connections, the parts received at a time, the time a connection may be idle.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 import structlog
 
 from fleetcast.model.limits import DATA_PORT_CLOSE_S_MAX, DATA_PORT_CONNECTIONS_MAX
-from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_port_exchange import Exchange, PartBuffers, ServedBucket
 from fleetcast.stores.limiter import Limiter
 from fleetcast.stores.marking import mark_background
 from fleetcast.stores.obstacles import address_refused
-from fleetcast.stores.upload_files import UploadFiles
+from fleetcast.stores.served import Served
+from fleetcast.stores.served_directory import ServedDirectory
 
 log = structlog.get_logger(__name__)
 
@@ -31,18 +31,18 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: c
 
 
 class DataPort:
-    """Serves the bucket in ``root`` at ``host``; port 0 picks one. ``key`` is what grants are signed with.
+    """Serves ``bucket``, a directory or another, at ``host``; port 0 picks one. ``key`` is what grants are signed with.
 
     Answers ``GET`` and ``HEAD`` of granted blobs, with at most one ``Range``, and ``PUT`` of granted parts, whose ``ETag`` is
     the part's BLAKE3 in hex. Errors have the status of the error's class (``model/errors.py``) and one line of text.
     """
 
     def __init__(
-        self, root: Path, key: bytes, host: str, port: int, limit: Limiter | None = None, *, background: bool = False
+        self, bucket: Path | Served, key: bytes, host: str, port: int, limit: Limiter | None = None, *, background: bool = False
     ) -> None:
         """``limit``: of the blobs that are read, each of which gets as much as any other. ``background``: mark connections."""
-        files = BlobFiles(root)
-        self._bucket = ServedBucket(files, UploadFiles(files), key, PartBuffers(), limit or Limiter())
+        served = ServedDirectory(bucket) if isinstance(bucket, Path) else bucket
+        self._bucket = ServedBucket(served, key, PartBuffers(), limit or Limiter())
         self._background = background
         self._address = (host, port)
         self._server: _Server | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import queue
 import select
 import time
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,11 +24,10 @@ from fleetcast.model.limits import (
     DATA_PORT_PARTS_MAX,
     ORIGIN_SLICE_BYTES,
 )
-from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.byte_range import asked_range
 from fleetcast.stores.data_grants import granted_key, granted_part
 from fleetcast.stores.limiter import Limiter
-from fleetcast.stores.upload_files import UploadFiles
+from fleetcast.stores.served import Served
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -64,8 +62,7 @@ class PartBuffers:
 
 @dataclass(frozen=True, slots=True)
 class ServedBucket:
-    files: BlobFiles
-    uploads: UploadFiles
+    served: Served
     data_key: bytes
     buffers: PartBuffers
     limit: Limiter
@@ -140,8 +137,8 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _send_blob(self, *, with_body: bool) -> None:
         key = granted_key(self._bucket.data_key, self.path, _now_ms())
-        with self._bucket.files.open(key) as file:
-            size = os.fstat(file.fileno()).st_size
+        with self._bucket.served.open(key, look=not with_body) as blob:
+            size = blob.size
             offset, length = 0, size
             asked = self.headers.get("Range")
             if asked is not None:
@@ -154,18 +151,27 @@ class Exchange(BaseHTTPRequestHandler):
             headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "Content-Length": str(length)}
             if asked is not None:
                 headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
-            self._head(HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT, headers)
-            if with_body and not self._send_body(file, key, offset, length):
-                self.close_connection = True  # what cannot be sent whole is cut short, so that nobody takes it for whole
+            status = HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT
+            if not with_body or not length:
+                self._head(status, headers)
+                return
+            with blob.sending(self.connection, offset, length) as send:
+                self._head(status, headers)
+                if not self._send_body(send, key, length):
+                    self.close_connection = True  # what cannot be sent whole is cut short, so that nobody takes it for whole
 
-    def _send_body(self, file: BinaryIO, key: str, offset: int, length: int) -> bool:
-        """At once, or slice by slice as the limit allows. False: the file ends too early, or the reader is gone."""
-        limit, end = self._bucket.limit, offset + length
-        while offset < end:
-            size = min(ORIGIN_SLICE_BYTES, end - offset) if limit.bytes_per_s else end - offset
-            if not limit.pay(key, size, self._reader_there) or self.connection.sendfile(file, offset, size) < size:
+    def _send_body(self, send: Callable[[int], bool], key: str, length: int) -> bool:
+        """At once, or slice by slice as the limit allows. False: it cannot be read to its end, or the reader is gone."""
+        limit, left = self._bucket.limit, length
+        while left:
+            size = min(ORIGIN_SLICE_BYTES, left) if limit.bytes_per_s else left
+            try:
+                if not limit.pay(key, size, self._reader_there) or not send(size):
+                    return False
+            except FleetcastError as error:  # too late to say so in a status
+                log.warning("data_port_cut", code=error.code, reason=error.message)
                 return False
-            offset += size
+            left -= size
         return True
 
     def _reader_there(self) -> bool:
@@ -177,13 +183,13 @@ class Exchange(BaseHTTPRequestHandler):
         part = granted_part(self._bucket.data_key, self.path, _now_ms())
         if self._unread > min(part.size, BLOB_PART_BYTES):
             raise Invalid("part_too_large", f"{part.size} bytes were granted, {self._unread} announced: send no more than that")
-        self._bucket.uploads.record(part.upload)  # refuses an upload that is not open before its bytes travel
+        self._bucket.served.check_upload(part.upload)  # refuses an upload that is not open before its bytes travel
         with self._bucket.buffers.borrow(self._unread) as buffer:
             if not self._read_body(buffer):
                 self.close_connection = True
                 return
-            receipt = self._bucket.uploads.write_part(part.upload, part.number, buffer)
-        self._head(HTTPStatus.OK, {"ETag": f'"{receipt.etag}"', "Content-Length": "0"})
+            etag = self._bucket.served.write_part(part.upload, part.number, buffer)
+        self._head(HTTPStatus.OK, {"ETag": f'"{etag}"', "Content-Length": "0"})
 
     def _read_body(self, buffer: memoryview) -> bool:
         """Fill ``buffer``. False: the sender is gone."""

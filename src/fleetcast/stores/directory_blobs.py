@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from fleetcast.model.errors import Invalid
-from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_PARTS_MAX, BLOB_READ_BYTES_MAX
+from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_READ_BYTES_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors
-from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, readable_length
+from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, check_part, readable_length
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.upload_files import UploadFiles
 
@@ -65,8 +65,7 @@ class DirectoryBlobs(BlobStore):
 
     async def part_grant(self, key: str, upload: str, number: int, size: int, *, lifetime_s: int) -> Grant:
         check_key(key)
-        if not 1 <= number <= BLOB_PARTS_MAX or not 0 <= size <= self.part_bytes:
-            raise Invalid("illegal_part", f"part {number} of {size} bytes: at most {BLOB_PARTS_MAX} of {self.part_bytes}")
+        check_part(number, size, self.part_bytes)
         return grant_part(self._data_url, self._data_key, GrantedPart(upload, number, size), _expiry_ms(lifetime_s))
 
     async def complete(self, key: str, upload: str, parts: Sequence[PartReceipt]) -> BlobStat:

@@ -18,6 +18,10 @@ from fleetcast.model.messages.grants import Grant
 from fleetcast.stores.marking import mark_background
 
 _ERROR_TEXT_BYTES_MAX = 4096
+_S3_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
+_S3_EXPIRED = frozenset({"ExpiredToken", "RequestExpired", "AuthorizationQueryParametersError", "InvalidToken"})
+"""What an S3-compatible store answers with 400 although it is the grant that is no good."""
+_S3_AGAIN = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
 
@@ -172,8 +176,13 @@ def _fill(grant: Grant, response: http.client.HTTPResponse, buffer: memoryview) 
 
 def _refusal(grant: Grant, response: http.client.HTTPResponse) -> FleetcastError:
     """The error for an answer that is not the one hoped for, with the first line of what it says."""
-    text = response.read(_ERROR_TEXT_BYTES_MAX).decode("utf-8", "replace").strip().partition("\n")[0]
-    said = f"{_host(grant)} answered {response.status} {response.reason}: {text}"
+    text = response.read(_ERROR_TEXT_BYTES_MAX).decode("utf-8", "replace").strip()
+    code = found[1] if (found := _S3_CODE.search(text)) else ""
+    said = f"{_host(grant)} answered {response.status} {response.reason}: {code or _first_line(text)}"
+    if code in _S3_EXPIRED:
+        return Forbidden("bad_grant", f"{said} (ask for a new grant)")
+    if code in _S3_AGAIN:
+        return Unavailable("bucket_unavailable", f"{said} (try again)")
     match response.status:
         case http.client.NOT_FOUND:
             return NotFound("no_blob", f"{said} (is the blob, or the upload, still there?)")
@@ -187,6 +196,10 @@ def _refusal(grant: Grant, response: http.client.HTTPResponse) -> FleetcastError
             return Invalid("bad_transfer", f"{said} (the request must be corrected)")
         case _:
             return Unavailable("bucket_unavailable", f"{said} (try again)")
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def _unreachable(grant: Grant, error: Exception) -> Unavailable:

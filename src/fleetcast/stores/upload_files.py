@@ -22,11 +22,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from fleetcast.model.errors import Invalid, NotFound, Unprocessable
+from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.limits import BLOB_PARTS_MAX, BLOB_UPLOAD_IDLE_S_MAX
 from fleetcast.model.messages.grants import PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors, no_blob, sync_directory, write_all
-from fleetcast.stores.blobs import BlobStat, OpenUpload, check_key
+from fleetcast.stores.blobs import BlobStat, OpenUpload, check_key, checked_size, no_upload
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _HEAD = re.compile(r"upload 1 (?P<part_bytes>[0-9]+) (?P<key>\S+)")
@@ -65,15 +65,15 @@ class UploadFiles:
     def record(self, upload: str) -> UploadRecord:
         """What an open upload is for and holds. Raises :class:`NotFound`."""
         if not _ID.fullmatch(upload):
-            raise _no_upload(upload)
+            raise no_upload(upload)
         with disk_errors(f"read the record of upload {upload}"):
             try:
                 lines = self._record_path(upload).read_text(encoding="ascii", errors="replace").splitlines()
             except FileNotFoundError:
-                raise _no_upload(upload) from None
+                raise no_upload(upload) from None
         head = _HEAD.fullmatch(lines[0]) if lines else None
         if head is None:
-            raise _no_upload(upload)
+            raise no_upload(upload)
         received: dict[int, PartReceipt] = {}
         for line in lines[1:]:
             # A line cut short by a power failure does not match: that part is sent again.
@@ -96,7 +96,7 @@ class UploadFiles:
         """As :meth:`record`; an upload of another key is :class:`NotFound` too."""
         record = self.record(upload)
         if record.key != check_key(key):
-            raise _no_upload(upload)
+            raise no_upload(upload)
         return record
 
     def write_part(self, upload: str, number: int, data: memoryview) -> PartReceipt:
@@ -119,7 +119,7 @@ class UploadFiles:
         try:
             record = self.record_of(key, upload)
             with disk_errors(f"complete upload {upload}"), self._locked(upload) as handle:
-                size = _checked_size(self.record(upload), parts)
+                size = self._checked(upload, parts)
                 os.ftruncate(handle, size)
                 os.fsync(handle)
                 self._files.publish(self._directory / upload, record.key)
@@ -135,6 +135,10 @@ class UploadFiles:
             raise no_blob(key)
         return there
 
+    def _checked(self, upload: str, parts: Sequence[PartReceipt]) -> int:
+        record = self.record(upload)
+        return checked_size(record.key, record.part_bytes, record.parts, parts)
+
     def abort(self, key: str, upload: str) -> None:
         """Nothing happens when it is gone, or is another key's."""
         with suppress(NotFound):
@@ -148,11 +152,11 @@ class UploadFiles:
         try:
             handle = os.open(self._directory / upload, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise _no_upload(upload) from None
+            raise no_upload(upload) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if os.fstat(handle).st_nlink != 1 or not self._record_path(upload).exists():
-                raise _no_upload(upload)
+                raise no_upload(upload)
             yield handle
         finally:
             os.close(handle)
@@ -180,20 +184,3 @@ class UploadFiles:
 
     def _record_path(self, upload: str) -> Path:
         return self._directory / f"{upload}.parts"
-
-
-def _checked_size(record: UploadRecord, parts: Sequence[PartReceipt]) -> int:
-    """The blob's size in bytes. Raises :class:`Invalid` unless ``parts`` are what was received, from 1 without a gap."""
-    received = {part.number: part for part in record.parts}
-    for expected, part in enumerate(parts, start=1):
-        if part.number != expected:
-            raise Unprocessable("missing_part", f"part {expected} of {record.key} is missing: name all parts, from 1, in order")
-        if received.get(part.number) != part:
-            raise Unprocessable("wrong_part", f"part {part.number} of {record.key} is not what was received: send it again")
-        if part.size != record.part_bytes and expected != len(parts):
-            raise Unprocessable("short_part", f"part {part.number} of {record.key} is not the last but short: send it whole")
-    return sum(part.size for part in parts)
-
-
-def _no_upload(upload: str) -> NotFound:
-    return NotFound("no_upload", f"there is no open upload {upload[:64]!r}: begin another one")

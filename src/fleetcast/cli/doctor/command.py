@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def doctor(*, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
-    """Look for what is wrong on this host and with its installation, and say what to do. Changes nothing.
+    """Look for what is wrong on this host and with its installation, and say what to do. Changes nothing; in an S3-compatible
+    store it writes a small object and deletes it.
 
     Works whether the installation is up, down, or not there. The exit code is 1 when something failed; warnings do not count.
 
@@ -49,6 +50,7 @@ def _all(connection: Connection) -> Iterator[Check]:
     from fleetcast.cli.doctor.installation import installation, ports_of
     from fleetcast.cli.doctor.key_values import key_values
     from fleetcast.cli.doctor.listeners import listeners
+    from fleetcast.cli.doctor.store import stores
 
     yield from host()
     settings, said = _settings(connection)
@@ -57,6 +59,7 @@ def _all(connection: Connection) -> Iterator[Check]:
         yield from installation(settings)
         yield from database(settings)
         yield from key_values(settings)
+        yield from stores(settings)
     if settings is None and not connection.control_url:
         return
     try:

@@ -110,7 +110,9 @@ def ports_of(settings: Settings) -> dict[int, str]:
     """The ports that processes of this host listen on, as far as they are fixed, and whose each is."""
     users: dict[int, str] = {}
     if settings.control is not None:
-        users |= {settings.control.port: "control's API", settings.control.data_port: "control's data port"}
+        users[settings.control.port] = "control's API"
+        if not settings.control.store_url:
+            users[settings.control.data_port] = "control's data port"
     for region in settings.regions:
         users |= {region.port: f"the API of region {region.name}", region.data_port: f"the data port of region {region.name}"}
     users |= {agent.peer_port: f"the peers of machine {agent.machine}" for agent in settings.agents}

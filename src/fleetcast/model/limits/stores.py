@@ -32,6 +32,23 @@ DATA_PORT_LOOK_S_MAX: Final = 5
 DATA_PORT_LOOK_LIFETIME_S: Final = GRANT_LIFETIME_S
 """Of the grants with which one process looks into the bucket of another, whose clock may be off."""
 
+S3_PREFIX_BYTES_MAX: Final = 256
+"""Of a store's URL: with a key it is no longer than a store takes."""
+S3_CONNECT_S_MAX: Final = 5
+S3_ATTEMPTS_MAX: Final = 3
+"""How often one request is sent to a store that fails or is too busy, before that is told."""
+S3_CONNECTIONS_MAX: Final = 32
+"""Requests of one process that a store answers at a time; bulk data goes over others."""
+S3_PAGE: Final = 1000
+"""Entries of one page of a listing: the most that a store gives."""
+S3_LANES_MAX: Final = 64
+"""Transfers between one process and a store at a time; who wants another one waits."""
+S3_LANE_WAIT_S_MAX: Final = 30
+S3_LANE_BYTES: Final = 256 * KIB
+"""Buffer of one transfer through a region's data port."""
+S3_KNOWN_MAX: Final = 1024
+"""Blobs whose size and grant a data port remembers."""
+
 # Rates
 RATE_BYTES_PER_S_MIN: Final = 128 * KIB
 """The lowest limit that may be set: a machine's eight neighbours each have a chunk moved in a quarter of a minute."""

@@ -1,0 +1,143 @@
+"""Stores that cannot be used, what the probe finds, and what a data port does when its store fails in the middle of a blob."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fleetcast.model.errors import Forbidden, NotFound, Refused, Unavailable
+from fleetcast.model.messages.grants import Grant
+from fleetcast.stores.data_grants import grant_read
+from fleetcast.stores.data_port import DataPort
+from fleetcast.stores.s3_address import S3Address
+from fleetcast.stores.s3_bucket import probe, s3_bucket
+from fleetcast.stores.s3_credentials import S3Credentials, S3Place
+from fleetcast.stores.transfer import GrantConnection
+
+KEY = b"k" * 32
+FAR = 4_000_000_000_000
+MIB = 1 << 20
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A store that answers every request with ``status`` and ``code``; of an object of one MiB it sends half."""
+
+    protocol_version = "HTTP/1.1"
+    status, code = 500, "InternalError"
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = b"" if self.status < 300 else f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _half(self) -> None:
+        self.send_response(200 if self.command == "HEAD" else 206)
+        self.send_header("Content-Length", str(MIB))
+        self.send_header("Content-Range", f"bytes 0-{MIB - 1}/{MIB}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(bytes(MIB // 2))
+            self.close_connection = True
+
+    def handle_method(self) -> None:
+        (self._half if self.status < 300 and self.command in ("GET", "HEAD") else self._answer)()
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_method  # noqa: N815 -- the base class's names
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def store(status: int, code: str) -> Iterator[S3Place]:
+    handler = type("Handler", (Answers,), {"status": status, "code": code})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield place(server.server_address[1])
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def place(port: int) -> S3Place:
+    address = S3Address("artifacts", "main", f"http://127.0.0.1:{port}", addressing="path")
+    return S3Place(address, S3Credentials("somebody", "s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (403, "AccessDenied", "check the credentials"),
+        (403, "SignatureDoesNotMatch", "this host's clock"),
+        (404, "NoSuchBucket", "make the bucket"),
+        (400, "IllegalLocationConstraintException", "region=NAME"),
+        (501, "NotImplemented", "lacks what is needed"),
+        (400, "InvalidRequest", "look after the store"),
+    ],
+)
+def test_a_store_that_refuses_is_told_with_what_to_do(status: int, code: str, advice: str) -> None:
+    with store(status, code) as refusing, pytest.raises(Unavailable, match=re.escape(advice)) as said:
+        probe(refusing)
+    assert code in said.value.message
+    assert "s3cret" not in said.value.message
+    assert "\n" not in said.value.message
+
+
+def test_a_store_that_is_not_there_is_unavailable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening
+        with pytest.raises(Unavailable, match="s3://artifacts/main"):
+            probe(place(taken.getsockname()[1]))
+
+
+def test_a_store_that_overwrites_is_found_out() -> None:
+    with store(200, "") as overwriting, pytest.raises(Refused, match="If-None-Match"):
+        probe(overwriting)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (404, "NoSuchUpload", NotFound),
+        (403, "AccessDenied", Forbidden),
+        (400, "ExpiredToken", Forbidden),
+        (400, "RequestTimeout", Unavailable),
+        (503, "SlowDown", Unavailable),
+    ],
+)
+def test_what_a_store_answers_to_a_grant(status: int, code: str, error: type[Exception]) -> None:
+    with store(status, code) as refusing, GrantConnection() as connection:
+        grant = Grant("PUT", f"{refusing.address.endpoint}/artifacts/a?partNumber=1", FAR)
+        with pytest.raises(error, match=code):
+            connection.write(grant, memoryview(b"part"))
+
+
+def test_a_blob_that_breaks_off_is_cut_and_never_taken_for_whole() -> None:
+    with store(200, "") as half, s3_bucket(half) as bucket:
+        port = DataPort(bucket.served, KEY, "127.0.0.1", 0)
+        port.start()
+        try:
+            client = http.client.HTTPConnection("127.0.0.1", port.port, timeout=30)
+            client.request("GET", grant_read("", KEY, "a", FAR).url)
+            response = client.getresponse()
+            assert (response.status, response.length) == (200, MIB)
+            with pytest.raises(http.client.IncompleteRead) as broken:
+                response.read()
+            assert 0 < len(broken.value.partial) <= MIB // 2
+            client.close()
+        finally:
+            port.close()
