@@ -8,7 +8,7 @@ BENCH := $(VENV)/bench-installed
 SWARM := $(BIN)/python -m bench.swarm --json --save bench/results
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta check format docs lock clean
+.PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ bench-queue: $(BENCH)  ## claim, heartbeat and finish builds on PostgreSQL, besi
 
 bench-delta: $(STAMP)  ## how much enters a machine for a release of which it has most; four minutes, 10 GiB of memory or disk
 	$(BIN)/python -m bench.delta --size 1GiB --json --save bench/results/delta.json
+
+bench-goal: $(STAMP)  ## how long a goal takes to an agent, on embedded stores and on etcd; six minutes
+	$(BIN)/python -m bench.goal --json --save bench/results/goal.json
+	$(BIN)/python -m bench.goal --engine etcd --json --save bench/results/goal-etcd.json
+	$(BIN)/python -m bench.page
 
 bench-setup: $(BENCH)  ## add what benchmarks compare with: libtorrent to .venv, aria2 and iproute2 from Debian
 

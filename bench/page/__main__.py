@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import delta, packing, queue, swarm
+from bench.page import delta, goal, packing, queue, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -20,6 +20,8 @@ SECTIONS = {
     "pack": packing.pack,
     "delta": delta.delta,
     "queue": queue.queue,
+    "goal": goal.goal,
+    "goal-etcd": goal.goal,
 }
 CHARTS = {"hosts.svg": ("swarm-hosts", swarm.lab_chart), "loopback.svg": ("swarm-loopback", swarm.loopback_chart)}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,15 +14,18 @@ import pytest
 from fleetcast.artifacts.signing import envelope_digest
 from fleetcast.http import messages
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
+from fleetcast.model.errors import Unavailable
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import ArtifactName, Digest, ServiceName
+from fleetcast.model.messages.regions import KvPage
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.mirror import Mirror
 from fleetcast.region.view import RegionView
 from fleetcast.stores.sqlite_kv import SqliteKv
 
 MakeGoal = Callable[..., Goal]
+Eventually = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 WEB = ServiceName("web")
 
 
@@ -183,3 +187,49 @@ async def test_more_than_one_answer_holds_arrives_in_one_poll(control: Any, stor
         await control.put_record(record_of(f"{big}{index}"))
     await mirror.poll()
     assert sum(len(records) for records in (await seen(store)).artifacts().values()) == 11
+
+
+async def test_what_is_written_comes_at_once_where_control_holds_the_question(
+    control: Any, store: SqliteKv, make_goal: MakeGoal, eventually: Eventually
+) -> None:
+    await control.put_goal(make_goal("api"))
+    looking = asyncio.create_task(Mirror(control, store, Alarms(), 3600.0, Random(1), watching=True).run())
+    try:
+        await eventually(lambda: store.get("goals/production/api"))
+        for generation in (Generation(0, 2), Generation(0, 3)):
+            goal = make_goal("api", generation=generation)
+            await control.put_goal(goal)
+            await eventually(lambda goal=goal: held(store, goal))
+    finally:
+        looking.cancel()
+
+
+async def test_a_question_that_control_does_not_hold_costs_an_interval(
+    control: Any, store: SqliteKv, make_goal: MakeGoal, eventually: Eventually
+) -> None:
+    class Impatient:
+        refused = 0
+
+        async def kv_page(self, prefix: str, after: int, wait_s: float = 0.0) -> KvPage:
+            if wait_s > 0:
+                self.refused += 1
+                raise Unavailable("stopping", "this control process stops: ask again")
+            return await control.kv_page(prefix, after)
+
+    impatient = Impatient()
+    await control.put_goal(make_goal("api"))
+    looking = asyncio.create_task(Mirror(impatient, store, Alarms(), 0.05, Random(1), watching=True).run())
+    try:
+        await eventually(lambda: store.get("goals/production/api"))
+        goal = make_goal("api", generation=Generation(0, 2))
+        await control.put_goal(goal)
+        await eventually(lambda: held(store, goal))
+        assert impatient.refused > 0
+    finally:
+        looking.cancel()
+
+
+async def held(store: SqliteKv, goal: Goal) -> bool | None:
+    """``None``: not yet."""
+    entry = await store.get(f"goals/{goal.environment}/{goal.service}")
+    return True if entry is not None and entry.value == messages.encode(goal) else None

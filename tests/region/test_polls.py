@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fleetcast.http import messages
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import Refused, Unavailable
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
 from fleetcast.model.machine import Machine, Selector
@@ -160,3 +160,17 @@ async def test_a_held_poll_is_small(polls: GoalPolls, make_goal: MakeGoal, make_
     assert bytes_each < 4096
     polls.close()
     await asyncio.gather(*tasks)
+
+
+async def test_beyond_the_bound_nobody_is_held_and_news_is_told(make_goal: MakeGoal, make_machine: MakeMachine) -> None:
+    polls = GoalPolls("ab" * 32, 15.0, lambda: 0, held_max=1)
+    polls.publish(held(make_goal("web")))
+    parked = await park(polls, make_machine("first"))
+    known = (await ask(polls, make_machine("second"))).etag
+    with pytest.raises(Unavailable, match="holds 1 polls, all it may") as full:
+        await ask(polls, make_machine("second"), known, 30.0)
+    assert full.value.code == "polls_full"
+    polls.publish(held(make_goal("web", generation=Generation(0, 2))))
+    assert (await ask(polls, make_machine("second"), known, 30.0)).goals is not None
+    assert (await parked).goals is not None
+    polls.close()

@@ -23,7 +23,7 @@ from fleetcast.agent.standing import Clock
 from fleetcast.artifacts.signing import PublicKey
 from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.machine import Machine
-from fleetcast.model.messages.agents import GoalsReply, GoalsRequest
+from fleetcast.model.messages.agents import POLLS_FULL, GoalsReply, GoalsRequest
 from fleetcast.model.report import ServiceReport
 from fleetcast.stores import boots
 from fleetcast.swarm.peer import SwarmPeer
@@ -73,6 +73,9 @@ class AgentLoop:
                 etag = await self._take(await self._region.goals(request), group)
                 failures = 0
             except (FleetcastError, OSError) as error:
+                if isinstance(error, Unavailable) and error.code == POLLS_FULL:
+                    await asyncio.sleep(self._reporter.interval_s * self._rng.uniform(0.9, 1.1))
+                    continue
                 failures += 1
                 log.warning("goals_not_followed", error=str(error))
                 if not isinstance(error, Unavailable):

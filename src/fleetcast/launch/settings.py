@@ -154,11 +154,15 @@ class RegionSettings:
     worker_public_keys: tuple[Path, ...] = (Path("keys/worker.pub"),)
     """Builders whose artifacts it copies."""
     kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S
-    """How often it asks control for goals and artifacts where control does not hold the question."""
+    """How often it asks control for goals, artifacts and labels at least."""
+    kv_watch: bool = True
+    """Have control hold the question for goals and artifacts in between, to know of them at once."""
     report_interval_s: float = limits.REGION_REPORT_INTERVAL_S
     """How often it reports to control."""
     agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
     """How often its agents report to it when nothing changes."""
+    goal_polls_max: int = limits.GOAL_POLLS_MAX
+    """Connections on which agents wait for goals; further agents ask as often as they report."""
     origin_bytes_per_s: int = UNLIMITED
     """Most that its bucket sends its machines, all artifacts together; 0: no limit. Changed while it runs."""
     background: bool = True

@@ -110,8 +110,10 @@ def region(settings: RegionSettings) -> Wired:
         ticket_key=settings.directory / "tickets.key",
         worker_public_keys=settings.worker_public_keys,
         kv_poll_interval_s=settings.kv_poll_interval_s,
+        kv_watch=settings.kv_watch,
         report_interval_s=settings.report_interval_s,
         agent_report_interval_s=settings.agent_report_interval_s,
+        goal_polls_max=settings.goal_polls_max,
         origin=Limiter(settings.origin_bytes_per_s),
         background=settings.background,
     )

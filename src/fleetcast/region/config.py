@@ -47,8 +47,12 @@ class RegionConfig:
     worker_public_keys: tuple[Path, ...]
     """PEM files of the workers whose roots are believed."""
     kv_poll_interval_s: float = limits.KV_POLL_INTERVAL_S
+    kv_watch: bool = True
+    """Have control hold the question for goals and artifacts between two polls."""
     report_interval_s: float = limits.REGION_REPORT_INTERVAL_S
     agent_report_interval_s: float = limits.AGENT_REPORT_INTERVAL_S
+    goal_polls_max: int = limits.GOAL_POLLS_MAX
+    """Agents' questions for goals that are held at a time."""
     machine_silence_s_max: float = limits.MACHINE_SILENCE_S_MAX
     permit_lifetime_s: float = limits.PERMIT_LIFETIME_S
     bucket_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S

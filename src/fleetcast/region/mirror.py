@@ -1,6 +1,7 @@
 """The loop that brings artifact records and goals from the global key-value store into the regional one.
 
-It polls control; with control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
+It polls control, and has it hold the same question meanwhile, so that news comes at once; what that misses, the next poll
+finds. With control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
 vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out.
 """
 
@@ -19,7 +20,7 @@ from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_k
 from fleetcast.model.errors import Conflict, FleetcastError, Incompatible, Invalid
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest
-from fleetcast.model.limits import KV_HISTORY_REVISIONS, MIRROR_SNAPSHOT_INTERVAL_S
+from fleetcast.model.limits import KV_HISTORY_REVISIONS, KV_WAIT_S_MAX, MIRROR_SNAPSHOT_INTERVAL_S
 from fleetcast.model.messages.regions import KvEntry, KvPage
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.generations import Verdict, judge
@@ -31,7 +32,11 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _JITTER: Final = 0.1
-"""Of the interval, either way: regions do not all ask at once."""
+"""Of the interval between two polls' beginnings, which is never longer than it was wished: regions do not all ask at once."""
+_REST_MIN: Final = 0.1
+"""Of the interval, between two polls that take long."""
+_HELD_S_MIN: Final = 1.0
+"""Between two questions about the same, should control not hold them."""
 
 
 class GlobalStore(Protocol):
@@ -52,20 +57,43 @@ async def changed_since(control: GlobalStore, prefix: str, after: int) -> list[K
 class Mirror:
     """Writes the regional store; several may do so at once, every goal is written by compare-and-swap."""
 
-    def __init__(self, control: GlobalStore, store: KeyValueStore, alarms: Alarms, interval_s: float, rng: Random) -> None:
+    def __init__(
+        self,
+        control: GlobalStore,
+        store: KeyValueStore,
+        alarms: Alarms,
+        interval_s: float,
+        rng: Random,
+        *,
+        watching: bool = False,
+    ) -> None:
+        """``watching``: have control hold the question between two polls."""
         self._control = control
         self._store = store
         self._alarms = alarms
         self._interval_s = interval_s
         self._rng = rng
+        self._watching = watching
         self._cursors = {ARTIFACTS: 0, GOALS: 0}
+        self._asked: dict[str, asyncio.Task[None]] = {}
+        """What control holds, by prefix."""
         self._snapshot_due = 0.0
         self._failing = ""
         """Why control's last answer was none."""
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        try:
+            await self._run()
+        finally:
+            for question in self._asked.values():
+                question.cancel()
+            await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
+            begun = clock()
             try:
                 await self.poll()
             except FleetcastError as error:
@@ -76,7 +104,49 @@ class Mirror:
                 if self._failing:
                     log.info("mirror_goes_on")
                 self._failing = ""
-            await asyncio.sleep(self._interval_s * (1 + _JITTER * (2 * self._rng.random() - 1)))
+            due = begun + self._interval_s * (1 - _JITTER * self._rng.random())
+            await self._rest(max(due, clock() + _REST_MIN * self._interval_s))
+
+    async def _rest(self, due: float) -> None:
+        """Until the next poll is due: by the loop's clock, or because control has something.
+
+        A question stays with control over many polls, until it is answered: one that is given up would be held there on.
+        """
+        clock = asyncio.get_running_loop().time
+        wanted = set(self._cursors) if self._watching and not self._failing else set()
+        while (left := due - clock()) > 0:
+            for prefix in wanted - self._asked.keys():
+                if self._cursors[prefix]:  # at 0 it would be answered at once, with everything
+                    self._asked[prefix] = asyncio.create_task(self._news(prefix))
+            if not self._asked:
+                await asyncio.sleep(left)
+                return
+            await asyncio.wait(self._asked.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            failed, told = self._answers()
+            if told:
+                return
+            wanted -= failed  # the next poll says what is the matter
+
+    def _answers(self) -> tuple[set[str], set[str]]:
+        """The prefixes of questions that have failed, and of those that were answered."""
+        failed, told = set(), set()
+        for prefix in [prefix for prefix, question in self._asked.items() if question.done()]:
+            try:
+                self._asked.pop(prefix).result()
+                told.add(prefix)
+            except FleetcastError:
+                failed.add(prefix)
+        return failed, told
+
+    async def _news(self, prefix: str) -> None:
+        """Returns when there is something that the last poll did not bring."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            asked_at = clock()
+            page = await self._control.kv_page(prefix, self._cursors[prefix], KV_WAIT_S_MAX)
+            if page.snapshot or page.entries or page.deleted:
+                return
+            await asyncio.sleep(asked_at + _HELD_S_MIN - clock())
 
     async def poll(self) -> None:
         """Take over what is new. Raises :class:`Unavailable`; what was not taken over is asked for again.

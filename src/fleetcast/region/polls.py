@@ -14,11 +14,11 @@ import msgspec
 from litestar.types import Receive
 
 from fleetcast.http.holding import held_s
-from fleetcast.model.errors import Refused
+from fleetcast.model.errors import Refused, Unavailable
 from fleetcast.model.ids import MachineId
-from fleetcast.model.limits import GOAL_WAIT_S_MAX, REGION_MACHINES_MAX
+from fleetcast.model.limits import GOAL_POLLS_MAX, GOAL_WAIT_S_MAX, REGION_MACHINES_MAX
 from fleetcast.model.machine import Machine
-from fleetcast.model.messages.agents import GoalsRequest
+from fleetcast.model.messages.agents import POLLS_FULL, GoalsRequest
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.region.goals import HeldGoal, Place, etag_of, place_of, selecting
 from fleetcast.region.pace import progress_interval_s
@@ -49,8 +49,11 @@ class _Held:
 class GoalPolls:
     """All long polls of this process. Used from one event loop."""
 
-    def __init__(self, ticket_key: str, report_interval_s: float, now_ms: Callable[[], int]) -> None:
-        """``now_ms``: this host's clock, UTC."""
+    def __init__(
+        self, ticket_key: str, report_interval_s: float, now_ms: Callable[[], int], held_max: int = GOAL_POLLS_MAX
+    ) -> None:
+        """``now_ms``: this host's clock, UTC. ``held_max``: polls held at a time."""
+        self._held_max = held_max
         self._now_ms = now_ms
         self._ticket_key = ticket_key
         self._report_interval_s = report_interval_s
@@ -106,11 +109,15 @@ class GoalPolls:
     async def poll(self, request: GoalsRequest, receive: Receive) -> bytes:
         """An encoded ``GoalsReply``: at once if the machine's goals differ from ``request.etag``, else as soon as they do,
         or without goals when the wait is over.
+
+        Raises:
+            Unavailable: nothing is new, and there are as many polls as may be held.
         """
         place = self._place(request.machine)
         answer = self._answer(place, request.machine)
         wait_s = held_s(request.wait_s, GOAL_WAIT_S_MAX)
         if answer.etag == request.etag and wait_s > 0 and not self._closed:
+            self._check_room(request.machine.id)
             await self._hold(place, request, receive, wait_s)
             answer = self._answer(self._place(request.machine), request.machine)
         return self._dated(self._unchanged(answer.etag) if answer.etag == request.etag else answer.body)
@@ -120,6 +127,12 @@ class GoalPolls:
         self._closed = True
         for held in self._held.values():
             held.wake()
+
+    def _check_room(self, machine: MachineId) -> None:
+        if len(self._held) >= self._held_max and machine not in self._held:
+            raise Unavailable(
+                POLLS_FULL, f"this region holds {len(self._held)} polls, all it may: ask again after a report interval"
+            )
 
     async def _hold(self, place: Place, request: GoalsRequest, receive: Receive, wait_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -82,7 +82,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         opened = await _open(stack, config)
         view = RegionView(opened.store)
         await view.load()
-        polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s, _now_ms)
+        polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s, _now_ms, config.goal_polls_max)
         machines = MachineBook(config.region, config.machine_silence_s_max)
 
         def publish() -> None:
@@ -167,7 +167,7 @@ def _loops(
     )
     hello = RegionHello(config.region, opened.data_url, opened.data_key.hex())
     label_mirror = LabelMirror(opened.control, opened.store, config.kv_poll_interval_s, Random())
-    mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random())
+    mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random(), watching=config.kv_watch)
     reporting = Reporting(opened.control, hello, view, machines, copying, alarms, config.report_interval_s)
     loops = {
         "view": view.follow(),

@@ -35,6 +35,8 @@ PROGRESS_INTERVAL_S_MIN: Final = 1.0
 PROGRESS_MACHINES_PER_S: Final = 500
 """Machines of a region whose progress is told in a second: a larger region tells it at longer intervals."""
 GOAL_WAIT_S_MAX: Final = 30
+GOAL_POLLS_MAX: Final = 20_000
+"""Agents' questions for goals that one region process holds at a time; whoever comes beyond asks at its reports' pace."""
 MACHINE_SILENCE_S_MAX: Final = 60
 """After this without a report a region no longer counts a machine as reporting."""
 PERMIT_LIFETIME_S: Final = 300

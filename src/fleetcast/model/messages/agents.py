@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest, MachineId
@@ -12,6 +13,9 @@ from fleetcast.model.messages.grants import Grant
 from fleetcast.model.permit import PermitDecision, PermitRequest
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.report import ServiceReport
+
+POLLS_FULL: Final = "polls_full"
+"""Code of an :class:`~fleetcast.model.errors.Unavailable`: nothing is new, and the region holds as many polls as it may."""
 
 
 @dataclass(frozen=True, slots=True)
