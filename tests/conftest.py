@@ -41,8 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long begin first: else the last one runs when every other worker has nothing left to do."""
+    """Of parameters that are marked ``one_engine`` one engine is enough. Files that take long begin first: else the last one
+    runs when every other worker has nothing left to do."""
+    items[:] = [item for item in items if not (item.get_closest_marker("one_engine") and ENGINES[1] in _parameters(item))]
     items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if f"/{part}" in str(item.path)), len(LONG)))
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    return list(item.callspec.params.values()) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,21 +15,11 @@ from fleetcast.model.build import BuildStatus
 from fleetcast.model.ids import BuildId
 from fleetcast.schema.tables import jobs
 from fleetcast.stores.database import Database
+from jumps import JUMPS, Steady
 
 LIMITS = QueueLimits(attempts_max=3, queued_s_max=7200, silence_s_max=600, running_s_max=1800)
-JUMPS = [sign * size for size in (3600, 86_400, 10 * 365 * 86_400) for sign in (1, -1)]
 Enqueue = Callable[..., Awaitable[BuildId]]
 Passed = Callable[[BuildId, float], Awaitable[None]]
-
-
-class Steady:
-    """A clock that tests lead against the database's."""
-
-    def __init__(self) -> None:
-        self.s = 1000.0
-
-    def __call__(self) -> float:
-        return self.s
 
 
 @pytest.mark.parametrize("jump_s", JUMPS)

@@ -48,6 +48,6 @@ async def test_a_build_that_no_worker_asks_for_says_so(database: Database, enque
     build = await enqueue("a")
     await passed(build, 90)
     status = await BuildQueue(database, LIMITS).status()
-    assert status.waiting[0].text == "no worker asks for builds: is one running?"
+    assert status.waiting[0].text == "no worker asks for builds at the moment: is one running?"
     assert status.oldest_wait_s >= 90
     assert status.waiting[0].lands_in == ()

@@ -43,7 +43,7 @@ def test_what_waits_comes_first_in_line_then_what_runs() -> None:
         )
     )
     lines = text.splitlines()
-    assert lines[0] == "2 builds wait, 1 of them urgent; 1 running, 0 idle: 1 running, 1 could run"
+    assert lines[0] == "2 builds wait, 1 of them urgent; 1 running, 1 could run"
     assert " ".join(lines[2].split()) == "1 7 web@000000000000 urgent 1 min the next free worker production"
     assert " ".join(lines[3].split()) == "2 5 web@000000000000 ordinary 3 min its next attempt in 9 s -"
     assert lines[4].startswith("runs")
@@ -53,4 +53,4 @@ def test_what_waits_comes_first_in_line_then_what_runs() -> None:
 
 
 def test_an_empty_queue_is_one_line() -> None:
-    assert queue_text(_status()).splitlines() == ["0 builds wait; 0 running, 0 idle: 1 running, 1 could run"]
+    assert queue_text(_status()).splitlines() == ["no build waits; 1 running, 1 could run"]

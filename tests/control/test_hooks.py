@@ -92,12 +92,14 @@ async def test_a_push_to_the_trunk_triggers_what_each_service_of_the_repository_
         assert await place.done() == ([("web", "a")], [("api", "a"), ("web", "a")])
 
 
+@pytest.mark.one_engine
 async def test_the_servers_say_hello(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         answer = await place.github(b'{"zen": "Design for failure.", "hook_id": 1}', event="ping")
         assert (answer.status_code, answer.json()["said"]) == (200, "pong: pushes will be heard")
 
 
+@pytest.mark.one_engine
 async def test_who_has_no_secret_of_ours_does_nothing(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.DEPLOY, "https://github.com/Codertocat/Hello-World")
@@ -127,6 +129,7 @@ def _token(place: Place, role: Role) -> str:
     return (place.installation.home / f"{role}.token").read_text().strip()
 
 
+@pytest.mark.one_engine
 async def test_a_secret_is_replaced_while_both_hold_and_without_a_restart(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.BUILD, "https://github.com/Codertocat/Hello-World")
@@ -162,6 +165,7 @@ async def test_a_push_of_long_ago_is_refused(control: Any, tmp_path: Path) -> No
         assert await place.done() == ([], [])
 
 
+@pytest.mark.one_engine
 async def test_what_is_no_push_to_the_trunk_does_nothing_and_says_why(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.DEPLOY, "https://github.com/Codertocat/Hello-World")
@@ -181,6 +185,7 @@ async def test_what_is_no_push_to_the_trunk_does_nothing_and_says_why(control: A
         assert await place.done() == ([], [])
 
 
+@pytest.mark.one_engine
 async def test_what_makes_no_sense_is_refused_in_one_line(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.DEPLOY, "https://github.com/Codertocat/Hello-World")
@@ -203,6 +208,7 @@ async def test_what_makes_no_sense_is_refused_in_one_line(control: Any, tmp_path
         assert await place.done() == ([], [])
 
 
+@pytest.mark.one_engine
 async def test_what_is_too_large_is_refused_before_it_is_read(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         headers = github_headers(b"", NEW, "d1") | {"content-length": str(HOOK_BODY_BYTES_MAX + 1)}
@@ -214,6 +220,7 @@ async def test_what_is_too_large_is_refused_before_it_is_read(control: Any, tmp_
             assert b" 413 " in await reader.readline()
 
 
+@pytest.mark.one_engine
 async def test_few_are_received_at_a_time_and_the_others_are_asked_to_come_again(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place, contextlib.AsyncExitStack() as slow:
         headers = github_headers(b"", NEW, "d1") | {"content-length": "1000"}
@@ -248,6 +255,7 @@ async def _connection(place: Place) -> AsyncIterator[Any]:
         writer.transport.abort()
 
 
+@pytest.mark.one_engine
 async def test_hooks_that_are_not_set_up_are_not_there(control: Any) -> None:
     async with control() as installation, httpx2.AsyncClient(base_url=installation.addresses["api"]) as http:
         for path in (GITHUB, GITLAB):
@@ -255,6 +263,7 @@ async def test_hooks_that_are_not_set_up_are_not_there(control: Any) -> None:
             assert (answer.status_code, answer.json()["code"]) == (404, "no_hook")
 
 
+@pytest.mark.one_engine
 async def test_github_may_send_a_form(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.BUILD, "https://github.com/Codertocat/Hello-World")
@@ -263,6 +272,7 @@ async def test_github_may_send_a_form(control: Any, tmp_path: Path) -> None:
         assert answer.json()["services"][0]["triggered"] == "build"
 
 
+@pytest.mark.one_engine
 async def test_gitlab_pushes_with_a_token_or_signed(control: Any, tmp_path: Path) -> None:
     async with _place(control, tmp_path) as place:
         await place.service(WEB, OnPush.BUILD, "git@gitlab.example.com:mike/diaspora.git")
@@ -332,18 +342,19 @@ async def test_a_changed_service_starts_from_nothing(control: Any, tmp_path: Pat
             await place.admin.abort_build(BuildId(int(outcome["subject"])))
 
 
-@pytest.mark.parametrize("senseless", ["trunk", "too often", "for nothing"])
-async def test_a_service_that_could_not_be_followed_is_refused(control: Any, senseless: str) -> None:
-    spec, code = {
-        "trunk": (ServiceSpec(WEB, "/srv/web", trunk="", on_push=OnPush.BUILD), "no_trunk_to_follow"),
-        "too often": (ServiceSpec(WEB, "/srv/web", on_push=OnPush.BUILD, poll_every_s=1), "illegal_poll_every"),
-        "for nothing": (ServiceSpec(WEB, "/srv/web", poll_every_s=60), "poll_for_nothing"),
-    }[senseless]
+@pytest.mark.one_engine
+async def test_a_service_that_could_not_be_followed_is_refused(control: Any) -> None:
+    senseless = {
+        "no_trunk_to_follow": ServiceSpec(WEB, "/srv/web", trunk="", on_push=OnPush.BUILD),
+        "illegal_poll_every": ServiceSpec(WEB, "/srv/web", on_push=OnPush.BUILD, poll_every_s=1),
+        "poll_for_nothing": ServiceSpec(WEB, "/srv/web", poll_every_s=60),
+    }
     async with control() as installation:
         admin = await installation.client(Role.ADMIN)
-        with pytest.raises(Invalid) as caught:
-            await admin.put_service(spec)
-        assert caught.value.code == code
+        for code, spec in senseless.items():
+            with pytest.raises(Invalid) as caught:
+                await admin.put_service(spec)
+            assert caught.value.code == code
 
 
 async def test_deliveries_are_forgotten_by_age_and_number(database_url: str) -> None:

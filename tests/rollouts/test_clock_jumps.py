@@ -12,16 +12,7 @@ from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.schema.tables import goals
 from fleetcast.stores.database import read_clock_ms
-
-JUMPS = [sign * size for size in (3600, 86_400, 10 * 365 * 86_400) for sign in (1, -1)]
-
-
-class Steady:
-    def __init__(self) -> None:
-        self.s = 1000.0
-
-    def __call__(self) -> float:
-        return self.s
+from jumps import JUMPS, Steady
 
 
 async def jump(company: Any, deployment: Any, steady: Steady, seconds: int) -> None:

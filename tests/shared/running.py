@@ -18,6 +18,8 @@ import pytest
 PROGRAM = (sys.executable, "-m", "fleetcast")
 LINE_S_MAX = 90.0
 END_S_MAX = 60.0
+_WARDEN = 'read -r _; kill -TERM "$1"'
+"""Reads from a pipe that only we write to, so that it ends when we do, however we are killed."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = END_S_MAX) -> None:
@@ -43,6 +45,12 @@ class Run:
             env={**environment, "TMPDIR": str(temporary), **(environ or {})},
             start_new_session=True,
         )
+        self._warden = subprocess.Popen(
+            ["sh", "-c", _WARDEN, "sh", str(self.process.pid)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.lines: list[str] = []
         self._said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -66,18 +74,27 @@ class Run:
 
     def end(self) -> int:
         """Its exit code."""
+        self._dismiss()
         code = self.process.wait(END_S_MAX)
         self._reader.join(END_S_MAX)
         return code
 
     def close(self) -> None:
         """However the test went."""
+        self._dismiss()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(END_S_MAX)
         self._reader.join(END_S_MAX)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+    def _dismiss(self) -> None:
+        """Before the process is waited for: its number may be somebody else's then."""
+        self._warden.kill()
+        self._warden.wait(END_S_MAX)
+        assert self._warden.stdin is not None
+        self._warden.stdin.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

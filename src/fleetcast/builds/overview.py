@@ -102,7 +102,7 @@ def _text(one: Waiting, row: AnyRow, now: int, limits: QueueLimits, load: Load) 
             most = limits.service_running_max
             return f"{row.service} has {most} build{'s' if most > 1 else ''} running or before it, and may have no more"
         case _ if not load.idle and not load.running:
-            return "no worker asks for builds: is one running?"
+            return "no worker asks for builds at the moment: is one running?"
         case _:
             return f"a free worker, {one.position - 1} before it in line" if one.position > 1 else "the next free worker"
 

@@ -38,7 +38,9 @@ def wanted(load: Load) -> Wanted:
         parts.append(f"{load.held_up} held up by a bound or until a next attempt, which no worker changes")
     if load.ready:
         missing = load.ready - load.idle
-        parts.append(f"{missing} slots are missing" if missing > 0 else "idle workers will take them")
+        parts.append(
+            f"{missing} slot{'s are' if missing > 1 else ' is'} missing" if missing > 0 else "idle workers will take them"
+        )
     elif load.idle:
         parts.append(f"{load.idle} idle and not needed")
     return Wanted(slots, ", ".join(parts))

@@ -45,9 +45,9 @@ def queue(*, watch: bool = False, json: bool = False, connection: Connection = N
 
 def queue_text(status: QueueStatus) -> str:
     """The queue for people: a line that sums up, then a line a build."""
-    waits = f"{counted(status.queued, 'build')} wait" + ("s" if status.queued == 1 else "")
+    waits = f"{counted(status.queued, 'build')} wait{'s' if status.queued == 1 else ''}" if status.queued else "no build waits"
     urgent = f", {status.urgent} of them urgent" if status.urgent else ""
-    lines = [f"{waits}{urgent}; {status.running} running, {status.idle} idle: {status.why}"]
+    lines = [f"{waits}{urgent}; {status.why}"]
     rows = [
         [
             str(one.position),

@@ -96,7 +96,14 @@ def _show_stored(before: ServiceSpec | None, stored: ServiceSpec, *, empty: bool
 
 def _set_up(spec: ServiceSpec, *, empty: bool) -> str:
     first = f"its repository is empty: commit to {spec.trunk or 'a branch'} there, then" if empty else "next:"
-    return f"service {spec.name} is set up; {first} fleetcast deploy {spec.name}@SHA"
+    return f"service {spec.name} is set up; {first} fleetcast deploy {spec.name}@SHA{_followed(spec)}"
+
+
+def _followed(spec: ServiceSpec) -> str:
+    if spec.on_push == "nothing":
+        return ""
+    heard = "once a webhook tells control of it" if spec.poll_every_s is None else f"looked for every {spec.poll_every_s} s"
+    return f"\na push to {spec.trunk} is to {spec.on_push} it, {heard}"
 
 
 def _located(repository: str, trunk: str) -> tuple[str, bool]:

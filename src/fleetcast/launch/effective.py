@@ -64,6 +64,10 @@ def documentation(kind: type[Any]) -> Mapping[str, str]:
     return {field.name: " ".join(said.get(field.name, "").replace("``", "").split()) for field in keys(kind)}
 
 
+def _path(value: Path) -> str:
+    return "" if value == Path() else str(value)
+
+
 def _of(
     table: str, name: str, written: Table, holder: object, overrides: Sequence[Override], file: Path
 ) -> Iterator[EffectiveSetting]:
@@ -76,5 +80,5 @@ def _of(
             source, by = (Source.FLAG if said[-1].source.startswith("--set") else Source.ENVIRONMENT), said[-1].source
         elif field.name in written:
             source, by = Source.FILE, str(file)
-        value = msgspec.to_builtins(getattr(holder, field.name), enc_hook=str)
+        value = msgspec.to_builtins(getattr(holder, field.name), enc_hook=_path)
         yield EffectiveSetting(table, name, field.name, hidden(field.name, value), source, hidden_flag(by), about[field.name])

@@ -76,7 +76,9 @@ async def gitlab_hook(request: AnyRequest, parts: PartsHere) -> HookAnswer:
 def _secrets(file: Path, setting: str) -> Sequence[str]:
     """Read at each delivery: a secret is replaced by writing the file. Raises :class:`NotFound`, :class:`Unavailable`."""
     if file == Path():
-        raise NotFound("no_hook", f"webhooks of this kind are not expected here: set {setting} of [control]")
+        raise NotFound(
+            "no_hook", f"webhooks of this kind are not expected here: set {setting} of [control], and start control again"
+        )
     try:
         return tokens.load(file).split()
     except FleetcastError as error:
