@@ -26,6 +26,7 @@ from lab.limits import SWIFT_END_S_MAX, SWIFT_READY_S_MAX
 USER: Final = "fleetcast:fleetcast"
 SECRET: Final = "secret-of-fleetcast"
 _PORTS: Final = {"object": 6200, "container": 6201, "account": 6202, "proxy": 6280}
+_TIMEOUTS: Final = ("conn", "node", "recoverable_node", "client", "container_update")
 _LOOK_S: Final = 0.05
 _KEEPER: Final = """
 directory=$1; shift
@@ -144,6 +145,10 @@ class SwiftServer:
             "mount_check = false",
             "fallocate_reserve = 0",
             "log_address = /dev/null",
+            # On a busy machine its own patience, of half a second here and there, would be at an end: then it gives a node up
+            # for a minute, or lists later what was just written.
+            *(f"{bound}_timeout = {SWIFT_READY_S_MAX}" for bound in _TIMEOUTS),
+            "error_suppression_limit = 1000000",
             "[pipeline:main]",
             f"pipeline = {_PIPELINE if name == 'proxy' else f'{name}-server'}",
             f"[app:{name}-server]",
