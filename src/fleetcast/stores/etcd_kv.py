@@ -204,17 +204,21 @@ class EtcdKv(KeyValueStore):
         """The revision of the last write that may concern ``prefix``, and that of the store. Raises :class:`Compacted`."""
         found = await self._gateway.call(_RANGE, {"key": self._last_of(prefix)}, RangeReply)
         now = found.header.revision
-        self._know(found.header)
-        if not self._ours_from <= after <= now:
+        if self._is_another(found.header) or not self._ours_from <= after <= now:
             text = f"this store is at revision {now}, and has no history from {after} on: take a snapshot, go on from there"
             raise Compacted("compacted", text)
         return (found.kvs[0].mod_revision if found.kvs else 0), now
 
-    def _know(self, header: Header) -> None:
-        """A cluster set up anew counts from 1: what was seen of the one before says nothing."""
-        if self._cluster not in (0, header.cluster_id):
+    def _is_another(self, header: Header) -> bool:
+        """Whether this is not the cluster of before: one set up anew counts from 1, and what was seen says nothing of it.
+
+        Told once, to whoever asks first. Admitted: somebody else who was at the very revision that the new one has just now.
+        """
+        another = self._cluster not in (0, header.cluster_id)
+        if another:
             self._ours_from = header.revision
         self._cluster = header.cluster_id
+        return another
 
     async def _history(self, prefix: bytes, after: int, through: int, now: int) -> Changes:
         """What was written after ``after``, as much as one answer holds. After ``through`` nothing was, until ``now``."""
