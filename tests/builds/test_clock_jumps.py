@@ -100,3 +100,19 @@ async def test_what_has_ended_is_left_alone(database: Database, enqueue: Enqueue
     await queue.begin()
     async with database.reading() as reading:
         assert (await reading.execute(jobs.select())).one().queued_at == 5
+
+
+async def test_a_control_process_that_starts_leaves_a_next_attempt_put_off(database: Database, enqueue: Enqueue) -> None:
+    limits = QueueLimits(attempts_max=3, queued_s_max=7200, silence_s_max=600, retry_s=300)
+    build = await enqueue("a")
+    queue = BuildQueue(database, limits)
+    for _ in range(2):  # the first loss says nothing about the next worker
+        claim = await queue.claim("w1")
+        assert claim is not None
+        await queue.fail(build, claim.token, "the worker stops", hand_back=True)
+    successor = BuildQueue(database, limits)
+    put_off = (await queue.get(build)).not_before_ms
+    await successor.begin()
+    assert put_off is not None
+    assert (await successor.get(build)).not_before_ms == put_off
+    assert await successor.claim("w1") is None

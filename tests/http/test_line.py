@@ -107,6 +107,28 @@ async def test_a_caller_who_is_gone_takes_nothing_and_passes_it_on() -> None:
         assert (await first, await second) == (None, "thing")
 
 
+async def test_who_leaves_in_the_middle_of_a_look_passes_it_on() -> None:
+    line, shelf, looking = Line(), Shelf(), asyncio.Event()
+
+    async def look_for_ever() -> str | None:
+        if shelf.things:
+            looking.set()
+            await asyncio.Event().wait()
+        return None
+
+    leaves = asyncio.create_task(line.hold(look_for_ever, wait_s=FOREVER_S))
+    await turns()
+    (last,) = waiting(line, shelf, 1)
+    await turns()
+    shelf.things = 1
+    line.ring()
+    await looking.wait()
+    leaves.cancel()
+    async with asyncio.timeout(5):
+        assert await last == "thing"
+    await ended([leaves])
+
+
 async def test_the_wait_is_over_and_leaves_no_place_in_line() -> None:
     line, shelf = Line(), Shelf()
     assert await line.hold(shelf.take, wait_s=0.01) is None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from sqlalchemy import case, delete, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.build import BuildStatus
@@ -21,6 +20,7 @@ from fleetcast.model.ids import BuildId
 from fleetcast.model.limits import BUILDS_FORGOTTEN_AT_ONCE_MAX
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import build_days, build_log, deployments, jobs
+from fleetcast.schema.upsert import insert_into
 from fleetcast.stores.database import Database, now_ms
 
 log = structlog.get_logger(__name__)
@@ -95,8 +95,7 @@ async def _forget(tx: AsyncConnection, kept_ms: int, at_most: int) -> Sequence[B
 
 
 async def _keep_sums(tx: AsyncConnection, rows: Sequence[AnyRow]) -> None:
-    engine: Any = postgresql if tx.dialect.name == "postgresql" else sqlite
-    statement = engine.insert(build_days)
+    statement = insert_into(tx, build_days)
     now, new = build_days.c, statement.excluded
     more = statement.on_conflict_do_update(
         index_elements=["service", "day"],

@@ -7,7 +7,7 @@ twice does no harm, so every control process may do it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import and_, case, or_, select, update
@@ -48,10 +48,10 @@ class JobClock:
 
     async def begin(self) -> None:
         """A control process starts: whether its clock was set meanwhile nobody knows, and while there was none nobody could
-        have been heard, or have claimed anything."""
-        await self._stamp(_LIVE)
+        have been heard, or have claimed anything. A next attempt that was put off stays so: that is still to come."""
+        await self._stamp(_LIVE, not_before=case((jobs.c.not_before <= _LATE, jobs.c.not_before), else_=None))
 
-    async def _stamp(self, which: ColumnElement[bool]) -> None:
+    async def _stamp(self, which: ColumnElement[bool], *, not_before: ColumnElement[Any] | None = None) -> None:
         running = jobs.c.status == BuildStatus.RUNNING
         async with self._database.transaction() as tx:
             # In the order of ids, as everybody locks them.
@@ -60,7 +60,7 @@ class JobClock:
             await tx.execute(
                 stamped.values(
                     queued_at=now_ms(),
-                    not_before=None,
+                    not_before=not_before,
                     claimed_at=case((running, now_ms()), else_=jobs.c.claimed_at),
                     last_heartbeat=case((running, now_ms()), else_=jobs.c.last_heartbeat),
                 )

@@ -27,7 +27,7 @@ class Gathered(Generic[Item, Answer]):
         lost: Callable[[Item, Answer], Awaitable[None]] | None = None,
     ) -> None:
         """``carry_out`` gives each item its answer, or the error that its caller gets; an error that it raises itself is
-        everybody's. ``lost`` is told of an answer whose caller has left."""
+        everybody's. ``lost`` is told of an answer whose caller has left, once all others have theirs; it raises nothing."""
         self._carry_out = carry_out
         self._at_once_max = at_once_max
         self._lost = lost
@@ -69,14 +69,15 @@ class Gathered(Generic[Item, Answer]):
             raise
         except Exception as error:
             answers = [error] * len(batch)
+        left: list[tuple[Item, Answer]] = []
         for (item, future), answer in zip(batch, answers, strict=True):
-            await self._tell(item, future, answer)
-
-    async def _tell(self, item: Item, future: asyncio.Future[Answer], answer: Answer | Exception) -> None:
-        if not future.done():
             if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
+                if not future.done():
+                    future.set_exception(answer)
+            elif not future.done():
                 future.set_result(answer)
-        elif self._lost is not None and not isinstance(answer, Exception):
-            await self._lost(item, answer)
+            else:
+                left.append((item, answer))
+        if self._lost is not None:
+            for item, answer in left:
+                await self._lost(item, answer)

@@ -23,7 +23,7 @@ from fleetcast.builds.lease_rules import QueueLimits, Verdict, judge
 from fleetcast.builds.overview import queue_status
 from fleetcast.builds.rows import build_of, lease_of
 from fleetcast.model.build import ABORTED, Build, BuildOrder, BuildStatus, Lane
-from fleetcast.model.errors import NotFound, Refused
+from fleetcast.model.errors import FleetcastError, NotFound, Refused
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import (
@@ -100,23 +100,9 @@ class BuildQueue:
         Raises:
             Refused: that one was ordered with another repository, trunk or recipe, so its result would be another.
         """
-        live = (await tx.execute(_LIVE_OF, {"of": order.name})).one_or_none()
-        if live is not None:
-            # Locked, so that it is not stopped between this look and the commit of who shares it.
-            await take_lock(tx, JOBS)
-            live = (await tx.execute(_LIVE_OF.with_for_update(), {"of": order.name})).one_or_none()
-        if live is not None:
-            if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
-                raise Refused(
-                    "build_differs",
-                    f"build {live.id} of {order.name} is under way with another repository, trunk or recipe: "
-                    "wait for it to end, then deploy again",
-                )
-            lifted = {"lane": lane, "place": place_of(jobs.c.created_at, lane)} if lane is Lane.URGENT else {}
-            wanted = {"for_itself": True} if for_itself else {}
-            if lifted or wanted:
-                await tx.execute(update(jobs).where(jobs.c.id == live.id).values(**lifted, **wanted))
-            return BuildId(live.id)
+        shared = await _share(tx, order, for_itself=for_itself, lane=lane)
+        if shared is not None:
+            return shared
         added = await tx.execute(
             _ADD[lane],
             {
@@ -272,8 +258,12 @@ class BuildQueue:
         return claims + [None] * (len(workers) - len(claims))
 
     async def _left(self, worker: str, claim: Claim | None) -> None:
-        if claim is not None:
+        if claim is None:
+            return
+        try:
             await self.fail(claim.build.id, claim.token, f"{worker} left while it claimed", hand_back=True)
+        except FleetcastError as error:  # nobody beats for it: the reaper finds it
+            log.warning("build_not_handed_back", build=claim.build.id, error=error.message)
 
     async def _heartbeat_all(self, beats: Sequence[tuple[BuildId, Token]]) -> list[Exception | None]:
         async with self._database.concurrent(JOBS_BY_ID) as tx:
@@ -316,6 +306,28 @@ async def count_ahead(reading: AsyncConnection, build: Build) -> int:
         return 0
     earlier = select(func.count()).where(QUEUED, tuple_(*ORDER) < tuple(mine))
     return int((await reading.execute(earlier)).scalar_one())
+
+
+async def _share(tx: AsyncConnection, order: BuildOrder, *, for_itself: bool, lane: Lane) -> BuildId | None:
+    """The build of that name that is QUEUED or RUNNING, if there is one, and may be shared. Arguments as of ``enqueue``."""
+    if (await tx.execute(_LIVE_OF, {"of": order.name})).one_or_none() is None:
+        return None
+    await take_lock(tx, JOBS)
+    # Locked, so that it is not stopped between this look and the commit of who shares it.
+    live = (await tx.execute(_LIVE_OF.with_for_update(), {"of": order.name})).one_or_none()
+    if live is None:
+        return None
+    if (live.repository, live.trunk, live.recipe) != (order.repository, order.trunk, order.recipe):
+        raise Refused(
+            "build_differs",
+            f"build {live.id} of {order.name} is under way with another repository, trunk or recipe: "
+            "wait for it to end, then deploy again",
+        )
+    lifted = {"lane": lane, "place": place_of(jobs.c.created_at, lane)} if lane is Lane.URGENT else {}
+    wanted = {"for_itself": True} if for_itself else {}
+    if lifted or wanted:
+        await tx.execute(update(jobs).where(jobs.c.id == live.id).values(**lifted, **wanted))
+    return BuildId(live.id)
 
 
 async def _last_line(tx: AsyncConnection, build: BuildId, text: str) -> None:

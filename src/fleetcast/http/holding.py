@@ -82,7 +82,11 @@ class Line:
         deadline = clock() + wait_s
         while not abandoned():
             rings = self._rings
-            found = await look()
+            try:
+                found = await look()
+            except asyncio.CancelledError:  # who leaves in the middle of a turn may not have used it
+                self._wake(1)
+                raise
             if found is not None:
                 self._wake(2)
                 return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.ids import ServiceName
@@ -12,7 +11,7 @@ from fleetcast.model.push import OnPush
 from fleetcast.rollouts.push_order import Head
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.push_tables import trunk_heads
-from fleetcast.schema.upsert import upsert
+from fleetcast.schema.upsert import insert_into, upsert
 from fleetcast.stores.database import now_ms, read_clock_ms
 
 
@@ -30,8 +29,7 @@ async def follow(tx: AsyncConnection, before: ServiceSpec | None, spec: ServiceS
 
 async def locked(tx: AsyncConnection, service: ServiceName) -> AnyRow:
     """The service's row, made where there is none, for a write of it: nobody else writes it until ``tx`` ends."""
-    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    await tx.execute(insert(trunk_heads).values(service=service, seen_at=now_ms()).on_conflict_do_nothing())
+    await tx.execute(insert_into(tx, trunk_heads).values(service=service, seen_at=now_ms()).on_conflict_do_nothing())
     return (await tx.execute(select(trunk_heads).where(trunk_heads.c.service == service).with_for_update())).one()
 
 

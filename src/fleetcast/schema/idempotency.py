@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import KeyReused
 from fleetcast.model.limits import IDEMPOTENCY_KEY_LIFETIME_S
 from fleetcast.schema.tables import idempotency_keys
+from fleetcast.schema.upsert import insert_into
 from fleetcast.stores.database import now_ms
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ async def once(tx: AsyncConnection, key: RequestKey | None, trigger: Callable[[]
     """
     if key is None:
         return await trigger()
-    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     # Before the trigger: of two at once, the second waits here for the first one's commit.
-    ours = insert(idempotency_keys).values(
+    ours = insert_into(tx, idempotency_keys).values(
         operation=key.operation, key=key.key, fingerprint=key.fingerprint, subject="", created_at=now_ms()
     )
     if (await tx.execute(ours.on_conflict_do_nothing().returning(idempotency_keys.c.key))).first() is not None:

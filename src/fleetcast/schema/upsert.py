@@ -1,4 +1,4 @@
-"""Insert or update, in the one way that both engines have."""
+"""Insert unless it is there, in the one way that both engines have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
+def insert_into(tx: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An ``INSERT`` that knows ``on_conflict_…``, as each engine's own does."""
+    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
 async def upsert(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], *, update: Sequence[str]) -> None:
     """Insert ``rows``; where the primary key exists already, set the columns named by ``update`` to the new values.
 
@@ -17,7 +22,7 @@ async def upsert(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, 
     """
     if not rows:
         return
-    insert = postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+    insert = insert_into(tx, table)
     statement = insert.on_conflict_do_update(
         index_elements=[column.name for column in table.primary_key], set_={name: insert.excluded[name] for name in update}
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.limits import HOOK_DELIVERIES_KEPT_MAX, HOOK_DELIVERIES_KEPT_S
 from fleetcast.model.messages.hooks import HookAnswer
 from fleetcast.schema.push_tables import hook_deliveries
+from fleetcast.schema.upsert import insert_into
 from fleetcast.stores.database import now_ms
 
 
@@ -40,9 +40,8 @@ async def earlier_answer(reading: AsyncConnection, delivery: Delivery) -> HookAn
 
 async def remember(tx: AsyncConnection, delivery: Delivery, answer: HookAnswer) -> None:
     """Of two that came at once, the first to get here is remembered; what they did, they did once (``rollouts/pushes.py``)."""
-    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     row = {"forge": delivery.forge, "delivery": delivery.id, "digest": delivery.digest, "answer": answer}
-    await tx.execute(insert(hook_deliveries).values(received_at=now_ms(), **row).on_conflict_do_nothing())
+    await tx.execute(insert_into(tx, hook_deliveries).values(received_at=now_ms(), **row).on_conflict_do_nothing())
 
 
 async def forget_deliveries(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, case, delete, func, null, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.control.statuses.showing import BEGINS, ENDS, CommitStatus, Forge, Shown, described, shown
@@ -29,6 +28,7 @@ from fleetcast.model.limits import (
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.push_tables import commit_statuses, event_cursors
 from fleetcast.schema.tables import deployments, events, jobs, services
+from fleetcast.schema.upsert import insert_into
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 READER: Final = "commit statuses"
@@ -55,8 +55,7 @@ async def gather(database: Database, forges: Sequence[Forge]) -> bool:
     if reached is not None and reached >= newest:
         return False
     async with database.transaction() as tx:
-        insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-        await tx.execute(insert(event_cursors).values(reader=READER, event_id=newest).on_conflict_do_nothing())
+        await tx.execute(insert_into(tx, event_cursors).values(reader=READER, event_id=newest).on_conflict_do_nothing())
         reached = (await tx.execute(_cursor().with_for_update())).scalar_one()
         rows = (
             await tx.execute(select(events).where(events.c.id > reached).order_by(events.c.id).limit(STATUS_EVENTS_MAX))
@@ -157,7 +156,7 @@ async def _write(tx: AsyncConnection, wanted: Mapping[tuple[str, ...], Mapping[s
     now = await read_clock_ms(tx)
     fresh = {"updated_at": now, "send_at": now, "failures": 0, "error": ""}
     rows = [{**dict(zip(_KEY, key, strict=True)), **values, **fresh} for key, values in wanted.items()]
-    insert = postgresql.insert(commit_statuses) if tx.dialect.name == "postgresql" else sqlite.insert(commit_statuses)
+    insert = insert_into(tx, commit_statuses)
     changed = {name: insert.excluded[name] for name in rows[0] if name not in _KEY}
     await tx.execute(insert.on_conflict_do_update(index_elements=list(_KEY), set_=changed), rows)
 
