@@ -10,8 +10,7 @@ that ships, with a settings file that is written here. Everything is in one dire
     run/                 ready files and output
 
 The clock of a distribution starts when the region's key-value store has the goal (``goal_taken`` in its log): from there on
-it is the swarm's. What comes before, control's transaction and the region's next look at control (``kv_poll_interval_s``,
-10 s by default, 0.5 s here unless chosen otherwise), is told apart.
+it is the swarm's. What comes before, control's transaction and its way to the region, is told apart.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ class Neighbour:
         self._near = around.near(address)
         self._machine = address.machine
         self._lacks = 0
+        self._waits = False
+        """It tells what is new unasked, once it owes nothing."""
         self._dropped = False
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -117,12 +119,13 @@ class Neighbour:
             raise Unavailable("wrong_peer", f"{hello.machine} answered in place of {self._machine}")
         if bitmap.count > self._holding.download.capacity:
             raise _nonsense(self._machine)
+        self._waits = bool(hello.waits)
         self._wire.patience(SWARM_STALL_S_MAX)
         return ranges_of(piece for piece, has in enumerate(unpack(bitmap.bits, bitmap.count)) if has)
 
     def _fetch(self) -> None:
         download = self._holding.download
-        waiting = False
+        waiting = served = False
         news = True
         while not self._wire.aborted:
             if news:
@@ -132,8 +135,10 @@ class Neighbour:
                 waiting = True
                 with self._holding.lock:
                     download.ask_news(self._machine, time.monotonic())
-                self._wire.send(codec.Wait())
+                if not (served and self._waits):
+                    self._wire.send(codec.Wait())
             frame = self._wire.receive()
+            served = not isinstance(frame, codec.Have | codec.Coming)
             waiting = waiting and not isinstance(frame, codec.Have)
             news = self._take(frame)
         self._wire.send(codec.Bye())

@@ -5,7 +5,8 @@ A connection is one-way: whoever dialled asks, the other answers in order. ::
     dialler                                 server
     Hello{protocol,digest,machine,ticket}   Hello, then Bitmap       or Refused{code}, and the end
     Request{pieces}                         for each, in order: [Have] Chunk + bytes, or Refused{piece}
-    Wait                                    Have, soon when there is news, else empty after a while
+    Wait                                    Have, soon when there is news, else empty after a while; a server whose Hello
+                                            says ``waits`` does this unasked after the last piece of a Request, too
                                             an empty Have in line: it waits for my rate limit
     -                                       Coming, before a Have, to a dialler of its own rack that understands it
     Bye{code,piece}                         -
@@ -78,6 +79,8 @@ class Hello:
     protocol: int = PROTOCOL
     coming: int = 0
     """1: it understands Coming."""
+    waits: int = 0
+    """1: what it sends last of a Request it takes for a Wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ def _decode_hello(body: bytes) -> Hello:
     try:
         fields: Any = json.loads(body)
         text = {name: fields.get(name, "") for name in ("digest", "machine", "ticket", "zone", "rack")}
-        numbers = {name: fields.get(name, 0) for name in ("port", "protocol", "coming")}
+        numbers = {name: fields.get(name, 0) for name in ("port", "protocol", "coming", "waits")}
     except (ValueError, AttributeError, RecursionError) as error:
         raise _bad("a hello that is no JSON object") from error
     if not all(isinstance(value, str) for value in text.values()):

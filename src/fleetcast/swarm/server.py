@@ -205,7 +205,7 @@ class Server:
             connection.wire.patience(SWARM_STALL_S_MAX)
             near = bool(hello.coming and hello.rack) and (hello.zone, hello.rack) == (self._machine.zone, self._machine.rack)
             upload = Upload(connection.wire, holding, machine, self._teller, self._bandwidth.up, near=near)
-            upload.run(codec.Hello(hello.digest, self._me))
+            upload.run(codec.Hello(hello.digest, self._me, waits=1))
         finally:
             with self._lock:
                 self._slots.leave(number, machine, hello.digest)

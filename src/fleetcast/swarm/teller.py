@@ -1,7 +1,8 @@
-"""Tells the peers that wait for news what has become ours: one thread for all connections that are served.
+"""Tells the peers that wait for news what has become ours.
 
-News is gathered for ``SWARM_NEWS_S`` before it is told, so that a piece a millisecond does not cost every neighbour a frame
-and a wake-up for each.
+Whoever brings news tells it, if nothing was told for ``SWARM_NEWS_S``: no other thread has to wake up for that. What comes
+sooner is gathered and told by a thread of its own, so that a piece a millisecond does not cost every neighbour a frame and a
+wake-up for each.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Teller:
         self._waiting: dict[Listener, float] = {}
         """Until when each is content to hear nothing."""
         self._news = False
-        self._took_s = 0.0
+        self._quiet_until = 0.0
+        """When news may be told at once again."""
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="swarm-teller", daemon=True)
 
@@ -40,12 +42,19 @@ class Teller:
         self._thread.start()
 
     def poke(self) -> None:
-        """There is news of something."""
+        """There is news of something. Not under the lock of a holding or a wire."""
         # Read without the lock: whoever sets it wakes the thread, which reads the news themselves afterwards.
-        if not self._news:
-            with self._change:
+        if self._news:
+            return
+        with self._change:
+            now = time.monotonic()
+            if self._news or now < self._quiet_until:
                 self._news = True
                 self._change.notify()
+                return
+            # Until this is told, and what it took is known, others gather.
+            self._quiet_until = math.inf
+        self._tell(now)
 
     def listen(self, listener: Listener) -> None:
         """Tell it once, as soon as there is news, or after ``HAVE_WAIT_MS_MAX``; then, or before, it is forgotten."""
@@ -66,12 +75,17 @@ class Teller:
 
     def _run(self) -> None:
         while self._wait():
-            with self._change:
-                waiting = list(self._waiting.items())
-            now = time.monotonic()
-            for listener, until in waiting:
-                listener.tell(anything=now >= until)
-            self._took_s = time.monotonic() - now
+            self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        with self._change:
+            waiting = list(self._waiting.items())
+        for listener, until in waiting:
+            listener.tell(anything=now >= until)
+        told = time.monotonic()
+        with self._change:
+            # Where telling is slow there is little time for it: better to tell more at a time.
+            self._quiet_until = told + max(SWARM_NEWS_S, min(_PAUSE_PER_TELLING * (told - now), _HELD_S))
 
     def _wait(self) -> bool:
         """Until there may be something to tell; False: the end."""
@@ -81,7 +95,7 @@ class Teller:
             if not self._news and not self._closing:
                 self._change.wait(min(pause_s, _HELD_S))
             if self._news and not self._closing:
-                # Where telling is slow there is little time for it: better to tell more at a time.
-                self._change.wait_for(lambda: self._closing, max(SWARM_NEWS_S, min(_PAUSE_PER_TELLING * self._took_s, _HELD_S)))
+                left_s = min(self._quiet_until - time.monotonic(), _HELD_S)
+                self._change.wait_for(lambda: self._closing, max(SWARM_NEWS_S, left_s))
             self._news = False
             return not self._closing

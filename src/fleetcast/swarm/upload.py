@@ -55,11 +55,9 @@ class Upload:
         match frame:
             case codec.Request(pieces):
                 self._serve(pieces)
+                self._listen()
             case codec.Wait():
-                with self._wire.sending:
-                    self._listening = True
-                    self._teller.listen(self)
-                self._teller.poke()
+                self._listen()
             case codec.Bye():
                 if frame.piece != codec.NO_PIECE:
                     self._check(frame.piece)
@@ -67,6 +65,13 @@ class Upload:
             case _:
                 raise Corrupt("bad_frame", f"{self._peer} sent something that only a server may send")
         return True
+
+    def _listen(self) -> None:
+        """The peer hears what is new as soon as there is something."""
+        with self._wire.sending:
+            self._listening = True
+            self._teller.listen(self)
+        self._teller.poke()
 
     def _serve(self, pieces: tuple[int, ...]) -> None:
         holding, owed = self._holding, len(pieces)
@@ -78,8 +83,9 @@ class Upload:
                 owed -= 1
                 with holding.lock:
                     holding.load -= 1
-                # Whoever this was sent to could not be told what became ours meanwhile, others that we are less busy.
-                self._teller.poke()
+                if owed:
+                    # Others may want to know that we are less busy. After the last piece _listen() tells them.
+                    self._teller.poke()
         finally:
             if owed:
                 with holding.lock:

@@ -51,7 +51,7 @@ S3_KNOWN_MAX: Final = 1024
 
 # Rates
 RATE_BYTES_PER_S_MIN: Final = 128 * KIB
-"""The lowest limit that may be set: a machine's eight neighbours each have a chunk moved in a quarter of a minute."""
+"""The lowest limit that may be set: a machine's neighbours each have a chunk moved in a quarter of a minute."""
 RATE_SLACK_S: Final = 0.05
 """How much of a rate may be made up for by whoever was late."""
 RATE_AHEAD_S: Final = 0.5

@@ -7,7 +7,7 @@ from typing import Final
 from fleetcast.model.limits.units import KIB, MIB
 
 # The swarm
-SWARM_NEIGHBOURS: Final = 8
+SWARM_NEIGHBOURS: Final = 6
 """Peers an agent fetches from at a time; those of its own rack, where racks are known."""
 SWARM_NEIGHBOURS_FAR: Final = 3
 """Peers of other racks beside them; more where the rack has not so many."""
