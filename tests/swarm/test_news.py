@@ -13,7 +13,7 @@ import pytest
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import MachineId
 from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
-from fleetcast.swarm import codec
+from fleetcast.swarm import codec, teller
 from fleetcast.swarm.bitmap import pack
 from fleetcast.swarm.wire import Wire
 
@@ -88,3 +88,31 @@ def test_who_has_a_piece_asks_for_news_once_and_only_where_that_is_needed(world:
     assert said == [codec.Wait()]
     world.region.origin_away = False
     world.assert_complete(fetch, artifact, "out")
+
+
+class Told:
+    """A listener whose first telling takes until it may end."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end, self.again = threading.Event(), threading.Event(), threading.Event()
+
+    def tell(self, *, anything: bool) -> None:
+        if self.begun.is_set():
+            self.again.set()
+        self.begun.set()
+        assert self.may_end.wait(60)
+
+
+def test_news_that_come_while_others_are_told_are_told_right_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teller, "_HELD_S", 3600.0)  # nobody is told just because a while went by
+    told, all_news = Told(), teller.Teller()
+    all_news.start()
+    all_news.listen(told)
+    first = threading.Thread(target=all_news.poke)
+    first.start()
+    assert told.begun.wait(60)
+    all_news.poke()
+    told.may_end.set()
+    assert told.again.wait(60)
+    first.join(60)
+    all_news.close()

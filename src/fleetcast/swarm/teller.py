@@ -80,12 +80,16 @@ class Teller:
     def _tell(self, now: float) -> None:
         with self._change:
             waiting = list(self._waiting.items())
-        for listener, until in waiting:
-            listener.tell(anything=now >= until)
-        told = time.monotonic()
-        with self._change:
-            # Where telling is slow there is little time for it: better to tell more at a time.
-            self._quiet_until = told + max(SWARM_NEWS_S, min(_PAUSE_PER_TELLING * (told - now), _HELD_S))
+        try:
+            for listener, until in waiting:
+                listener.tell(anything=now >= until)
+        finally:
+            told = time.monotonic()
+            with self._change:
+                # Where telling is slow there is little time for it: better to tell more at a time.
+                self._quiet_until = told + max(SWARM_NEWS_S, min(_PAUSE_PER_TELLING * (told - now), _HELD_S))
+                if self._news:
+                    self._change.notify()
 
     def _wait(self) -> bool:
         """Until there may be something to tell; False: the end."""
@@ -94,8 +98,7 @@ class Teller:
             pause_s = max(SWARM_NEWS_S, min(self._waiting.values(), default=math.inf) - time.monotonic())
             if not self._news and not self._closing:
                 self._change.wait(min(pause_s, _HELD_S))
-            if self._news and not self._closing:
-                left_s = min(self._quiet_until - time.monotonic(), _HELD_S)
-                self._change.wait_for(lambda: self._closing, max(SWARM_NEWS_S, left_s))
+            while self._news and not self._closing and (left_s := self._quiet_until - time.monotonic()) > 0:
+                self._change.wait(min(left_s, _HELD_S))
             self._news = False
             return not self._closing
