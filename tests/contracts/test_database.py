@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleetcast.stores.database import Database, now_ms
+from fleetcast.stores.database import Database, before_commit, now_ms
 
 metadata = sa.MetaData()
 counters = sa.Table("counters", metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("value", sa.BigInteger))
@@ -126,3 +127,23 @@ async def test_the_clock_can_be_written_and_compared(databases: tuple[Database, 
         assert (await tx.execute(silent)).scalars().all() == [1]
         silent = sa.select(counters.c.id).where(counters.c.value < now_ms() - 60_000)
         assert (await tx.execute(silent)).scalars().all() == []
+
+
+async def test_what_is_for_the_end_of_a_transaction_is_written_once_and_refused_where_nothing_is(
+    databases: tuple[Database, Database],
+) -> None:
+    async def write(tx: AsyncConnection, items: Sequence[int]) -> None:
+        await tx.execute(counters.update().values(value=sum(items)))
+
+    for begin in (databases[0].transaction, databases[0].concurrent):
+        async with begin() as tx:
+            before_commit(tx, write, [3])
+            before_commit(tx, write, [4])
+        assert await value(databases[1]) == 7
+        async with begin() as tx:  # nothing of the last one is left to this one
+            await tx.execute(counters.update().values(value=0))
+        assert await value(databases[1]) == 0
+    async with databases[0].reading() as snapshot:
+        with pytest.raises(RuntimeError, match="cannot write"):
+            before_commit(snapshot, write, [5])
+    assert await value(databases[1]) == 0

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 
 from certifying import certificates
 from fleetcast.launch.ports import free_ports
 from fleetcast.model.errors import Compacted, FleetcastError, Invalid, NotFound, Unavailable
+from fleetcast.stores import etcd_gateway
 from fleetcast.stores.etcd_access import EtcdAccess, etcd_access, user_of
+from fleetcast.stores.etcd_gateway import EtcdGateway
 from fleetcast.stores.etcd_kv import EtcdKv
+from fleetcast.stores.etcd_messages import RangeReply, TxnReply
 from lab.etcd import EtcdServer, etcd_server
 
 PASSWORD: Final = "pw-of-fleetcast"
@@ -80,14 +84,37 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(kv: EtcdKv) -> AsyncIterator[Follower]:
-    follower = Follower(kv)
-    await follower.relist()
+async def following(kv: EtcdKv, follower: Follower | None = None) -> AsyncIterator[Follower]:
+    if follower is None:
+        follower = Follower(kv)
+        await follower.relist()
     task = asyncio.create_task(follower.follow())
     yield follower
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@asynccontextmanager
+async def answering(status: str, body: bytes) -> AsyncIterator[int]:
+    """The port of a server that answers ``status`` and ``body``, which goes on where it is empty; without a status, nothing."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if status:
+            length = f"content-length: {len(body)}" if body else "transfer-encoding: chunked"
+            writer.write(f"HTTP/1.1 {status}\r\nconnection: close\r\n{length}\r\n\r\n".encode() + body)
+            await writer.drain()
+        if not body:
+            await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            ended.set()
 
 
 async def test_a_watch_goes_on_where_it_was_when_the_server_was_killed(server: EtcdServer) -> None:
@@ -128,18 +155,65 @@ async def test_a_compaction_costs_a_watcher_nothing_and_who_was_away_a_snapshot(
 
 
 async def test_a_cluster_set_up_anew_is_not_taken_for_the_one_before(server: EtcdServer) -> None:
-    async with opened(etcd_access(server.url)) as kv, following(kv) as follower:
+    async with opened(etcd_access(server.url)) as kv:
         await kv.put("goals/web", b"of before")
         after = await kv.put("goals/gone", b"of before")
-        await follower.until(lambda: len(follower.held) == 2)
+        follower = Follower(kv)
+        await follower.relist()
         await asyncio.to_thread(server.stop)
         server.forget()
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.start)  # by the same names and addresses, so its id is the same
         async with opened(etcd_access(server.url)) as other:
+            await other.put("goals/new", b"of now")
             for n in range(after + 3):
                 await other.put("goals/web", str(n).encode())
-        await follower.until(lambda: follower.held == {"goals/web": str(after + 2).encode()})
+        held = {"goals/new": b"of now", "goals/web": str(after + 2).encode()}
+        async with following(kv, follower):  # who asks only now, when that has come further than it was before
+            await follower.until(lambda: follower.held == held)
         assert any(isinstance(obstacle, Compacted) for obstacle in follower.obstacles)
+
+
+async def test_a_store_that_was_emptied_is_another_for_whoever_asks(etcd: EtcdServer) -> None:
+    access = etcd_access(f"{etcd.url}/emptied")
+    async with opened(access) as kv, opened(access) as other:
+        before = await kv.put("goals/web", b"of before")
+        assert (await other.changes("goals/", before)).changes == ()
+        etcd.ctl("del", "--prefix", access.prefix)
+        for one in (kv, other):
+            with pytest.raises(Compacted):
+                await one.changes("goals/", before)
+        snapshot = await kv.range("goals/")
+        assert snapshot.entries == ()
+        revision = await other.put("goals/web", b"of now")
+        for one in (kv, other):
+            changes = await one.changes("goals/", snapshot.revision)
+            assert [change.mod_revision for change in changes.changes] == [revision]
+
+
+async def test_a_server_that_had_a_write_when_time_was_up_may_have_done_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one surely did not, having no leader; the second says nothing."""
+    monkeypatch.setattr(etcd_gateway, "ETCD_CALL_S_MAX", 0.5)  # of whatever that finds under way
+    no_leader = b'{"code":14,"message":"etcdserver: no leader"}'
+    async with answering("503 Service Unavailable", no_leader) as first, answering("", b"") as second:
+        gateway = EtcdGateway(etcd_access(f"etcd://127.0.0.1:{first},127.0.0.1:{second}"))
+        with pytest.raises(Unavailable) as told:
+            await gateway.call("/v3/kv/txn", {}, TxnReply, repeatable=False)
+        await gateway.aclose()
+    assert told.value.code == "kv_unanswered"
+
+
+async def test_no_server_is_left_because_this_process_asks_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_gateway, "ETCD_CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(etcd_gateway, "ETCD_ANSWER_S_MAX", 0.1)  # for which it waits for another
+    async with answering("200 OK", b"") as first, answering("500 Not Asked", b"") as second:
+        gateway = EtcdGateway(etcd_access(f"etcd://127.0.0.1:{first},127.0.0.1:{second}"))
+        with structlog.testing.capture_logs() as logs:
+            async with gateway.watch(b"a", b"b", 1):  # has the only connection
+                with pytest.raises(Unavailable) as told:
+                    await gateway.call("/v3/kv/range", {}, RangeReply)
+        await gateway.aclose()
+    assert told.value.code == "kv_busy"
+    assert logs == []
 
 
 async def test_a_server_that_is_away_is_passed_over(etcd: EtcdServer) -> None:

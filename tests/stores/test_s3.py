@@ -12,13 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fleetcast.model.errors import Forbidden, NotFound, Refused, Unavailable
+from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unavailable
 from fleetcast.model.messages.grants import Grant
 from fleetcast.stores.data_grants import grant_read
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.s3_address import S3Address
 from fleetcast.stores.s3_bucket import probe, s3_bucket
 from fleetcast.stores.s3_credentials import S3Credentials, S3Place
+from fleetcast.stores.s3_objects import S3Objects
 from fleetcast.stores.transfer import GrantConnection
 
 KEY = b"k" * 32
@@ -30,12 +31,12 @@ class Answers(BaseHTTPRequestHandler):
     """A store that answers every request with ``status`` and ``code``; of an object of one MiB it sends half."""
 
     protocol_version = "HTTP/1.1"
-    status, code = 500, "InternalError"
+    status, code, seen = 500, "InternalError", 500
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         body = b"" if self.status < 300 else f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
-        self.send_response(self.status)
+        self.send_response(self.seen if self.command == "HEAD" else self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -60,8 +61,9 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def store(status: int, code: str) -> Iterator[S3Place]:
-    handler = type("Handler", (Answers,), {"status": status, "code": code})
+def store(status: int, code: str, seen: int = 0) -> Iterator[S3Place]:
+    """``seen``: what it answers to a HEAD, where that is something else."""
+    handler = type("Handler", (Answers,), {"status": status, "code": code, "seen": seen or status})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -102,6 +104,21 @@ def test_a_store_that_is_not_there_is_unavailable() -> None:
         taken.bind(("127.0.0.1", 0))  # not listening
         with pytest.raises(Unavailable, match="s3://artifacts/main"):
             probe(place(taken.getsockname()[1]))
+
+
+def test_what_no_client_can_be_made_for_is_told_in_a_line() -> None:
+    address = S3Address("artifacts", endpoint="http://my_minio:9000")
+    with pytest.raises(Invalid, match="correct store_url") as said:
+        probe(S3Place(address, S3Credentials("somebody", "s3cret")))
+    assert said.value.code == "bad_store_url"
+
+
+def test_what_is_neither_written_nor_there_is_not_taken_for_written() -> None:
+    with store(412, "PreconditionFailed", seen=404) as forgetful:
+        objects = S3Objects(forgetful.address, forgetful.credentials)
+        with pytest.raises(Unavailable, match="try again"):
+            objects.put("a", b"first")
+        objects.close()
 
 
 def test_a_store_that_overwrites_is_found_out() -> None:

@@ -11,7 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+import structlog
 from sqlalchemy.exc import IntegrityError
+
+log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -27,7 +30,8 @@ class Gathered(Generic[Item, Answer]):
         lost: Callable[[Item, Answer], Awaitable[None]] | None = None,
     ) -> None:
         """``carry_out`` gives each item its answer, or the error that its caller gets; an error that it raises itself is
-        everybody's. ``lost`` is told of an answer whose caller has left, once all others have theirs; it raises nothing."""
+        everybody's. ``lost`` is told of an answer whose caller has left, once all others have theirs; what it
+        raises is nobody's: it is logged."""
         self._carry_out = carry_out
         self._at_once_max = at_once_max
         self._lost = lost
@@ -78,6 +82,13 @@ class Gathered(Generic[Item, Answer]):
                 future.set_result(answer)
             else:
                 left.append((item, answer))
-        if self._lost is not None:
-            for item, answer in left:
-                await self._lost(item, answer)
+        for item, answer in left:
+            await self._tell_lost(item, answer)
+
+    async def _tell_lost(self, item: Item, answer: Answer) -> None:
+        if self._lost is None:
+            return
+        try:
+            await self._lost(item, answer)
+        except Exception:  # whatever it is, those who wait for the next transaction are not to have it
+            log.exception("lost_answer_not_told")

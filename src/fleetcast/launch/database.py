@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PASSWORD: Final = re.compile(r"(://[^:/@]*:).*(?=@)|([?&]password=)[^&]*")
 """Between user and host, or among what follows the name."""
-_URLS: Final = ("database_url", "store_url")
+_URLS: Final = ("database_url", "store_url", "kv_url")
 
 
 def database_address(control: ControlSettings) -> str:
@@ -33,7 +33,7 @@ def database_address(control: ControlSettings) -> str:
 
 
 def hidden(key: str, value: Any) -> Any:
-    """The value of a setting as it may be shown: a URL of a database or a store without what may be a password."""
+    """The value of a setting as it may be shown: a URL of a database, of a store or of etcd without what may be a password."""
     return _hidden(value) if key.endswith(_URLS) and isinstance(value, str) else value
 
 

@@ -12,15 +12,19 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
+from fleetcast.launch.key_values import etcd_of
 from fleetcast.launch.settings import AgentSettings, ControlSettings, RegionSettings, Settings, WorkerSettings
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.ids import machine_id, region_name
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, RATE_BYTES_PER_S_MIN, WORKER_SLOTS_MAX
 from fleetcast.stores.rates import UNLIMITED
+
+if TYPE_CHECKING:
+    from fleetcast.stores.etcd_access import EtcdAccess
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
     "control": ControlSettings,
@@ -272,6 +276,7 @@ def _check_relations(settings: Settings, file: Path) -> None:
             f"it must be at least twice heartbeat_interval_s ({control.heartbeat_interval_s:g})",
         )
     _check_stores(settings, file)
+    _check_key_values(settings, file)
     for worker in settings.workers:
         if worker.slots > WORKER_SLOTS_MAX:
             raise Invalid(
@@ -306,6 +311,28 @@ def _check_stores(settings: Settings, file: Path) -> None:
             both = f"{owners[address]} and {owner}"
             raise Invalid("bad_setting", f"{file}: {both} have the same store_url: give each a bucket or a prefix of its own")
         owners[address] = owner
+
+
+def _check_key_values(settings: Settings, file: Path) -> None:
+    """Two stores in one place would delete each other's records."""
+    named: dict[str, ControlSettings | RegionSettings] = {f"region {region.name}": region for region in settings.regions}
+    if settings.control is not None:
+        named["control"] = settings.control
+    found: list[tuple[str, EtcdAccess]] = []
+    for owner, section in named.items():
+        try:
+            access = etcd_of(section)
+        except Invalid as error:
+            raise Invalid(error.code, f"{file}: {owner}: {error.message}") from None
+        if access is None:
+            continue
+        for other, others in found:
+            if access.meets(others):
+                both = f"{other} and {owner}"
+                raise Invalid(
+                    "bad_setting", f"{file}: {both} have the same kv_url: give each a prefix of its own, or other servers"
+                )
+        found.append((owner, access))
 
 
 def _refuse_twins(kind: str, names: Sequence[str], file: Path) -> None:

@@ -92,18 +92,28 @@ class Database:
 def before_commit(
     tx: AsyncConnection, write: Callable[[AsyncConnection, Sequence[Item]], Awaitable[None]], items: Sequence[Item]
 ) -> None:
-    """Have ``write(tx, items)`` done as the last thing of a transaction, once for all items that it was given for it."""
-    tx.info[_LAST].setdefault(write, []).extend(items)
+    """Have ``write(tx, items)`` done as the last thing of a transaction, once for all items that it was given for it.
+
+    Raises :class:`RuntimeError` for one that only reads, or is none of :class:`Database`: nothing would be written.
+    """
+    last = tx.info.get(_LAST)
+    if last is None:
+        raise RuntimeError("this transaction cannot write: begin it with transaction() or concurrent()")
+    last.setdefault(write, []).extend(items)
 
 
 @asynccontextmanager
 async def _with_its_last(begun: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
     async with begun as tx:
         last: dict[Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]], list[Any]] = {}
-        tx.info[_LAST] = last
-        yield tx
-        for write, items in last.items():
-            await write(tx, items)
+        info = tx.info  # asked for now: a connection that broke has none any more
+        info[_LAST] = last
+        try:
+            yield tx
+            for write, items in last.items():
+                await write(tx, items)
+        finally:
+            info.pop(_LAST, None)  # it is the connection's, and who has that next may only read
 
 
 def database_url(url: str) -> URL:

@@ -18,6 +18,12 @@ SCHEMES: Final = {"etcd": "http", "etcds": "https"}
 PORT: Final = 2379
 PREFIX: Final = "/fleetcast/"
 """Of all keys, where the URL names none."""
+KEYS: Final = "kv/"
+"""What is below the prefix: the keys,"""
+LAST: Final = "last"
+"""what every write of one touches, with more below it,"""
+ID: Final = "id"
+"""and what tells this store from one that was set up anew in its place."""
 _SERVER: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 _PREFIX: Final = re.compile(r"[!-~]{0,100}")
 _EXAMPLE: Final = "for instance etcds://kv1:2379,kv2:2379,kv3:2379/fleetcast"
@@ -48,6 +54,16 @@ class EtcdAccess:
     @property
     def encrypted(self) -> bool:
         return self.servers[0].startswith("https:")
+
+    def meets(self, other: EtcdAccess) -> bool:
+        """Whether keys of one would be among those of the other, as far as the names of servers tell.
+
+        A prefix may be within another, but not where that has its keys.
+        """
+        hosts, others = ({urlsplit(server).netloc.lower() for server in access.servers} for access in (self, other))
+        outer, inner = sorted((self.prefix, other.prefix), key=len)
+        within = inner == outer or inner.startswith((f"{outer}{KEYS}", f"{outer}{LAST}/"))
+        return bool(hosts & others) and within
 
 
 def etcd_access(

@@ -78,6 +78,11 @@ def away(reason: str, place: str) -> Unavailable:
     return Unavailable("kv_away", f"no answer from the key-value store, etcd at {place} ({said(reason)}): {advice}")
 
 
+def crowded(place: str) -> Unavailable:
+    """All connections of this process are in use, and stayed so."""
+    return Unavailable("kv_busy", f"too much of this process waits for etcd at {place}: try again")
+
+
 def unanswered(reason: str, place: str) -> Unavailable:
     """A write went out and no answer came back."""
     return Unavailable(
@@ -94,10 +99,6 @@ def not_etcd(status: int, place: str) -> Unavailable:
 def said(words: str) -> str:
     """What a server or a library says, on one line."""
     return " ".join(words.split()).removeprefix("etcdserver: ")[:_WORDS_MAX].rstrip(".:; ") or "it broke off"
-
-
-def _of_users(words: str) -> bool:
-    return any(word in words for word in ("auth", "user", "password"))
 
 
 def _code(problem: Problem) -> int:

@@ -86,14 +86,16 @@ class EtcdGateway:
         """Ask one server after another until one answers.
 
         Raises:
-            Unavailable: none did; for what is not ``repeatable``, the code ``kv_unanswered`` says that it may have been done.
+            Unavailable: none did, or too much of ours waits for them (``kv_busy``); for what is not ``repeatable``, the code
+                ``kv_unanswered`` says that it may have been done.
             Compacted, Invalid: it was refused.
         """
         reason = f"none answered within {ETCD_CALL_S_MAX} s"
-        undone = False
+        undone = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ETCD_CALL_S_MAX):
                 for _ in self.access.servers:
+                    undone = False  # from here on this server may do it
                     server = self._server
                     try:
                         return await self._ask(server, path, message, reply)
@@ -169,7 +171,9 @@ class EtcdGateway:
         try:
             async with self._client.stream("POST", f"{server}{path}", content=body, headers=headers) as response:
                 return response.status_code, await _read(response)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+        except httpx2.PoolTimeout as error:  # the pool is ours: no server is to be left for that
+            raise etcd_errors.crowded(self.access.place) from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _Failed(_reason(error), undone=True) from error
         except (httpx2.RequestError, OSError) as error:
             raise _Failed(_reason(error), undone=False) from error

@@ -1,9 +1,10 @@
 """The key-value store on etcd v3: every server of it, and every process that uses it, sees one history.
 
-Below the prefix of the store are ``kv/``, the keys, and ``last``, which every write touches in its transaction, together with
-``last/<first part of the key>``. So one cheap read tells up to which revision there is something to know, and a watch from a
-revision has a definite end: nothing here rests on a watch being quick, or on there being one. Who waits begins one from where
-he is, whatever server answers, and gives up nothing when it breaks. Only Fleetcast writes below the prefix.
+Below the prefix of the store are ``id``, a random value that is made with it, ``kv/``, the keys, and ``last``, which every
+write touches in its transaction, together with ``last/<first part of the key>``. So one cheap read tells up to which revision
+there is something to know, and a watch from a revision has a definite end: nothing here rests on a watch being quick, or on
+there being one. Who waits begins one from where he is, whatever server answers, and gives up nothing when it breaks. Only
+Fleetcast writes below the prefix.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine
+from secrets import token_bytes
 from typing import Any, Final, TypeVar
 
 from fleetcast.model.errors import Compacted, Conflict, Unavailable
@@ -23,7 +25,7 @@ from fleetcast.model.limits import (
     KV_CHANGES_MAX,
     KV_WAIT_S_MAX,
 )
-from fleetcast.stores.etcd_access import EtcdAccess
+from fleetcast.stores.etcd_access import ID, KEYS, LAST, EtcdAccess
 from fleetcast.stores.etcd_gateway import EtcdGateway
 from fleetcast.stores.etcd_messages import DELETED, CompactionReply, Event, Header, KeyValue, RangeReply, TxnReply, WatchReply
 from fleetcast.stores.kv import Change, Changes, Entry, KeyValueStore, Snapshot
@@ -34,6 +36,7 @@ R = TypeVar("R")
 _RANGE: Final = "/v3/kv/range"
 _TXN: Final = "/v3/kv/txn"
 _TRIES: Final = 3
+_ID_BYTES: Final = 16
 
 
 class EtcdKv(KeyValueStore):
@@ -41,13 +44,13 @@ class EtcdKv(KeyValueStore):
 
     def __init__(self, gateway: EtcdGateway) -> None:
         self._gateway = gateway
-        self._keys = f"{gateway.access.prefix}kv/".encode()
-        self._last = f"{gateway.access.prefix}last".encode()
+        self._keys, self._last, self._id = (f"{gateway.access.prefix}{name}".encode() for name in (KEYS, LAST, ID))
         self._closed = False
         self._running: set[asyncio.Future[Any]] = set()
-        self._cluster = 0
+        self._known = (0, b"")
+        """Which cluster, and which store in it: by its id."""
         self._ours_from = 0
-        """Revisions below are those of a cluster that was there before this one."""
+        """Revisions below are those of a store that was there before this one."""
 
     @classmethod
     async def open(cls, access: EtcdAccess) -> EtcdKv:
@@ -55,11 +58,17 @@ class EtcdKv(KeyValueStore):
         gateway = EtcdGateway(access)
         try:
             store = cls(gateway)
-            await store.get("opened")
+            await store.identify()
         except BaseException:
             await gateway.aclose()
             raise
         return store
+
+    async def identify(self) -> None:
+        """See which store this is, and say so in one that is new. Raises :class:`Unavailable`."""
+        found = await self._run(self._gateway.call(_RANGE, {"key": self._id}, RangeReply))
+        named = found.kvs[0].value if found.kvs else await self._run(self._name())
+        self._known = (found.header.cluster_id, named)
 
     async def get(self, key: str) -> Entry | None:
         return await self._run(self._get(encoded(key)))
@@ -202,23 +211,40 @@ class EtcdKv(KeyValueStore):
 
     async def _written(self, prefix: bytes, after: int) -> tuple[int, int]:
         """The revision of the last write that may concern ``prefix``, and that of the store. Raises :class:`Compacted`."""
-        found = await self._gateway.call(_RANGE, {"key": self._last_of(prefix)}, RangeReply)
+        asked = [{"request_range": {"key": key}} for key in (self._last_of(prefix), self._id)]
+        found = await self._gateway.call(_TXN, {"success": asked}, TxnReply)
+        last, named = (response.response_range.kvs for response in found.responses)
         now = found.header.revision
-        if self._is_another(found.header) or not self._ours_from <= after <= now:
+        another = self._is_another(found.header, named[0].value if named else await self._name())
+        if another or not self._ours_from <= after <= now:
             text = f"this store is at revision {now}, and has no history from {after} on: take a snapshot, go on from there"
             raise Compacted("compacted", text)
-        return (found.kvs[0].mod_revision if found.kvs else 0), now
+        return (last[0].mod_revision if last else 0), now
 
-    def _is_another(self, header: Header) -> bool:
-        """Whether this is not the cluster of before: one set up anew counts from 1, and what was seen says nothing of it.
+    def _is_another(self, header: Header, named: bytes) -> bool:
+        """Whether this is not the store of before: one set up anew counts from 1, and what was seen says nothing of it.
 
-        Told once, to whoever asks first. Admitted: somebody else who was at the very revision that the new one has just now.
+        A cluster's own id does not tell: it is made of names and addresses, which the next one may have too. Told once, to
+        whoever asks first. Admitted: somebody else in this process whose old revision is not below that of the new store by
+        then, and who asks when that has passed it.
         """
-        another = self._cluster not in (0, header.cluster_id)
+        another = self._known != (header.cluster_id, named)
         if another:
             self._ours_from = header.revision
-        self._cluster = header.cluster_id
+            self._known = (header.cluster_id, named)
         return another
+
+    async def _name(self) -> bytes:
+        """The id of a store that has none: ours, or that of who was first."""
+        ours = token_bytes(_ID_BYTES)
+        message = {
+            "compare": [{"target": "VERSION", "key": self._id, "result": "EQUAL", "version": 0}],
+            "success": [{"request_put": {"key": self._id, "value": ours}}],
+            "failure": [{"request_range": {"key": self._id}}],
+        }
+        reply = await self._gateway.call(_TXN, message, TxnReply)
+        held = () if reply.succeeded or not reply.responses else reply.responses[0].response_range.kvs
+        return held[0].value if held else ours
 
     async def _history(self, prefix: bytes, after: int, through: int, now: int) -> Changes:
         """What was written after ``after``, as much as one answer holds. After ``through`` nothing was, until ``now``."""

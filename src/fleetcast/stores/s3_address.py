@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from fleetcast.model.errors import Invalid
-from fleetcast.model.limits import S3_PREFIX_BYTES_MAX
+from fleetcast.model.limits import S3_HOST_CHARS_MAX, S3_PREFIX_BYTES_MAX
 from fleetcast.stores.blobs import check_key
 
 Addressing = Literal["auto", "path", "virtual"]
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _REGION: Final = re.compile(r"[a-zA-Z0-9-]{1,63}")
+_HOST: Final = re.compile(r"((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9-]{1,63}(?<!-)\.?")
+"""Labels of DNS: what the client takes. An underscore, as Compose gives to its hosts, is none."""
 _KNOWN: Final = ("endpoint", "region", "addressing")
 
 
@@ -77,12 +80,22 @@ def _endpoint(options: dict[str, str]) -> str:
         return ""
     try:
         parts = urlsplit(endpoint)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        whole = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         whole = False
-    if not whole or parts.username is not None or parts.path or parts.query or parts.fragment:
-        raise _bad("its endpoint is not http:// or https:// with a host, perhaps a port, and nothing else")
+    if not whole or not endpoint.isprintable() or parts.username is not None or parts.path or parts.query or parts.fragment:
+        raise _bad("its endpoint is not http:// or https:// with a host (a-z, 0-9, '-', '.'), perhaps a port, and nothing else")
     return endpoint
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return len(text) <= S3_HOST_CHARS_MAX and _HOST.fullmatch(text) is not None
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _region(options: dict[str, str]) -> str:

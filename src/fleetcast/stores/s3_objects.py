@@ -16,7 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from fleetcast.model.errors import Conflict, NotFound, Unprocessable
+from fleetcast.model.errors import Conflict, Invalid, NotFound, Unavailable, Unprocessable
 from fleetcast.model.limits import HTTP_TIMEOUT_S, S3_ATTEMPTS_MAX, S3_CONNECT_S_MAX, S3_CONNECTIONS_MAX, S3_PAGE
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.blob_files import no_blob
@@ -62,7 +62,9 @@ class S3Objects:
         if self.create(key, data):
             return
         there = self.stat(key)
-        if there is not None and there.size != len(data):
+        if there is None:  # deleted in between, or a store that is not of one mind
+            raise Unavailable("bucket_unavailable", f"{self.address} has {key} and has it not: try again")
+        if there.size != len(data):
             raise Conflict("blob_exists", f"{key} exists with {there.size} bytes, not {len(data)}: blobs are never overwritten")
 
     def create(self, key: str, data: bytes) -> bool:
@@ -226,4 +228,10 @@ def _client(address: S3Address, credentials: S3Credentials | None) -> Any:
         response_checksum_validation="when_required",
     )
     region = address.region or session.get_config_variable("region") or (_DEFAULT_REGION if address.endpoint else None)
-    return session.create_client("s3", region_name=region, endpoint_url=address.endpoint or None, config=config)
+    try:
+        return session.create_client("s3", region_name=region, endpoint_url=address.endpoint or None, config=config)
+    except ValueError:  # its words may have what somebody wrote into a URL
+        raise Invalid(
+            "bad_store_url",
+            f"no client can be made for {address}: correct store_url, or AWS_ENDPOINT_URL and AWS_REGION in the environment",
+        ) from None

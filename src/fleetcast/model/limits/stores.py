@@ -34,6 +34,8 @@ DATA_PORT_LOOK_LIFETIME_S: Final = GRANT_LIFETIME_S
 
 S3_PREFIX_BYTES_MAX: Final = 256
 """Of a store's URL: with a key it is no longer than a store takes."""
+S3_HOST_CHARS_MAX: Final = 253
+"""Of the endpoint in it: as long as a name of DNS may be."""
 S3_CONNECT_S_MAX: Final = 5
 S3_ATTEMPTS_MAX: Final = 3
 """How often one request is sent to a store that fails or is too busy, before that is told."""
