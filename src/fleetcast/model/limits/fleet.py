@@ -30,7 +30,7 @@ ROLLUP_SETTLED_S: Final = 60
 """A region all of whose machines have been active for so long names them one by one no more: nobody looks."""
 ROLLUP_AFTERMATH_S: Final = 60
 """How long after a deployment's end its picture still follows its machines: those that failed go back after it."""
-PROGRESS_INTERVAL_S_MIN: Final = 2.0
+PROGRESS_INTERVAL_S_MIN: Final = 1.0
 """While things move, agents and regions report this often at most, and never less often than usually."""
 PROGRESS_MACHINES_PER_S: Final = 500
 """Machines of a region whose progress is told in a second: a larger region tells it at longer intervals."""
