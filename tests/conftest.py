@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from fleetcast.schema import migrate
+from fleetcast.stores.database import Database
 from lab.etcd import EtcdServer, etcd_server
 from lab.postgres import PostgresServer, postgres_server
 from lab.swift import SwiftServer, swift_server
@@ -96,6 +97,15 @@ def migrated_template(postgres: PostgresServer) -> str:
     """A database on it with all tables, to make others of."""
     migrate(postgres.create_database(TEMPLATE))
     return TEMPLATE
+
+
+@pytest.fixture
+async def server_database(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[Database]:
+    """A fresh one of the engine that has several writers."""
+    database = await Database.open(postgres.create_database("writers", template=migrated_template))
+    yield database
+    await database.close()
+    postgres.drop_database("writers")
 
 
 @pytest.fixture(scope="session")

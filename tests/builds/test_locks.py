@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from fleetcast.builds.queue import BuildQueue, Claim, QueueLimits
 from fleetcast.model.build import BuildOrder, Recipe
 from fleetcast.model.errors import Stale
 from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.stores.database import Database
-from lab.postgres import PostgresServer
+from lock_waits import SOON_S, until_somebody_waits
 
-SOON_S = 20.0
 LIMITS = QueueLimits(attempts_max=3, queued_s_max=7200, silence_s_max=600)
-
-
-@pytest.fixture
-async def database(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[Database]:
-    database = await Database.open(postgres.create_database("locks", template=migrated_template))
-    yield database
-    await database.close()
-    postgres.drop_database("locks")
 
 
 async def _fail(queue: BuildQueue, claim: Claim) -> None:
@@ -45,28 +35,18 @@ async def _claimed(database: Database, queue: BuildQueue, count: int) -> list[Cl
     return sorted((claim for claim in claims if claim is not None), key=lambda claim: claim.build.id)
 
 
-async def _until_somebody_waits(database: Database) -> None:
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE datname = 'locks' AND wait_event_type = 'Lock'")
-    async with asyncio.timeout(SOON_S):
-        while True:
-            async with database.reading() as reading:
-                if (await reading.execute(waiting)).scalar_one():
-                    return
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("call", [_fail, _heartbeat])
 async def test_who_stops_the_last_build_first_beside_calls_about_both(
-    database: Database, call: Callable[[BuildQueue, Claim], Coroutine[Any, Any, None]]
+    server_database: Database, call: Callable[[BuildQueue, Claim], Coroutine[Any, Any, None]]
 ) -> None:
-    queue = BuildQueue(database, LIMITS)
-    first, last = await _claimed(database, queue, 2)
+    queue = BuildQueue(server_database, LIMITS)
+    first, last = await _claimed(server_database, queue, 2)
     async with asyncio.timeout(SOON_S):
-        async with database.transaction() as tx:
+        async with server_database.transaction() as tx:
             assert await queue.stop(tx, last.build.id, "overtaken")
             # These two share a transaction, which wants both builds.
             calls = [asyncio.create_task(call(queue, claim)) for claim in (first, last)]
-            await _until_somebody_waits(database)
+            await until_somebody_waits(server_database)
             assert await queue.stop(tx, first.build.id, "overtaken")
         answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Stale, Stale]

@@ -7,26 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.event import EventKind
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import events
 from fleetcast.stores.database import Database, before_commit
-from lab.postgres import PostgresServer
+from lock_waits import SOON_S, until_somebody_waits
 
-SOON_S = 20.0
 WRITERS, EACH = 8, 20
-
-
-@pytest.fixture
-async def server_database(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[Database]:
-    """Of the engine that has several writers."""
-    database = await Database.open(postgres.create_database("events", template=migrated_template))
-    yield database
-    await database.close()
-    postgres.drop_database("events")
 
 
 @pytest.fixture
@@ -58,18 +48,6 @@ async def _tell(database: Database, *subjects: str) -> None:
             record_event(tx, EventKind.SERVICE_PUT, subject)
 
 
-async def _until_somebody_waits(database: Database) -> None:
-    waiting = text(
-        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = 'events' WHERE NOT granted"
-    )
-    async with asyncio.timeout(SOON_S):
-        while True:
-            async with database.reading() as reading:
-                if (await reading.execute(waiting)).scalar_one():
-                    return
-            await asyncio.sleep(0.01)
-
-
 async def test_a_later_commit_never_comes_before_what_was_read(server_database: Database) -> None:
     reader, wrote, go_on = Reader(server_database), asyncio.Event(), asyncio.Event()
 
@@ -86,7 +64,7 @@ async def test_a_later_commit_never_comes_before_what_was_read(server_database: 
         group.create_task(tell_slowly())
         await wrote.wait()
         group.create_task(_tell(server_database, "quick"))
-        await _until_somebody_waits(server_database)
+        await until_somebody_waits(server_database)
         await reader.look()
         assert reader.told == [], "the quick one has not passed the slow one"
         go_on.set()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,17 +14,7 @@ from fleetcast.model.errors import Corrupt
 from fleetcast.model.ids import Digest, MachineId
 from fleetcast.model.limits import SWARM_HAVE_PIECES_MAX
 from fleetcast.swarm import codec, server
-from fleetcast.swarm.wire import Wire
-
-
-@contextmanager
-def _wire(port: int) -> Iterator[Wire]:
-    wire = Wire(socket.socket())
-    try:
-        wire.connect("127.0.0.1", port)
-        yield wire
-    finally:
-        wire.close()
+from wires import dialled
 
 
 def test_strangers_who_say_nothing_keep_nobody_out(world: Any) -> None:
@@ -34,12 +23,12 @@ def test_strangers_who_say_nothing_keep_nobody_out(world: Any) -> None:
     peer.share(artifact.root, artifact.root_digest, world.release(artifact, "release"))
     with ExitStack() as stack:
         for index in range(5):
-            welcome = stack.enter_context(_wire(peer.port))
+            welcome = stack.enter_context(dialled(peer.port))
             welcome.send(codec.Hello(artifact.root.digest, MachineId(f"m{index}"), world.ticket(artifact, f"m{index}")))
             assert isinstance(welcome.receive(), codec.Hello)
         for _ in range(server.CONNECTIONS_MAX + 10):
             stack.enter_context(socket.create_connection(("127.0.0.1", peer.port)))
-        wire = stack.enter_context(_wire(peer.port))
+        wire = stack.enter_context(dialled(peer.port))
         wire.send(codec.Hello(artifact.root.digest, MachineId("x"), world.ticket(artifact, "x")))
         assert isinstance(wire.receive(), codec.Hello)
         assert isinstance(welcome.receive(), codec.Bitmap)

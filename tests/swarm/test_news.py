@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,30 +14,20 @@ from fleetcast.model.messages.agents import AnnounceRequest, PeerAddress
 from fleetcast.swarm import codec, teller
 from fleetcast.swarm.bitmap import pack
 from fleetcast.swarm.wire import Wire
-
-
-@contextmanager
-def dialled(world: Any, artifact: Any, port: int) -> Iterator[Wire]:
-    """A wire to a holder that has greeted."""
-    wire = Wire(socket.socket())
-    try:
-        wire.connect("127.0.0.1", port)
-        wire.patience(30)
-        wire.send(codec.Hello(artifact.root.digest, MachineId("x"), world.ticket(artifact, "x")))
-        hello = wire.receive()
-        assert isinstance(hello, codec.Hello)
-        assert hello.waits, "it says that nobody need ask it for news after a piece"
-        assert isinstance(wire.receive(), codec.Bitmap)
-        yield wire
-    finally:
-        wire.close()
+from wires import dialled
 
 
 def test_after_the_last_piece_of_a_request_news_come_unasked(world: Any) -> None:
     artifact = world.artifact()
     peer = world.peer("holder")
     peer.share(artifact.root, artifact.root_digest, world.release(artifact, "release"))
-    with dialled(world, artifact, peer.port) as wire:
+    with dialled(peer.port) as wire:
+        wire.patience(30)
+        wire.send(codec.Hello(artifact.root.digest, MachineId("x"), world.ticket(artifact, "x")))
+        hello = wire.receive()
+        assert isinstance(hello, codec.Hello)
+        assert hello.waits, "it says that nobody need ask it for news after a piece"
+        assert isinstance(wire.receive(), codec.Bitmap)
         wire.send(codec.Request((0, 1)))
         for piece in (0, 1):
             frame = wire.receive()
