@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleetcast.model.errors import Conflict, Invalid, NotFound, Unavailable
 from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_UPLOAD_IDLE_S_MAX
+from fleetcast.stores import blob_files
+from fleetcast.stores.blob_files import BlobFiles
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.data_port_blobs import DataPortBlobs
 from fleetcast.stores.directory_blobs import DirectoryBlobs
@@ -37,6 +42,69 @@ async def test_deleting_the_last_blob_leaves_no_directories(tmp_path: Path) -> N
     await store.put("builds/1/1/content", b"x")
     await store.delete("builds/1/1/content")
     assert list((tmp_path / "blobs").iterdir()) == []
+
+
+@pytest.fixture
+def before(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, Callable[[], None]], None]:
+    """``before(os, "link", act)``: what somebody else does just before the next call of that function, once."""
+
+    def arrange(owner: Any, name: str, act: Callable[[], None]) -> None:
+        function = getattr(owner, name)
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(owner, name, function)
+            act()
+            return function(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, called)
+
+    return arrange
+
+
+def test_neighbours_are_deleted_at_once(tmp_path: Path, before: Callable[..., None]) -> None:
+    files = BlobFiles(tmp_path)
+    files.prepare()
+    files.put("builds/1/content", b"x")
+    files.put("builds/1/manifest", b"y")
+    before(blob_files, "sync_directory", lambda: files.delete("builds/1/manifest"))
+    files.delete("builds/1/content")
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
+@pytest.mark.parametrize(("owner", "name"), [(os, "link"), (Path, "is_dir")])
+def test_a_directory_goes_while_a_blob_comes(tmp_path: Path, before: Callable[..., None], owner: object, name: str) -> None:
+    files = BlobFiles(tmp_path)
+    files.prepare()
+    files.put("builds/1/content", b"x")
+    before(owner, name, lambda: files.delete("builds/1/content"))
+    files.put("builds/1/manifest", b"y")
+    assert [blob.key for blob in files.walk("")] == ["builds/1/manifest"]
+
+
+def test_a_key_gets_free_while_a_blob_comes(tmp_path: Path, before: Callable[..., None]) -> None:
+    files = BlobFiles(tmp_path)
+    files.prepare()
+    files.put("a/b", b"x")
+    before(os, "link", lambda: before(Path, "is_dir", lambda: files.delete("a/b")))
+    files.put("a", b"y")
+    assert [blob.key for blob in files.walk("")] == ["a"]
+
+
+async def test_a_part_is_not_taken_before_it_is_recorded(tmp_path: Path) -> None:
+    store, key = bucket(tmp_path), "/".join(["k" * 100] * 3)
+    upload = await store.begin(key)
+    record = tmp_path / "uploads" / f"{upload}.parts"
+    unbounded = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file can grow by a little, as on a disk that gets full: the bytes of the part have room, its line has not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (record.stat().st_size + 20, unbounded[1]))
+    try:
+        with pytest.raises(Unavailable):
+            await store.write_part(key, upload, 1, memoryview(b"data"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unbounded)
+    assert await store.parts(key, upload) == ()
+    receipt = await store.write_part(key, upload, 1, memoryview(b"data"))
+    assert await store.parts(key, upload) == (receipt,)
 
 
 async def test_two_processes_share_a_bucket(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ class BlobFiles:
                 os.fsync(file.fileno())
             self.publish(draft, key)
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # never begun, or the disk fails: what is left is dropped with forgotten uploads
+                draft.unlink()
         there = self.stat(key)
         if there is not None and there.size != len(data):
             raise Conflict("blob_exists", f"{key} exists with {there.size} bytes, not {len(data)}: blobs are never overwritten")
@@ -91,15 +92,13 @@ class BlobFiles:
             for _ in range(_PUBLISH_ATTEMPTS_MAX):
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                except (FileExistsError, NotADirectoryError):
-                    raise _nested_key(key) from None
-                try:
                     os.link(source, path)
-                except FileExistsError:
-                    if path.is_dir():
+                except (FileExistsError, FileNotFoundError, NotADirectoryError):
+                    # Somebody else's blob; or a deletion removed a directory, empty until now, between two steps of ours.
+                    if path.is_dir() or any(above.is_file() for above in path.parents):
                         raise _nested_key(key) from None
-                except FileNotFoundError:
-                    continue  # a deletion removed the directory, empty until now, between the two steps
+                    if not path.is_file():
+                        continue
                 self._sync_up(path.parent)
                 return
         raise Unavailable("bucket_busy", f"{key} could not be written: its directory keeps being deleted; try again")
@@ -111,7 +110,10 @@ class BlobFiles:
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return
-            sync_directory(path.parent)
+            try:
+                sync_directory(path.parent)
+            except FileNotFoundError:  # the deletion of its last neighbour removed the directory
+                self._sync_up(path.parent)
             for directory in path.parents:
                 if directory == self._blobs:
                     break

@@ -55,7 +55,7 @@ class DirectoryBlobs(BlobStore):
 
     async def write_part(self, key: str, upload: str, number: int, data: memoryview) -> PartReceipt:
         def write() -> PartReceipt:
-            self._uploads.record_of(key, upload)
+            self._uploads.check(key, upload)
             return self._uploads.write_part(upload, number, data)
 
         return await asyncio.to_thread(write)

@@ -25,7 +25,7 @@ class ServedDirectory(Served):
             yield _File(file)
 
     def check_upload(self, upload: str) -> None:
-        self._uploads.record(upload)
+        self._uploads.head(upload)
 
     def write_part(self, upload: str, number: int, data: memoryview) -> str:
         return self._uploads.write_part(upload, number, data).etag

@@ -10,6 +10,7 @@ have no other name. So a late writer, even one of another process, can never tou
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from blake3 import blake3
 
@@ -34,9 +36,14 @@ _LINE = re.compile(r"(?P<number>[0-9]+) (?P<size>[0-9]+) (?P<etag>[0-9a-f]{64})"
 
 
 @dataclass(frozen=True, slots=True)
-class UploadRecord:
+class UploadHead:
     key: str
     part_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRecord:
+    head: UploadHead
     parts: tuple[PartReceipt, ...]
     """By number; of one written twice the last."""
 
@@ -62,26 +69,24 @@ class UploadFiles:
             sync_directory(self._directory)
         return upload
 
+    def head(self, upload: str) -> UploadHead:
+        """What an open upload is for; as quick with many parts as with none. Raises :class:`NotFound`."""
+        with self._opened(upload) as record:
+            return _head(upload, record.readline())
+
     def record(self, upload: str) -> UploadRecord:
         """What an open upload is for and holds. Raises :class:`NotFound`."""
-        if not _ID.fullmatch(upload):
-            raise no_upload(upload)
-        with disk_errors(f"read the record of upload {upload}"):
-            try:
-                lines = self._record_path(upload).read_text(encoding="ascii", errors="replace").splitlines()
-            except FileNotFoundError:
-                raise no_upload(upload) from None
-        head = _HEAD.fullmatch(lines[0]) if lines else None
-        if head is None:
-            raise no_upload(upload)
+        with self._opened(upload) as record:
+            first, *lines = record.read().splitlines() or [""]
+        head = _head(upload, first)
         received: dict[int, PartReceipt] = {}
-        for line in lines[1:]:
+        for line in lines:
             # A line cut short by a power failure does not match: that part is sent again.
             if match := _LINE.fullmatch(line):
                 number = int(match["number"])
                 received[number] = PartReceipt(number=number, size=int(match["size"]), etag=match["etag"])
         parts = tuple(received[number] for number in sorted(received))
-        return UploadRecord(key=head["key"], part_bytes=int(head["part_bytes"]), parts=parts)
+        return UploadRecord(head, parts)
 
     def open_ones(self, prefix: str) -> tuple[OpenUpload, ...]:
         """Every open upload whose key starts with ``prefix``, in no order."""
@@ -89,19 +94,22 @@ class UploadFiles:
         with disk_errors(f"list {self._directory}"):
             for path in self._directory.glob("*.parts"):
                 with suppress(NotFound):  # completed or dropped meanwhile
-                    found.append(OpenUpload(self.record(path.stem).key, path.stem))
+                    found.append(OpenUpload(self.head(path.stem).key, path.stem))
         return tuple(upload for upload in found if upload.key.startswith(prefix))
 
     def record_of(self, key: str, upload: str) -> UploadRecord:
         """As :meth:`record`; an upload of another key is :class:`NotFound` too."""
-        record = self.record(upload)
-        if record.key != check_key(key):
+        self.check(key, upload)
+        return self.record(upload)
+
+    def check(self, key: str, upload: str) -> None:
+        """Raises :class:`NotFound` unless it is open, and ``key``'s."""
+        if self.head(upload).key != check_key(key):
             raise no_upload(upload)
-        return record
 
     def write_part(self, upload: str, number: int, data: memoryview) -> PartReceipt:
         """Put one whole part at its place. Raises :class:`NotFound`, :class:`Invalid`."""
-        part_bytes = self.record(upload).part_bytes
+        part_bytes = self.head(upload).part_bytes
         if not 1 <= number <= BLOB_PARTS_MAX:
             raise Invalid("illegal_part", f"part {number} is none of 1 to {BLOB_PARTS_MAX}: use larger parts")
         if len(data) > part_bytes:
@@ -117,12 +125,12 @@ class UploadFiles:
     def complete(self, key: str, upload: str, parts: Sequence[PartReceipt]) -> BlobStat:
         """As :meth:`BlobStore.complete`."""
         try:
-            record = self.record_of(key, upload)
+            self.check(key, upload)
             with disk_errors(f"complete upload {upload}"), self._locked(upload) as handle:
                 size = self._checked(upload, parts)
                 os.ftruncate(handle, size)
                 os.fsync(handle)
-                self._files.publish(self._directory / upload, record.key)
+                self._files.publish(self._directory / upload, key)
                 self._drop(upload)
         except NotFound:
             # Completed before, perhaps by somebody who was killed on the way out.
@@ -137,14 +145,27 @@ class UploadFiles:
 
     def _checked(self, upload: str, parts: Sequence[PartReceipt]) -> int:
         record = self.record(upload)
-        return checked_size(record.key, record.part_bytes, record.parts, parts)
+        return checked_size(record.head.key, record.head.part_bytes, record.parts, parts)
 
     def abort(self, key: str, upload: str) -> None:
         """Nothing happens when it is gone, or is another key's."""
         with suppress(NotFound):
-            self.record_of(key, upload)
+            self.check(key, upload)
             with disk_errors(f"abort upload {upload}"), self._locked(upload):
                 self._drop(upload)
+
+    @contextmanager
+    def _opened(self, upload: str) -> Iterator[TextIO]:
+        """Its record, for reading. Raises :class:`NotFound`."""
+        if not _ID.fullmatch(upload):
+            raise no_upload(upload)
+        with disk_errors(f"read the record of upload {upload}"):
+            try:
+                record = open(self._record_path(upload), encoding="ascii", errors="replace")
+            except FileNotFoundError:
+                raise no_upload(upload) from None
+            with record:
+                yield record
 
     @contextmanager
     def _locked(self, upload: str) -> Iterator[int]:
@@ -164,7 +185,8 @@ class UploadFiles:
     def _append(self, upload: str, text: str) -> None:
         handle = os.open(self._record_path(upload), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            os.write(handle, text.encode("ascii"))
+            if os.write(handle, text.encode("ascii")) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
 
@@ -184,3 +206,10 @@ class UploadFiles:
 
     def _record_path(self, upload: str) -> Path:
         return self._directory / f"{upload}.parts"
+
+
+def _head(upload: str, line: str) -> UploadHead:
+    head = _HEAD.fullmatch(line.rstrip("\n"))
+    if head is None:
+        raise no_upload(upload)
+    return UploadHead(key=head["key"], part_bytes=int(head["part_bytes"]))
