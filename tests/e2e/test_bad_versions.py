@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pytest
-
 Check = Callable[..., str]
 BASE = 3
 
@@ -46,9 +44,10 @@ def test_one_version_apart_they_work_together(start_place: Callable[..., Any]) -
     assert place.tracebacks() == []
 
 
-@pytest.mark.parametrize("region", [BASE - 1, BASE + 1])
-def test_a_region_one_version_apart(start_place: Callable[..., Any], region: int) -> None:
-    place = start_place(machines=2, patch=speaking(region=region, local_1=region))
+def test_regions_one_version_apart(start_place: Callable[..., Any]) -> None:
+    """An older and a newer one, each with an agent of its own version."""
+    spoken = {"old": BASE - 1, "old_1": BASE - 1, "new": BASE + 1, "new_1": BASE + 1}
+    place = start_place(machines=4, regions=("old", "new"), patch=speaking(**spoken))
     place.good()
     assert place.tracebacks() == []
 
@@ -75,21 +74,17 @@ def test_two_versions_apart_is_refused_and_said_to_whom(
     assert place.tracebacks() == []
 
 
-@pytest.mark.parametrize(("spoken", "older"), [(BASE - 2, "the caller"), (BASE + 2, "the server")])
-def test_a_worker_two_versions_apart_builds_nothing(
-    start_place: Callable[..., Any],
-    start: Callable[..., Any],
-    until: Callable[..., None],
-    spoken: int,
-    older: str,
-    tmp_path: Any,
-) -> None:
-    place = start_place(machines=1, patch=speaking(worker_2=spoken))
-    with open(place.directory / "settings.toml", "a") as settings:
-        settings.write('[[worker]]\nname = "worker-2"\n')
-    other = place.start("worker", "--name", "worker-2", "--settings", str(place.directory / "settings.toml"))
-    other.wait_for(f"the caller speaks protocol {spoken}, the server {BASE}: upgrade {older}")
+def test_workers_two_versions_apart_build_nothing(start_place: Callable[..., Any]) -> None:
+    spoken = {"worker-2": (BASE - 2, "the caller"), "worker-3": (BASE + 2, "the server")}
+    place = start_place(machines=1, patch=speaking(worker_2=BASE - 2, worker_3=BASE + 2))
+    settings = place.directory / "settings.toml"
+    with open(settings, "a") as file:
+        file.writelines(f'[[worker]]\nname = "{worker}"\n' for worker in spoken)
+    others = {worker: place.start("worker", "--name", worker, "--settings", str(settings)) for worker in spoken}
+    for worker, (version, older) in spoken.items():
+        others[worker].wait_for(f"the caller speaks protocol {version}, the server {BASE}: upgrade {older}")
     place.good()
-    other.signal(signal.SIGTERM)
-    assert other.end() == 0
-    assert "Traceback" not in "\n".join(other.lines)
+    for other in others.values():
+        other.signal(signal.SIGTERM)
+        assert other.end() == 0
+        assert "Traceback" not in "\n".join(other.lines)

@@ -8,15 +8,17 @@ import random
 import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetcast.http.tokens import Role, load, token_path
 from fleetcast.launch import installation, sweeper
 from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
-from running import PROGRAM, Run, wait_until
+from running import END_S_MAX, PROGRAM, Run, wait_until
 
 
 class Repository:
@@ -66,6 +68,13 @@ class Place:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def asked(self, path: str) -> Any:
+        """What control answers. For waiting: a command line each time would keep a core busy with beginning."""
+        token = load(token_path(self.directory / "secrets", Role.ADMIN))
+        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=END_S_MAX) as answer:
+            return json.load(answer)
+
     @property
     def url(self) -> str:
         """Of control."""
@@ -83,10 +92,9 @@ class Place:
     def wait_for_machines(self, count: int) -> None:
         """Until so many are known to report."""
 
-        def reporting() -> int:
-            return sum(region["machines"] for region in self.json("status")["regions"])
-
-        wait_until(lambda: reporting() == count, "machines report")
+        wait_until(
+            lambda: sum(region["machines"] for region in self.asked("/v1/status")["regions"]) == count, "machines report"
+        )
 
     def end(self) -> None:
         """Nothing of it runs any more. Its directory is left."""
@@ -194,6 +202,6 @@ def patched(directory: Path, python: str) -> dict[str, str]:
 
 
 PACE: Mapping[str, Mapping[str, Any]] = {
-    "control": {"replication_check_interval_s": 0.5},
+    "control": {"replication_check_interval_s": 0.5, "build_retry_s": 0.5},
     "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
 }
