@@ -8,6 +8,9 @@ BENCH := $(VENV)/bench-installed
 SWARM := $(BIN)/python -m bench.swarm --json --save bench/results
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
+# Tests and demos start hundreds of programs: without compiled files each of them would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo recording test test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal check format docs lock clean
 
 help:  ## this list
@@ -30,7 +33,7 @@ recording: $(STAMP)  ## run the demo in a terminal in memory and write what it s
 	$(BIN)/python docs/recording.py
 
 test: $(STAMP)  ## every test, real processes included, but for those of test-faults and test-lab
-	$(BIN)/pytest --numprocesses 2 --ignore tests/faults --ignore tests/lab
+	$(BIN)/pytest --numprocesses 3 --ignore tests/faults --ignore tests/lab
 
 test-faults: $(STAMP)  ## processes killed and stopped in the middle of what they do
 	$(BIN)/pytest --numprocesses 2 tests/faults

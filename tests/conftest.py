@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from fleetcast.schema import migrate
 from fleetcast.stores.database import Database
@@ -35,10 +37,23 @@ LONG: Final = (
     "control/",
 )
 """Parts of the paths of files that start processes or search for long, the longest first."""
+TOGETHER: Final = dict.fromkeys(("contracts/test_blobs.py", "e2e/test_s3.py"), "swift")
+"""Files that one worker takes, one after the other: each of them takes a server that is slow to start."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the texts that tests compare with anew, to be looked at")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _ByServer(config, log)
+
+
+class _ByServer(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return TOGETHER.get(file.removeprefix("tests/"), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
