@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fleetcast.agent.logs import bound_log
+from fleetcast.launch import child as child_module
+from fleetcast.launch import supervisor as supervisor_module
 from fleetcast.launch.child import ChildEvent, ChildSpec
 from fleetcast.launch.supervisor import Supervisor
 from fleetcast.model.errors import Refused, Unavailable
@@ -115,6 +118,45 @@ async def test_a_program_that_does_not_exist_is_no_mystery(tmp_path: Path) -> No
     with pytest.raises(Unavailable, match="could not be started"):
         await supervisor.start()
     await supervisor.stop()
+
+
+async def test_who_is_not_ready_in_time_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "PROCESS_READY_S_MAX", 0.5)
+    stuck = ChildSpec("stuck", (sys.executable, "-c", "import time; time.sleep(1000)"), 0)
+    supervisor = Supervisor([stuck, service("later", 1)], tmp_path, os.environ)
+    with pytest.raises(Unavailable, match=r"not ready within 0\.5 s: stuck; look into its log"):
+        await supervisor.start()
+    await supervisor.stop()
+
+
+async def test_a_log_is_bounded_before_its_process_is_ready_and_after_a_copy_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "PROCESS_LOG_BYTES_MAX", 1000)
+    monkeypatch.setattr(child_module, "PROCESS_LOG_LOOK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(child_module, "bound_log", looked := Looked())
+    (tmp_path / "talker.log.1").mkdir()
+    talker = ChildSpec("talker", (sys.executable, "-c", "import time; print('x' * 5000, flush=True); time.sleep(1000)"), 0)
+    supervisor = Supervisor([talker], tmp_path, os.environ)
+    starting = asyncio.create_task(supervisor.start())
+    await until(lambda: looked.failed > 1)
+    (tmp_path / "talker.log.1").rmdir()
+    await until(lambda: (tmp_path / "talker.log.1").exists() and not (tmp_path / "talker.log").stat().st_size)
+    starting.cancel()
+    await supervisor.stop()
+
+
+class Looked:
+    """The real thing, counted."""
+
+    failed = 0
+
+    def __call__(self, path: Path, bytes_max: int) -> None:
+        try:
+            bound_log(path, bytes_max)
+        except OSError:
+            self.failed += 1
+            raise
 
 
 async def test_stopping_in_the_middle_of_starting_leaves_nothing(tmp_path: Path) -> None:

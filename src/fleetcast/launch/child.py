@@ -117,17 +117,19 @@ class Child:
         self._tell(ChildEvent(self.spec.name, "started", f"process {process.pid}"))
         if self._stopping.is_set():  # told to stop while it was being started
             self.stop()
-        watch = asyncio.create_task(self._watch())
+        watches = [asyncio.create_task(self._await_ready()), asyncio.create_task(self._keep_log_bounded())]
         try:
             return await process.wait()
         finally:
             self.pid = None
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
 
-    async def _watch(self) -> None:
-        await self._await_ready()
+    async def _keep_log_bounded(self) -> None:
+        """From the beginning: one that never gets ready may complain of that for days."""
         while True:
-            await asyncio.to_thread(bound_log, self._output, PROCESS_LOG_BYTES_MAX)
+            with contextlib.suppress(OSError):  # such as a disk that has no room for the copy: later it may
+                await asyncio.to_thread(bound_log, self._output, PROCESS_LOG_BYTES_MAX)
             await asyncio.sleep(PROCESS_LOG_LOOK_INTERVAL_S)
 
     async def _await_ready(self) -> None:

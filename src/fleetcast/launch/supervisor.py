@@ -65,14 +65,18 @@ class Supervisor:
         Raises:
             Unavailable: a process ended before it was ready, or was not ready within ``PROCESS_READY_S_MAX``.
         """
+        members: list[Child] = []
         try:
             async with asyncio.timeout(PROCESS_READY_S_MAX):
                 for tier in sorted({child.spec.tier for child in self._children}):
                     members = [child for child in self._children if child.spec.tier == tier]
                     self._tasks += [asyncio.create_task(child.supervise(), name=child.spec.name) for child in members]
-                    await asyncio.gather(*(child.ready for child in members))
+                    # Not by gather: when time is over that cancels who is waited for, and nobody could be named.
+                    done, _ = await asyncio.wait([child.ready for child in members], return_when=asyncio.FIRST_EXCEPTION)
+                    for ready in done:
+                        ready.result()
         except TimeoutError:
-            waiting = ", ".join(child.spec.name for child in self._children if not child.ready.done())
+            waiting = ", ".join(child.spec.name for child in members if not child.ready.done())
             raise Unavailable(
                 "not_ready", f"not ready within {PROCESS_READY_S_MAX:g} s: {waiting}; look into its log"
             ) from None

@@ -161,11 +161,10 @@ class UploadFiles:
             raise no_upload(upload)
         with disk_errors(f"read the record of upload {upload}"):
             try:
-                record = open(self._record_path(upload), encoding="ascii", errors="replace")
+                with open(self._record_path(upload), encoding="ascii", errors="replace") as record:
+                    yield record
             except FileNotFoundError:
                 raise no_upload(upload) from None
-            with record:
-                yield record
 
     @contextmanager
     def _locked(self, upload: str) -> Iterator[int]:
