@@ -26,11 +26,3 @@ RELAY_READY_S_MAX: Final = 20.0
 COMMAND_S_MAX: Final = 60.0
 END_S_MAX: Final = 20.0
 """For killed processes to be gone."""
-
-POSTGRES_READY_S_MAX: Final = 60.0
-POSTGRES_END_S_MAX: Final = 60.0
-
-ETCD_READY_S_MAX: Final = 60.0
-ETCD_END_S_MAX: Final = 60.0
-SWIFT_READY_S_MAX: Final = 60
-SWIFT_END_S_MAX: Final = 10

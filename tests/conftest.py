@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +12,19 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 
+from fleetcast.cli.demo.engines.etcd import EtcdServer, etcd_server
+from fleetcast.cli.demo.engines.postgres import PostgresServer, postgres_server
+from fleetcast.cli.demo.engines.swift import SwiftServer, swift_server
 from fleetcast.schema import migrate
 from fleetcast.stores.database import Database
-from lab.etcd import EtcdServer, etcd_server
-from lab.postgres import PostgresServer, postgres_server
-from lab.swift import SwiftServer, swift_server
 
 # Speed is not a test: on a busy machine any example may take long.
 settings.register_profile("fleetcast", deadline=None)
 settings.load_profile("fleetcast")
 
-ENGINES: Final = ("sqlite", "postgresql")
-"""Behind the database door."""
 TEMPLATE: Final = "migrated"
+Fresh = Callable[[pytest.FixtureRequest, Path, bool], Iterator[str]]
+"""Yields the URL of a database of its own for a test, which is gone afterwards; true: with all tables and no rows."""
 LONG: Final = (
     "faults/test_queue.py",
     "docs/",
@@ -39,6 +39,26 @@ LONG: Final = (
 """Parts of the paths of files that start processes or search for long, the longest first."""
 TOGETHER: Final = dict.fromkeys(("contracts/test_blobs.py", "e2e/test_s3.py"), "swift")
 """Files that one worker takes, one after the other: each of them takes a server that is slow to start."""
+
+
+def _file(request: pytest.FixtureRequest, directory: Path, migrated: bool) -> Iterator[str]:
+    if migrated:
+        shutil.copy(request.getfixturevalue("migrated_file"), directory / "fleetcast.db")
+    yield f"sqlite+aiosqlite:///{directory / 'fleetcast.db'}"
+
+
+def _on_server(request: pytest.FixtureRequest, _: Path, migrated: bool) -> Iterator[str]:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield server.create_database("fresh", template=request.getfixturevalue("migrated_template") if migrated else "template1")
+    server.drop_database("fresh")
+
+
+ENGINES: Final[Mapping[str, Fresh]] = {
+    "sqlite": _file,
+    "postgresql": _on_server,
+}
+"""Behind the database door; the first one is the embedded one."""
+_OTHERS: Final = [*ENGINES][1:]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,19 +79,20 @@ class _ByServer(LoadFileScheduling):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of parameters that are marked ``one_engine`` one engine is enough. Files that take long begin first: else the last one
     runs when every other worker has nothing left to do."""
-    items[:] = [item for item in items if not (item.get_closest_marker("one_engine") and ENGINES[1] in _parameters(item))]
+    items[:] = [item for item in items if not (item.get_closest_marker("one_engine") and _on_another(item))]
     items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if f"/{part}" in str(item.path)), len(LONG)))
 
 
-def _parameters(item: pytest.Item) -> list[object]:
-    return list(item.callspec.params.values()) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else []
+def _on_another(item: pytest.Item) -> bool:
+    values = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return any(engine in values for engine in _OTHERS)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What takes a database runs on each engine, but for what says nothing about SQL and is marked ``one_engine``."""
     for fixture in {"database_url", "empty_database_url"} & set(metafunc.fixturenames):
         one = metafunc.definition.get_closest_marker("one_engine") is not None
-        metafunc.parametrize(fixture, ENGINES[:1] if one else ENGINES, indirect=True)
+        metafunc.parametrize(fixture, [*ENGINES][:1] if one else ENGINES, indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -133,23 +154,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for each test, with all tables and no rows, on either engine."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "fleetcast.db")
-        yield f"sqlite+aiosqlite:///{tmp_path / 'fleetcast.db'}"
-        return
-    yield from _fresh(request.getfixturevalue("postgres"), request.getfixturevalue("migrated_template"))
+    """A database of its own for each test, with all tables and no rows, on each engine."""
+    yield from ENGINES[request.param](request, tmp_path, True)
 
 
 @pytest.fixture
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The same without tables."""
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
-        return
-    yield from _fresh(request.getfixturevalue("postgres"), "template1")
-
-
-def _fresh(server: PostgresServer, template: str) -> Iterator[str]:
-    yield server.create_database("fresh", template=template)
-    server.drop_database("fresh")
+    yield from ENGINES[request.param](request, tmp_path, False)

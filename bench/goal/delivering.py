@@ -16,6 +16,7 @@ from bench.goal.agents import GROUP, Agent
 from bench.goal.asked import Asked
 from bench.goal.figures import summary
 from bench.swarm.place import place
+from fleetcast.cli.demo.engines.etcd import EtcdServer, etcd_server
 from fleetcast.http.session import Session
 from fleetcast.model.artifact import goal_key
 from fleetcast.model.generation import Generation
@@ -25,7 +26,6 @@ from fleetcast.model.limits import KV_POLL_INTERVAL_S
 from fleetcast.model.machine import Selector
 from fleetcast.stores.kv_engines import open_kv
 from lab.errors import LabError
-from lab.etcd import EtcdServer, etcd_server
 
 AGENTS: Final = 10
 WRITING_S: Final = {"poll": 9.5 * KV_POLL_INTERVAL_S, "watch": 50.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from lab.postgres import PostgresServer
+from fleetcast.cli.demo.engines.postgres import PostgresServer
 
 
 async def queries_per_s(server: PostgresServer, seconds: float) -> float:

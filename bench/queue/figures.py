@@ -22,10 +22,10 @@ from bench.queue.settings import Setting, measured, prepare
 from bench.queue.waiting import Latencies, latencies
 from bench.queue.with_pgqueuer import Pgqueuer
 from bench.queue.with_procrastinate import Procrastinate
+from fleetcast.cli.demo.engines.postgres import PostgresServer, postgres_server
 from fleetcast.launch import logging
 from fleetcast.launch.ports import free_ports
 from fleetcast.launch.settings import LOOPBACK
-from lab.postgres import PostgresServer, postgres_server
 
 CYCLES_PER_S_MAX: Final = 8000
 """So many jobs wait for each second that is measured."""

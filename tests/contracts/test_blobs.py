@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from fleetcast.cli.demo.engines.swift import SECRET, USER, SwiftServer
 from fleetcast.model.errors import Conflict, Forbidden, Invalid, NotFound
 from fleetcast.model.limits import BLOB_KEY_BYTES_MAX, BLOB_KEY_PART_BYTES_MAX, BLOB_PARTS_MAX
 from fleetcast.model.messages.grants import PartReceipt
@@ -23,10 +25,11 @@ from fleetcast.stores.s3_address import s3_address
 from fleetcast.stores.s3_bucket import s3_bucket
 from fleetcast.stores.s3_credentials import S3Credentials, S3Place
 from fleetcast.stores.transfer import GrantConnection
-from lab.swift import SECRET, USER, SwiftServer
 
 PART_BYTES = 64 * 1024
 DATA_KEY = b"k" * 32
+
+Opener = Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[tuple[BlobStore, BlobReader]]]
 
 
 @asynccontextmanager
@@ -60,10 +63,15 @@ def bucket(swift: SwiftServer) -> SwiftServer:
     return swift
 
 
-@pytest.fixture(params=["directory", "s3"])
+ENGINES: Final[Mapping[str, Opener]] = {
+    "directory": lambda _, root: directory(root),
+    "s3": lambda request, _: s3(request.getfixturevalue("bucket")),
+}
+
+
+@pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[BlobStore, BlobReader]]:
-    opening = directory(tmp_path) if request.param == "directory" else s3(request.getfixturevalue("bucket"))
-    async with opening as opened:
+    async with ENGINES[request.param](request, tmp_path) as opened:
         yield opened
 
 

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
+from fleetcast.cli.demo.engines.etcd import EtcdServer
 from fleetcast.model.errors import Compacted, Conflict, Invalid, Unavailable
 from fleetcast.model.limits import KV_CHANGES_MAX, KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX
 from fleetcast.stores.etcd_access import EtcdAccess, etcd_access
 from fleetcast.stores.etcd_kv import EtcdKv
 from fleetcast.stores.kv import Change, Entry, KeyValueStore
 from fleetcast.stores.sqlite_kv import SqliteKv
-from lab.etcd import EtcdServer
 
 SOON_S: Final = 60
 """For what is there within milliseconds, unless the machine is very busy."""

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from fleetcast.builds.queue import BuildQueue, QueueLimits
+from fleetcast.cli.demo.engines.postgres import PostgresServer, postgres_server
 from fleetcast.http.tokens import Role
 from fleetcast.model.build import BuildOrder, Recipe
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.stores.database import Database
-from lab.postgres import PostgresServer, postgres_server
 
 pytestmark = pytest.mark.one_engine  # they bring a server of their own
 NEVER_S = 3600.0

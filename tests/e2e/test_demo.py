@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,30 @@ def test_regional_blobs_are_files_of_their_own(told: Any) -> None:
     ]
     assert main
     assert all(blob.stat().st_nlink == 1 and not blob.samefile(path) for blob in blobs for path in main)
+
+
+def test_on_real_engines_it_ends_the_same(told: Any, start: Callable[..., Any], temporary: Path) -> None:
+    """PostgreSQL, etcd and an S3 store: of fewer machines and regions, for the time that takes."""
+    machines, regions = 3, 2
+    demo = start("demo", "--engines", "real", "--json", "--machines", str(machines), "--regions", str(regions))
+    assert demo.process.wait(240) == 0
+    demo.end()
+    for server in ("postgresql", "etcd-control", "etcd-eu-west", "etcd-us-east", "s3"):
+        assert any(f"{server} is up at 127." in line for line in demo.lines), f"{server} was not used"
+    figures = json.loads(demo.lines[-1])
+    assert (figures["machines"], figures["regions"]) == (machines, regions)
+    a, b, c, back = figures["deployments"]
+    names = ("service", "commit", "kind", "artifact_bytes")
+    for one, embedded in zip((a, b, c), told.deployments, strict=False):
+        assert [one[name] for name in names] == [embedded[name] for name in names]
+    assert (a["outcome"], c["outcome"], back["outcome"]) == ("SUCCEEDED", "SUCCEEDED", "SUCCEEDED")
+    assert b["outcome"] in ("SUCCEEDED", "SUPERSEDED")
+    assert back["kind"] == "rollback"
+    assert back["commit"] == (b if b["outcome"] == "SUCCEEDED" else a)["commit"]
+    for ended in (a, c, back):
+        assert ended["machines_active"] == ended["machines_total"] == machines
+        assert ended["origin_bytes"] + ended["peer_bytes"] + ended["local_bytes"] == ended["artifact_bytes"] * machines
+    assert list(temporary.glob("fleetcast-demo-*")) == []
 
 
 def test_nothing_runs_any_more(told: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from lab.etcd import EtcdServer, etcd_server
+from fleetcast.cli.demo.engines.etcd import EtcdServer, etcd_server
 from place import Place, Repository, bring_up
 from running import wait_until
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from fleetcast.cli.demo.engines.postgres import PASSWORD, PostgresServer
 from fleetcast.launch import sweeper
-from lab.postgres import PASSWORD, PostgresServer
 from place import Place, Repository, bring_up
 
 RECIPE = ("--build", "cp page out", "--output", "out")

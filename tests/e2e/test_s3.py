@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.swift import SECRET, SwiftServer
+from fleetcast.cli.demo.engines.swift import SECRET, SwiftServer
 from place import Place, Repository, bring_up
 
 RECIPE = ("--build", "cp page out", "--output", "out")

@@ -18,7 +18,7 @@ import pytest
 
 import victims
 from company import hash_of
-from lab.postgres import PostgresServer, postgres_server
+from fleetcast.cli.demo.engines.postgres import PostgresServer, postgres_server
 from running import wait_until
 from works import SILENCE_S_MAX, WORKERS, Works, works
 

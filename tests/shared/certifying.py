@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.etcd import Certificates
+from fleetcast.cli.demo.engines.etcd import Certificates
 
 _DAY = datetime.timedelta(days=1)
 

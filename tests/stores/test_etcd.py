@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -13,17 +13,17 @@ import pytest
 import structlog
 
 from certifying import certificates
+from etcd_following import Follower, following, opened
+from fleetcast.cli.demo.engines.etcd import EtcdServer, etcd_server
 from fleetcast.launch.ports import free_ports
-from fleetcast.model.errors import Compacted, FleetcastError, Invalid, NotFound, Unavailable
+from fleetcast.model.errors import Compacted, Invalid, NotFound, Unavailable
 from fleetcast.stores import etcd_gateway
-from fleetcast.stores.etcd_access import EtcdAccess, etcd_access, user_of
+from fleetcast.stores.etcd_access import etcd_access, user_of
 from fleetcast.stores.etcd_gateway import EtcdGateway
 from fleetcast.stores.etcd_kv import EtcdKv
 from fleetcast.stores.etcd_messages import RangeReply, TxnReply
-from lab.etcd import EtcdServer, etcd_server
 
 PASSWORD: Final = "pw-of-fleetcast"
-_RETRY_S: Final = 0.05
 
 
 @pytest.fixture
@@ -31,68 +31,6 @@ def server() -> Iterator[EtcdServer]:
     """One that this test may stop."""
     with etcd_server() as server:
         yield server
-
-
-@asynccontextmanager
-async def opened(access: EtcdAccess) -> AsyncIterator[EtcdKv]:
-    kv = await EtcdKv.open(access)
-    yield kv
-    await kv.close()
-
-
-class Follower:
-    """Somebody who keeps up with a prefix as regions do: again after an error, from a snapshot where history is gone."""
-
-    def __init__(self, kv: EtcdKv) -> None:
-        self._kv = kv
-        self.held: dict[str, bytes] = {}
-        self.revisions: list[int] = []
-        self.obstacles: list[FleetcastError] = []
-        self.moved = asyncio.Event()
-        self._after = 0
-
-    async def follow(self) -> None:
-        while True:
-            try:
-                found = await self._kv.changes("goals/", self._after, wait_s=60)
-            except Compacted as error:
-                self.obstacles.append(error)
-                await self.relist()
-            except Unavailable as error:
-                self.obstacles.append(error)
-                await asyncio.sleep(_RETRY_S)
-            else:
-                for change in found.changes:
-                    self.revisions.append(change.mod_revision)
-                    if change.value is None:
-                        self.held.pop(change.key, None)
-                    else:
-                        self.held[change.key] = change.value
-                self._after = found.revision
-            self.moved.set()
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not holds():
-                self.moved.clear()
-                await self.moved.wait()
-
-    async def relist(self) -> None:
-        snapshot = await self._kv.range("goals/")
-        self.held = {entry.key: entry.value for entry in snapshot.entries}
-        self._after = snapshot.revision
-
-
-@asynccontextmanager
-async def following(kv: EtcdKv, follower: Follower | None = None) -> AsyncIterator[Follower]:
-    if follower is None:
-        follower = Follower(kv)
-        await follower.relist()
-    task = asyncio.create_task(follower.follow())
-    yield follower
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 @asynccontextmanager

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from sqlalchemy import text
 
+from fleetcast.cli.demo.engines.postgres import PASSWORD, PostgresServer, postgres_server
 from fleetcast.model.errors import FleetcastError, Unavailable, Unprocessable
 from fleetcast.schema import migrate
 from fleetcast.stores.database import Database
-from lab.postgres import PASSWORD, PostgresServer, postgres_server
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,8 @@ class Blueprint:
     """Settings of control, and below of each worker and region, by key."""
     worker: Mapping[str, Value] = field(default_factory=dict)
     region: Mapping[str, Value] = field(default_factory=dict)
+    of_region: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """Settings of one region alone, by its name."""
 
     @staticmethod
     def ports_needed(regions: int, machines: int) -> int:
@@ -126,7 +128,8 @@ def settings_text(blueprint: Blueprint) -> str:
     for number in range(1, blueprint.workers + 1):
         tables.append(_table("[[worker]]", {"name": f"worker-{number}", **blueprint.worker}))
     for region in blueprint.regions:
-        tables.append(_table("[[region]]", {"name": region, "port": next(ports), "data_port": next(ports), **blueprint.region}))
+        own = {**blueprint.region, **blueprint.of_region.get(region, {})}
+        tables.append(_table("[[region]]", {"name": region, "port": next(ports), "data_port": next(ports), **own}))
     for machine, region in machine_names(blueprint.regions, blueprint.machines):
         tables.append(_table("[[agent]]", {"machine": machine, "region": region, "environment": {"PORT": str(next(ports))}}))
     head = "# What runs here: 'fleetcast up' starts all of it. Paths are relative to this file. All else has its default.\n"

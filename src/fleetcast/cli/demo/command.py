@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from fleetcast.cli.demo.sizes import parse_size
 from fleetcast.cli.output import print_json
@@ -34,6 +34,7 @@ class _Wanted:
     machines: int
     regions: int
     payload_bytes: int
+    real_engines: bool
     json: bool
     keep: bool
 
@@ -49,6 +50,7 @@ def demo(
     machines: int = 12,
     regions: int = 3,
     size: str | None = None,
+    engines: Literal["embedded", "real"] = "embedded",
     json: bool = False,
     keep: bool = False,
 ) -> int:
@@ -82,6 +84,9 @@ def demo(
         How many regions.
     size
         Size of the example's incompressible payload, for instance 64MiB or 1GiB; default 16MiB.
+    engines
+        What the company keeps its data in: files (embedded), or PostgreSQL, etcd and an S3 store (real), whose servers are
+        started on loopback, and gone afterwards too. Their programs come with fleetcast[engines].
     json
         Print the figures as JSON, as the last line of standard output; everything else goes to standard error.
     keep
@@ -98,7 +103,8 @@ def demo(
         raise Invalid("no_repo", "--build, --output, --activate and --health are for a repository: add --repo")
     if repo is not None and size is not None:
         raise Invalid("no_size", "--size is for the example service: leave it out with --repo")
-    wanted = _Wanted(repo, sha, recipe, machines, regions, parse_size(size or PAYLOAD) if repo is None else 0, json, keep)
+    payload_bytes = parse_size(size or PAYLOAD) if repo is None else 0
+    wanted = _Wanted(repo, sha, recipe, machines, regions, payload_bytes, engines == "real", json, keep)
 
     from fleetcast.cli.demo.narration import Narrator
 
@@ -133,9 +139,11 @@ async def _play(wanted: _Wanted, narrator: Narrator) -> int:
     from fleetcast.cli.demo.story import Story
 
     foreign = None if wanted.repo is None else await asyncio.to_thread(_foreign, wanted.repo, wanted)
-    size = CompanySize(wanted.regions, wanted.machines, wanted.payload_bytes)
+    size = CompanySize(wanted.regions, wanted.machines, wanted.payload_bytes, wanted.real_engines)
     company = Company(size, keep=wanted.keep, tell=narrator.child)
     narrator.introduce(company.directory, company.regions, wanted.machines)
+    if wanted.real_engines:
+        narrator.say("  PostgreSQL, an S3 store, etcd for control and for each region: their servers are started")
     told: tuple[DeploymentFigures, ...] = ()
     try:
         async with company:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fleetcast.client.control import ControlClient
 from fleetcast.http.tokens import Role, load, token_path
@@ -23,6 +23,9 @@ from fleetcast.launch.ports import free_ports
 from fleetcast.launch.settings import LOOPBACK, Settings
 from fleetcast.launch.supervisor import Supervisor, children
 from fleetcast.model.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from fleetcast.cli.demo.engines.servers import Servers
 
 WORKERS: Final = 2
 REGIONS: Final = (
@@ -56,13 +59,16 @@ class CompanySize:
     regions: int
     machines: int
     payload_bytes: int
+    real_engines: bool = False
+    """PostgreSQL, etcd and an S3 store instead of files."""
 
 
 class Company:
     """Use as an async context manager: on leaving it, no process and (unless ``keep``) no directory is left.
 
     Raises on entering:
-        Refused: there is not enough disk.
+        Refused: there is not enough disk, or the file system will not do for a server.
+        NotFound: a server's program is not installed.
         Unavailable: a process does not start.
     """
 
@@ -74,6 +80,9 @@ class Company:
         self._settings: Settings | None = None
         self._control: ControlClient | None = None
         self._supervisor: Supervisor | None = None
+        self._servers: Servers | None = None
+        self._starting: asyncio.Future[None] | None = None
+        """The servers."""
         self._sweeper: asyncio.subprocess.Process | None = None
         self._pipe: int | None = None
 
@@ -126,6 +135,8 @@ class Company:
 
     async def _start(self) -> None:
         self.directory.mkdir(mode=0o700)
+        if self.size.real_engines:
+            await self._start_servers()
         file = installation.create(self.directory, self._blueprint())
         self._settings = settings = sources.load(file, environ={})
         assert settings.control is not None
@@ -137,6 +148,18 @@ class Company:
         token = load(token_path(settings.control.secrets, Role.ADMIN))
         self._control = ControlClient(settings.control.public_url, token)
         await self._wait_until_complete()
+
+    async def _start_servers(self) -> None:
+        from fleetcast.cli.demo.engines.servers import Servers
+
+        loop = asyncio.get_running_loop()
+
+        def tell(name: str, address: str) -> None:
+            loop.call_soon_threadsafe(self._tell, ChildEvent(name, "ready", address))
+
+        self._servers = servers = Servers(self.directory / "engines", self.regions, tell)
+        self._starting = asyncio.ensure_future(asyncio.to_thread(servers.start))
+        await asyncio.shield(self._starting)  # a thread goes on when its caller is cancelled: closing them ends it
 
     def _blueprint(self) -> Blueprint:
         count = Blueprint.ports_needed(self.size.regions, self.size.machines)
@@ -153,9 +176,11 @@ class Company:
                 "replication_check_interval_s": LOOK_S,
                 "replicate_s_max": stage_s,
                 "distribute_s_max": stage_s,
+                **(self._servers.control if self._servers is not None else {}),
             },
             worker={"poll_interval_s": KV_POLL_S},
             region={"kv_poll_interval_s": KV_POLL_S, "report_interval_s": LOOK_S, "agent_report_interval_s": LOOK_S},
+            of_region=self._servers.of_region if self._servers is not None else {},
         )
 
     def _check_disk(self) -> None:
@@ -206,6 +231,11 @@ class Company:
             await self._supervisor.stop()
         if self._control is not None:
             await self._control.aclose()
+        if self._servers is not None:
+            await asyncio.to_thread(self._servers.close)
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+            self._starting.exception()  # that it was ended in the middle is no news
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None

@@ -1,7 +1,6 @@
-"""An S3 server of our own, in a directory of its own: OpenStack Swift with its S3 API, for tests and benchmarks.
+"""An S3 server of our own, in a directory of its own: OpenStack Swift with its S3 API.
 
-Four processes, from the development dependency ``swift``, on an address of the loopback network that nobody else has. A pipe
-is their lifeline: however their owner ends, they end and their directory goes. The file system must know extended attributes.
+Four processes, on an address of the loopback network that nobody else has.
 """
 
 from __future__ import annotations
@@ -12,33 +11,21 @@ import os
 import pwd
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lab.errors import LabError
-from lab.limits import SWIFT_END_S_MAX, SWIFT_READY_S_MAX
+from fleetcast.cli.demo.engines import programs
+from fleetcast.cli.demo.engines.kept import READY_S_MAX, Kept
+from fleetcast.model.errors import Refused
 
 USER: Final = "fleetcast:fleetcast"
 SECRET: Final = "secret-of-fleetcast"
 _PORTS: Final = {"object": 6200, "container": 6201, "account": 6202, "proxy": 6280}
 _TIMEOUTS: Final = ("conn", "node", "recoverable_node", "client", "container_update")
-_LOOK_S: Final = 0.05
-_KEEPER: Final = """
-directory=$1; shift
-for each in "$@"; do
-    "$directory/bin/swift-$each-server" "$directory/$each.conf" < /dev/null &
-    servers="$servers $!"
-done
-read -r how
-kill -KILL $servers
-if [ -z "$how" ]; then rm -rf "$directory"; fi
-"""
-"""Starts the servers and reads the lifeline; ends them with that. A word on it: the directory stays."""
+_PATIENCE_S: Final = 60
 _RINGS: Final = """
 import sys
 from swift.common.ring import RingBuilder
@@ -54,59 +41,48 @@ for name, port in zip(("object", "container", "account"), ports):
 _PIPELINE: Final = "catch_errors s3api tempauth slo dlo copy proxy-server"
 
 
-class SwiftServer:
-    """One node with one copy of everything. One thread at a time."""
+class SwiftServer(Kept):
+    """One node with one copy of everything."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make its files; it is started by :meth:`start`."""
-        self.directory = directory
+    def __init__(self, directory: Path, *, remains: bool = False) -> None:
+        """Make its files; it is started by :meth:`start`.
+
+        Raises:
+            Refused: the file system has no extended attributes.
+            Unavailable, NotFound: it cannot be made.
+        """
+        super().__init__("the S3 server", directory, remains=remains)
         self.address = "127." + ".".join(str(random.SystemRandom().randint(1, 254)) for _ in range(3))
-        self._running: subprocess.Popen[bytes] | None = None
+        _check_attributes(directory)
         (directory / "bin").mkdir()
         for name in _PORTS:
-            (directory / "bin" / f"swift-{name}-server").symlink_to(Path(sys.prefix) / "bin" / f"swift-{name}-server")
+            (directory / "bin" / f"swift-{name}-server").symlink_to(programs.swift(name))
         (directory / "devices" / "d1").mkdir(parents=True)
         (directory / "swift.conf").write_text(
             "[swift-hash]\nswift_hash_path_suffix = fleetcast\n[storage-policy:0]\nname = one\ndefault = yes\n"
         )
         for name, port in _PORTS.items():
             (directory / f"{name}.conf").write_text(self._settings(name, port))
-        self._rings()
+        self._prepare([sys.executable, "-c", _RINGS, str(directory), self.address, *map(str, _PORTS.values())])
+
+    @property
+    def port(self) -> int:
+        """Of the S3 API."""
+        return _PORTS["proxy"]
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self.address}:{_PORTS['proxy']}"
+        return f"http://{self.address}:{self.port}"
 
-    def url(self, bucket: str, prefix: str = "") -> str:
-        """For the setting ``store_url``."""
-        return f"s3://{bucket}/{prefix}?endpoint={self.endpoint}&region=us-east-1&addressing=path"
+    def url(self, bucket: str, prefix: str = "", *, endpoint: str = "") -> str:
+        """For the setting ``store_url``. ``endpoint``: somebody who stands between us and the server."""
+        return f"s3://{bucket}/{prefix}?endpoint={endpoint or self.endpoint}&region=us-east-1&addressing=path"
 
-    def start(self) -> None:
-        """Until it answers. Raises :class:`LabError` with its last words when it does not."""
-        with open(self.directory / "server.log", "ab") as output:
-            self._running = subprocess.Popen(
-                ["sh", "-c", _KEEPER, "sh", str(self.directory), *_PORTS],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "SWIFT_CONF_FILE": str(self.directory / "swift.conf")},
-                start_new_session=True,  # a terminal's Ctrl-C reaches us alone
-            )
-        deadline = time.monotonic() + SWIFT_READY_S_MAX
-        while not all(self._answers(port) for port in _PORTS.values()):
-            if self._running.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"the S3 server does not start: {self._last_words()} (more in {self.directory}/server.log)")
-            time.sleep(_LOOK_S)
+    def commands(self) -> Sequence[Sequence[str]]:
+        return [(str(self.directory / "bin" / f"swift-{name}-server"), str(self.directory / f"{name}.conf")) for name in _PORTS]
 
-    def stop(self) -> None:
-        """At once. What it holds is there when it is started again."""
-        self._end(b"stay\n")
-
-    def close(self) -> None:
-        """Stop it, and remove what is left of it. Safe to call again."""
-        if self._running is not None:
-            self._end(b"")
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def answers(self) -> bool:
+        return all(self._answers(port) for port in _PORTS.values())
 
     def create_bucket(self, name: str) -> None:
         self.client().create_bucket(Bucket=name)
@@ -147,7 +123,7 @@ class SwiftServer:
             "log_address = /dev/null",
             # On a busy machine its own patience, of half a second here and there, would be at an end: then it gives a node up
             # for a minute, or lists later what was just written.
-            *(f"{bound}_timeout = {SWIFT_READY_S_MAX}" for bound in _TIMEOUTS),
+            *(f"{bound}_timeout = {_PATIENCE_S}" for bound in _TIMEOUTS),
             "error_suppression_limit = 1000000",
             "[pipeline:main]",
             f"pipeline = {_PIPELINE if name == 'proxy' else f'{name}-server'}",
@@ -167,15 +143,11 @@ class SwiftServer:
                 }.get(each, [])
         return "\n".join(lines) + "\n"
 
-    def _rings(self) -> None:
-        """Where things are: all of it here."""
-        made = [sys.executable, "-c", _RINGS, str(self.directory), self.address, *map(str, _PORTS.values())]
-        done = subprocess.run(made, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise LabError(f"the S3 server's rings cannot be made: {done.stderr.strip().splitlines()[-1:]}")
+    def _environment(self) -> dict[str, str]:
+        return {**super()._environment(), "SWIFT_CONF_FILE": str(self.directory / "swift.conf")}
 
     def _answers(self, port: int) -> bool:
-        connection = http.client.HTTPConnection(self.address, port, timeout=SWIFT_READY_S_MAX)
+        connection = http.client.HTTPConnection(self.address, port, timeout=READY_S_MAX)
         try:
             connection.request("OPTIONS", "/")
             connection.getresponse().read()
@@ -184,19 +156,6 @@ class SwiftServer:
         finally:
             connection.close()
         return True
-
-    def _end(self, word: bytes) -> None:
-        running, self._running = self._running, None
-        if running is None or running.stdin is None:
-            raise LabError("the S3 server does not run: start it first")
-        with contextlib.suppress(BrokenPipeError):
-            running.stdin.write(word)
-            running.stdin.close()
-        running.wait(SWIFT_END_S_MAX)
-
-    def _last_words(self) -> str:
-        lines = (self.directory / "server.log").read_text(errors="replace").strip().splitlines()
-        return (lines or ["it said nothing"])[-1]
 
 
 @contextlib.contextmanager
@@ -213,3 +172,13 @@ def swift_server(*, parent: Path | None = None) -> Iterator[SwiftServer]:
         yield server
     finally:
         server.close()
+
+
+def _check_attributes(directory: Path) -> None:
+    try:
+        os.setxattr(directory, "user.fleetcast", b"here")
+    except OSError:
+        raise Refused(
+            "no_extended_attributes",
+            f"the S3 server needs extended attributes, which the file system of {directory} has not: choose another TMPDIR",
+        ) from None
