@@ -7,13 +7,14 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from fleetcast.model.errors import Forbidden, Invalid, NotFound, Refused, Unavailable
 from fleetcast.model.messages.grants import Grant
+from fleetcast.stores import s3_lanes, served_s3
 from fleetcast.stores.data_grants import grant_read
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.s3_address import S3Address
@@ -28,10 +29,11 @@ MIB = 1 << 20
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A store that answers every request with ``status`` and ``code``; of an object of one MiB it sends half."""
+    """A store that answers every request with ``status`` and ``code``; of an object it sends so many bytes."""
 
     protocol_version = "HTTP/1.1"
     status, code, seen = 500, "InternalError", 500
+    size, sent = MIB, MIB // 2
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -42,17 +44,18 @@ class Answers(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _half(self) -> None:
+    def _object(self) -> None:
         self.send_response(200 if self.command == "HEAD" else 206)
-        self.send_header("Content-Length", str(MIB))
-        self.send_header("Content-Range", f"bytes 0-{MIB - 1}/{MIB}")
+        self.send_header("Content-Length", str(self.size))
+        self.send_header("Content-Range", f"bytes 0-{self.size - 1}/{self.size}")
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(bytes(MIB // 2))
+            with suppress(OSError):  # the reader has left
+                self.wfile.write(bytes(self.sent))
             self.close_connection = True
 
     def handle_method(self) -> None:
-        (self._half if self.status < 300 and self.command in ("GET", "HEAD") else self._answer)()
+        (self._object if self.status < 300 and self.command in ("GET", "HEAD") else self._answer)()
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_method  # noqa: N815 -- the base class's names
 
@@ -61,9 +64,10 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def store(status: int, code: str, seen: int = 0) -> Iterator[S3Place]:
-    """``seen``: what it answers to a HEAD, where that is something else."""
-    handler = type("Handler", (Answers,), {"status": status, "code": code, "seen": seen or status})
+def store(status: int, code: str, seen: int = 0, **more: int) -> Iterator[S3Place]:
+    """``seen``: what it answers to a HEAD, where that is something else. ``more``: the object's ``size``, and how much is
+    ``sent`` of it."""
+    handler = type("Handler", (Answers,), {"status": status, "code": code, "seen": seen or status, **more})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -156,5 +160,28 @@ def test_a_blob_that_breaks_off_is_cut_and_never_taken_for_whole() -> None:
                 response.read()
             assert 0 < len(broken.value.partial) <= MIB // 2
             client.close()
+        finally:
+            port.close()
+
+
+def test_a_reader_that_takes_nothing_is_cut_off_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one transfer at a time, and a dead reader has it."""
+    monkeypatch.setattr(s3_lanes, "S3_LANES_MAX", 1)
+    monkeypatch.setattr(served_s3, "S3_LANE_SEND_S_MAX", 0.5)
+    size = 16 * MIB  # more than all buffers between two sockets
+    with store(200, "", size=size, sent=size) as whole, s3_bucket(whole) as bucket:
+        port = DataPort(bucket.served, KEY, "127.0.0.1", 0)
+        port.start()
+        try:
+            path = grant_read("", KEY, "a", FAR).url
+            with closing(socket.create_connection(("127.0.0.1", port.port))) as dead:
+                dead.sendall(f"GET {path} HTTP/1.1\r\nHost: us\r\n\r\n".encode())
+                assert dead.recv(1) == b"H"  # the transfer has begun
+                client = http.client.HTTPConnection("127.0.0.1", port.port, timeout=30)
+                client.request("GET", path)
+                response = client.getresponse()
+                assert response.status == 200
+                assert len(response.read()) == size
+                client.close()
         finally:
             port.close()

@@ -101,10 +101,10 @@ async def read_kv(
 ) -> KvPage:
     """What changed in the key-value store after a revision.
 
-    Held up to ``wait_s`` until something did.
+    Held up to ``wait_s`` until something did; not at all where too many are held already.
     """
-    wanted = kv_pages.page(parts.kv, prefix, after, held_s(wait_s, KV_WAIT_S_MAX))
-    page = await parts.news.until_closed(wanted)
+    with parts.kv_places.taken(held_s(wait_s, KV_WAIT_S_MAX)) as wait_s:
+        page = await parts.news.until_closed(kv_pages.page(parts.kv, prefix, after, wait_s))
     if page is None:
         raise Unavailable("stopping", "this control process stops: ask again")
     return page

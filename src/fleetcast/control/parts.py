@@ -15,7 +15,7 @@ from fleetcast.builds.queue import BuildQueue
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control.buckets import RegionalBuckets
 from fleetcast.control.config import ControlConfig
-from fleetcast.http.holding import Bell, Bells, Line, held_s, hold
+from fleetcast.http.holding import Bell, Bells, Line, Places, held_s, hold
 from fleetcast.http.sse import Streams
 from fleetcast.model.ids import BuildId
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX
@@ -53,6 +53,8 @@ class Parts:
     logged: Bells[BuildId]
     """Rings when a build's log grew, or the build ended or was stopped."""
     streams: Streams
+    kv_places: Places
+    """For regions' questions about the key-value store, each of which may hold a connection to it."""
     hooks_receiving: asyncio.Semaphore
     """Held while the body of a webhook arrives."""
 

@@ -35,7 +35,7 @@ from fleetcast.control.polling import Polling
 from fleetcast.control.statuses.outbox import forget_statuses
 from fleetcast.control.statuses.sending import status_loops
 from fleetcast.http import serving
-from fleetcast.http.holding import Bell, Bells, Line
+from fleetcast.http.holding import Bell, Bells, Line, Places
 from fleetcast.http.sse import Streams
 from fleetcast.http.tokens import load_or_create_secret
 from fleetcast.model.limits import (
@@ -45,6 +45,7 @@ from fleetcast.model.limits import (
     HISTORY_INTERVAL_S,
     HOOKS_AT_ONCE_MAX,
     KV_COMPACT_INTERVAL_S,
+    KV_HELD_MAX,
 )
 from fleetcast.replication.status import ReplicationStatus
 from fleetcast.rollouts.controller import RolloutController
@@ -165,6 +166,7 @@ def _assemble(
         news=news,
         logged=Bells(),
         streams=Streams(),
+        kv_places=Places(KV_HELD_MAX),
         hooks_receiving=asyncio.Semaphore(HOOKS_AT_ONCE_MAX),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -121,6 +121,25 @@ class Line:
             if not turn.done():
                 turn.set_result(None)
                 count -= 1
+
+
+class Places:
+    """So many requests may be held at a time; whoever comes when all places are taken is answered at once."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextlib.contextmanager
+    def taken(self, wanted_s: float) -> Iterator[float]:
+        """How long to hold a request that wants to be held for ``wanted_s``: 0 where there is no place for it."""
+        if wanted_s <= 0 or self._free <= 0:
+            yield 0.0
+            return
+        self._free -= 1
+        try:
+            yield wanted_s
+        finally:
+            self._free += 1
 
 
 class Bells(Generic[K]):

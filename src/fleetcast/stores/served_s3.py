@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fleetcast.model.errors import FleetcastError
-from fleetcast.model.limits import GRANT_LIFETIME_S, S3_KNOWN_MAX
+from fleetcast.model.limits import GRANT_LIFETIME_S, S3_KNOWN_MAX, S3_LANE_SEND_S_MAX
 from fleetcast.model.messages.grants import Grant
 from fleetcast.stores.blob_files import no_blob
 from fleetcast.stores.blobs import no_upload
@@ -101,8 +101,16 @@ class _Object(ServedBlob):
                 while left:
                     piece = lane.buffer[:left]
                     fill(piece)
-                    connection.sendall(piece)
+                    _send(connection, piece)
                     left -= len(piece)
                 return True
 
             yield send
+
+
+def _send(connection: socket.socket, piece: memoryview) -> None:
+    """Whoever takes it too slowly is cut off: others wait for the lane. Raises :class:`TimeoutError`."""
+    idle_s = connection.gettimeout()
+    connection.settimeout(S3_LANE_SEND_S_MAX)
+    connection.sendall(piece)
+    connection.settimeout(idle_s)

@@ -24,10 +24,15 @@ from fleetcast.model.limits.pushes import (
 from fleetcast.model.limits.stores import (
     BLOB_PART_BYTES,
     BLOB_PARTS_MAX,
+    ETCD_CONNECTIONS_MAX,
     KV_CHANGES_BYTES_MAX,
+    KV_HELD_MAX,
     KV_VALUE_BYTES_MAX,
     RATE_BYTES_PER_S_MIN,
     RATE_LOOK_S,
+    S3_LANE_BYTES,
+    S3_LANE_SEND_S_MAX,
+    S3_LANE_WAIT_S_MAX,
 )
 from fleetcast.model.limits.swarm import (
     ANNOUNCE_INTERVAL_S,
@@ -50,6 +55,11 @@ assert CHUNK_BYTES_MIN < CHUNK_AVERAGE_BYTES < CHUNK_BYTES_MAX < SWARM_FRAME_BYT
 assert HEARTBEAT_SILENCE_S_MAX > 2 * HEARTBEAT_INTERVAL_S
 assert ARTIFACT_CONTENT_BYTES_MAX <= BLOB_PART_BYTES * BLOB_PARTS_MAX
 assert KV_VALUE_BYTES_MAX <= KV_CHANGES_BYTES_MAX < MESSAGE_BYTES_MAX
+# Whoever waits for changes leaves connections to those who ask and write.
+assert KV_HELD_MAX <= ETCD_CONNECTIONS_MAX // 2
+assert S3_LANE_SEND_S_MAX < S3_LANE_WAIT_S_MAX
+# A machine with the lowest limit takes what is sent to it, some artifacts at a time.
+assert 4 * S3_LANE_BYTES / RATE_BYTES_PER_S_MIN < S3_LANE_SEND_S_MAX
 assert ORIGIN_STALL_S_MAX < SWARM_CLOSE_S_MAX
 assert len("data: \n") * (BUILD_LOG_READ_BYTES_MAX + MESSAGE_BYTES_MAX) < STREAM_EVENT_BYTES_MAX
 assert SWARM_PROGRESS_BYTES / SWARM_SLOW_BYTES_PER_S < SWARM_UNPAID_S_MAX

@@ -48,6 +48,8 @@ S3_LANES_MAX: Final = 64
 S3_LANE_WAIT_S_MAX: Final = 30
 S3_LANE_BYTES: Final = 256 * KIB
 """Buffer of one transfer through a region's data port."""
+S3_LANE_SEND_S_MAX: Final = 10
+"""In which a reader must have taken that, or is cut off: a dead one is not worth the wait of those who want its transfer."""
 S3_KNOWN_MAX: Final = 1024
 """Blobs whose size and grant a data port remembers."""
 
@@ -87,6 +89,9 @@ NOTICE_RETRY_S_MAX: Final = 10.0
 KV_KEY_BYTES_MAX: Final = 512
 KV_VALUE_BYTES_MAX: Final = 512 * KIB
 KV_WAIT_S_MAX: Final = 60
+KV_HELD_MAX: Final = 256
+"""Questions of regions that one control process holds: two for each region; who asks beyond is answered at once, and asks again
+a second later."""
 KV_CHANGES_MAX: Final = 1000
 """Changes in one answer; the asker goes on from the last one's revision."""
 KV_CHANGES_BYTES_MAX: Final = 2 * MIB
