@@ -66,6 +66,10 @@ class Kept(ABC):
     def answers(self) -> bool:
         """Whether it can be used."""
 
+    @property
+    def running(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
     def start(self) -> None:
         """Until it answers. Raises :class:`Unavailable` with its last words when it does not."""
         running = self._launch()

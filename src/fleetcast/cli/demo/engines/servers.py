@@ -40,7 +40,8 @@ class Servers:
         self._directory = directory
         self._regions = regions
         self._tell = tell
-        self._made: list[Kept] = []
+        self.made: list[Kept] = []
+        """All there are."""
         self._closed = False
         self.postgres: PostgresServer
         self.etcd: dict[str, EtcdServer] = {}
@@ -64,7 +65,7 @@ class Servers:
     def close(self) -> None:
         """Stop all of them. Safe to call again."""
         self._closed = True
-        for server in reversed(self._made):
+        for server in reversed(self.made):
             with contextlib.suppress(FleetcastError):  # what does not end by itself is ended with the directory
                 server.close()
 
@@ -102,7 +103,7 @@ class Servers:
             server.create_bucket(bucket)
 
     def _start(self, server: Kept, address: str) -> None:
-        self._made.append(server)
+        self.made.append(server)
         if self._closed:  # before it was in the list of what is closed
             server.close()
         server.start()
