@@ -108,8 +108,7 @@ def demo(
 
     from fleetcast.cli.demo.narration import Narrator
 
-    narrator = Narrator(sys.stderr if json else sys.stdout)
-    return asyncio.run(_until_interrupted(wanted, narrator))
+    return asyncio.run(_until_interrupted(wanted, Narrator(sys.stderr if json else sys.stdout)))
 
 
 async def _until_interrupted(wanted: _Wanted, narrator: Narrator) -> int:
