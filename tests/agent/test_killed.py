@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from fleetcast.agent import spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
+from fleetcast.model.hooks import Hook, HookName
 
-# Counts what changes the disk or the processes of this machine once it is up, and dies right before one of these.
+# Dies right before it changes the disk or the processes of this machine, once it is up: at the so-and-so-many-th change, or at
+# the last one of "event:text > event:text", each the first after the one before whose arguments contain the text.
 PROGRAM = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -23,13 +26,20 @@ from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.process import serve
 from fleetcast.model.machine import Machine
 
-url, root, key, die_at = sys.argv[1:]
-left, counting = int(die_at), False
+url, root, key, die_at, die_in = sys.argv[1:]
+left, counting = int(die_at) if die_at.isdigit() else 0, False
+steps = [] if die_at.isdigit() else [step.split(":", 1) for step in die_at.split(" > ")]
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.posix_spawn", "os.rmdir", "os.truncate"}
 
 def watch(event, arguments):
     global left
-    if counting and (event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT)):
+    if not (event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT)):
+        return
+    if steps and steps[0][0] == event and steps[0][1] in repr(arguments):
+        steps.pop(0)
+        if not steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+    if counting and left:
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -42,61 +52,149 @@ sys.addaudithook(watch)
 config = AgentConfig(
     machine=Machine("m1", "eu"), region_url=url, token="t", root=Path(root), worker_public_keys=(Path(key),),
     stop_grace_s=2.0, settle_s=0.05, health_interval_s=0.02, goal_wait_s=5.0,
+    environment={"AGENT": str(os.getpid()), "DIE_IN": die_in},
 )
 asyncio.run(serve(config, asyncio.Event(), ready))
 """
 
-SERVER = (
-    'exec 9>>"$FLEETCAST_DATA/lock"; flock -n 9 || echo twice >> "$FLEETCAST_DATA/twice"; '
-    'echo "$FLEETCAST_COMMIT" > "$FLEETCAST_DATA/up"; exec sleep 60'
+# What every command does first: it notes when another one of its kind is running, and kills its agent where it shall.
+BEGIN = (
+    'begin() { exec 9>>"$FLEETCAST_DATA/$1.lock"; flock -n 9 || echo "$1" >> "$FLEETCAST_DATA/twice"; '
+    'if [ "$DIE_IN" = "$1" ]; then kill -9 "$AGENT"; [ "$1" = activate ] || sleep 60; fi; }; '
 )
-HEALTH = 'test "$(cat "$FLEETCAST_DATA/up")" = "$FLEETCAST_COMMIT"'
+SERVER = BEGIN + 'begin activate; echo "$FLEETCAST_ARTIFACT$SALT" > "$FLEETCAST_DATA/up"; exec sleep 60'
+HEALTH = BEGIN + 'begin health; test "$(cat "$FLEETCAST_DATA/up")" = "$FLEETCAST_ARTIFACT$SALT"'
+HOOKS = {str(name): Hook(f"{BEGIN}begin {name}; sleep 0.05") for name in HookName}
 
-KILLS = (1, 2, 3, 4, 6, 8, 11, 14, 18, 23)
+KILLS = (1, 2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 36)
 """Which change of each agent's life is its last."""
+
+FETCH = {
+    "the root is kept": "os.rename:/roots/",
+    "pre_fetch begins": "os.posix_spawn:begin pre_fetch;",
+    "a place for it is made": "os.mkdir:/incoming/",
+    "the first of it arrives": "open:journal",
+    "it is whole": "os.rename:/incoming/",
+}
+SWITCH = {
+    "pre_activate stands at its gate": "os.rename:hook-pre_activate",
+    "pre_activate is over": "os.posix_spawn:begin pre_activate; > os.remove:hook-pre_activate",
+    "the change-over begins": "os.posix_spawn:begin pre_activate; > os.rename:state.json",
+    "deactivate begins": "os.posix_spawn:begin deactivate;",
+    "the service is told to stop": "open:.stop'",
+    "the service has stopped": "os.remove:process.json",
+    "the next link is made": "os.symlink:",
+    "the link is switched": "os.rename:.current.next",
+}
+START = {
+    "the service is started": "os.posix_spawn:begin activate;",
+    "the service stands at its gate": "os.posix_spawn:begin activate; > os.rename:process.json",
+    "its health is asked": "os.posix_spawn:begin health;",
+    "post_activate begins": "os.posix_spawn:begin post_activate;",
+    "it counts as active": "os.posix_spawn:begin post_activate; > os.rename:state.json",
+}
+INSIDE = {f"in {name}": name for name in (*HookName, "activate", "health")}
+STILL_SERVES = {*FETCH, *list(SWITCH)[:5], "in pre_fetch", "in pre_activate", "in deactivate"}
+"""Where the release before has not been stopped yet."""
+
+
+class Lives:
+    """One machine's agents, one after another, each a process of its own."""
+
+    def __init__(self, region: Any, agent: Any) -> None:
+        self._region = region
+        self._agent = agent
+        self.service: Path = agent.service()
+
+    async def live(self, goal: Any, die_at: str = "0", die_in: str = "") -> bool:
+        """Until it is killed, or active; then it is killed. Whether it had been."""
+        command = (sys.executable, "-c", PROGRAM, self._region.url, str(self._agent.config.root))
+        life = await asyncio.create_subprocess_exec(
+            *command, str(self._region.worker_public), die_at, die_in, stdout=asyncio.subprocess.DEVNULL
+        )
+        end = asyncio.create_task(life.wait())
+        done = asyncio.create_task(self._region.reported(goal, "ACTIVE"))
+        await asyncio.wait({end, done}, return_when=asyncio.FIRST_COMPLETED)
+        died = end.done()
+        if not died:
+            life.kill()
+        assert await end == -signal.SIGKILL
+        done.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await done
+        self._region.reports.clear()
+        assert not (self.service / "data" / "twice").exists(), "two of a kind ran at a time"
+        return died
+
+    def pid(self) -> int | None:
+        """Of the service."""
+        instance = ServiceProcess(ServiceLayout(self.service)).instance
+        return instance.process.pid if instance is not None and spawning.alive(instance.process) else None
+
+    def strangers(self) -> list[int]:
+        """Processes that belong to the service and not to its one instance."""
+        mine = {self.pid()}
+        mine.update(*(_children(pid) for pid in mine if pid))
+        return [found.pid for found in spawning.everybody() if _of(self.service, found.pid) and found.pid not in mine]
+
+
+@pytest.fixture
+def lives(region: Any, agents: Callable[..., Any]) -> Lives:
+    return Lives(region, agents())
+
+
+def release(region: Any, source: Path, commit: str, version: str) -> Any:
+    recipe = {"activate": SERVER, "health": HEALTH, "health_timeout_s": 20.0, "hooks": HOOKS, "environment": {"SALT": version}}
+    return region.publish(source, {"version": version, "data": version * 100_000}, commit=commit, **recipe)
 
 
 @pytest.mark.timeout(110)
 async def test_an_agent_that_is_killed_again_and_again_converges(
     region: Any, agents: Callable[..., Any], tmp_path: Path, until: Callable[..., Any]
 ) -> None:
-    recipe = {"activate": SERVER, "health": HEALTH, "health_timeout_s": 20.0}
-    releases = [
-        region.publish(tmp_path, {"version": commit, "data": commit * 100_000}, commit=commit, **recipe) for commit in "ab"
-    ]
     agent = agents()
-    service = agent.service()
-    killed = 0
+    lives = Lives(region, agent)
+    releases = [release(region, tmp_path, commit, commit) for commit in "ab"]
     for number, die_at in enumerate(KILLS, 1):
         goal = region.want(releases[number // 3 % 2], 1 + number // 3)
-        life = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROGRAM, region.url, str(agent.config.root), str(region.worker_public), str(die_at),
-            stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        end = asyncio.create_task(life.wait())
-        done = asyncio.create_task(region.reported(goal, "ACTIVE"))
-        await asyncio.wait({end, done}, return_when=asyncio.FIRST_COMPLETED)
-        if not end.done():
-            life.kill()
-        killed += await end == -signal.SIGKILL
-        done.cancel()
-        await asyncio.gather(done, return_exceptions=True)
-        region.reports.clear()
-        if (service / "current").exists():
-            assert agent.current() in [release.files for release in releases], "current leads to a whole release"
-        assert not (service / "data" / "twice").exists(), "two instances ran at a time"
-    assert killed == len(KILLS)
+        assert await lives.live(goal, str(die_at)), f"it did not get as far as its change {die_at}"
+        if (lives.service / "current").exists():
+            assert agent.current() in [each.files for each in releases], "current leads to a whole release"
 
     await agent.start()
     report = await region.reported(region.want(releases[0], 90, baseline=releases[0]), "ACTIVE")
     assert report.bytes.total == report.target_bytes == releases[0].root.content_size
     assert agent.current() == releases[0].files
-    assert not (service / "data" / "twice").exists()
-    instance = ServiceProcess(ServiceLayout(service)).instance
-    assert instance is not None
-    alive = [found.pid for found in spawning.everybody() if _of(service, found.pid)]
-    assert set(alive) == {instance.process.pid, *_children(instance.process.pid)}
-    await until(lambda: not [*(service / "incoming").iterdir(), *(service / "discarded").iterdir()])
+    assert not (lives.service / "data" / "twice").exists()
+    assert lives.pid()
+    assert lives.strangers() == []
+    await until(lambda: not [*(lives.service / "incoming").iterdir(), *(lives.service / "discarded").iterdir()])
+
+
+@pytest.mark.timeout(110)
+@pytest.mark.parametrize("steps", [FETCH, SWITCH, START, INSIDE], ids=["fetch", "switch", "start", "inside"])
+async def test_an_agent_that_is_killed_at_a_step_leaves_a_whole_release_and_the_next_one_goes_on(
+    steps: dict[str, str], region: Any, agents: Callable[..., Any], tmp_path: Path
+) -> None:
+    agent = agents()
+    lives = Lives(region, agent)
+    before = release(region, tmp_path, "0", "first")
+    await lives.live(region.want(before, 1))
+    for number, (step, at) in enumerate(steps.items(), 1):
+        served_by = lives.pid()
+        after = release(region, tmp_path, f"{number:x}", step)
+        goal = region.want(after, 1 + number, baseline=before)
+        died = await (lives.live(goal, die_in=at) if steps is INSIDE else lives.live(goal, at))
+        assert died, f"it did not get to where {step}"
+        assert agent.current() in (before.files, after.files), step
+        if step in STILL_SERVES:
+            assert lives.pid() == served_by, f"{step}: what ran goes on running"
+            assert agent.current() == before.files, step
+        assert not await lives.live(goal), step
+        assert agent.current() == after.files, step
+        assert lives.pid(), step
+        assert lives.strangers() == [], step
+        before = after
 
 
 def _of(service: Path, pid: int) -> bool:
@@ -107,5 +205,5 @@ def _of(service: Path, pid: int) -> bool:
     return f"FLEETCAST_DATA={service}/data".encode() in environment.split(b"\0")
 
 
-def _children(pid: int) -> list[int]:
+def _children(pid: int) -> Sequence[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

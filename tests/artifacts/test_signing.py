@@ -15,6 +15,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from fleetcast.artifacts import signing
 from fleetcast.model.artifact import ManifestPiece, Root
 from fleetcast.model.errors import Corrupt, Invalid
+from fleetcast.model.hooks import Hook
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
 
 ROOT = Root(
@@ -102,6 +103,26 @@ def test_other_dsse_programs_read_and_write_the_same(key: signing.PrivateKey, pu
     assert signing.verify_root(foreign_envelope(base64.b64decode(ours["payload"]), key), [public]) == ROOT
 
 
+def test_a_root_without_hooks_is_what_it_was_before_there_were_any(key: signing.PrivateKey) -> None:
+    statement = json.loads(base64.b64decode(json.loads(signing.sign_root(ROOT, key))["payload"]))
+    assert statement["predicateType"] == "urn:fleetcast:artifact-root:v1"
+    assert statement["predicate"].keys() == {
+        "artifact", "service", "commit_sha", "build", "attempt", "built_at", "digest", "manifest_size", "manifest_pieces",
+        "content_size", "content_sha256", "files", "chunks", "activate", "health", "health_timeout_s", "environment",
+    }  # fmt: skip
+
+
+def test_a_root_with_hooks_is_refused_by_who_would_not_run_them(key: signing.PrivateKey, public: signing.PublicKey) -> None:
+    root = replace(ROOT, hooks={"pre_activate": Hook("./migrate", 5.0)})
+    envelope = signing.sign_root(root, key)
+    statement = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    assert statement["predicateType"] == "urn:fleetcast:artifact-root:v2", "the version before takes v1 alone"
+    assert signing.verify_root(envelope, [public]) == root
+    statement["predicate"]["hooks"] = {"pre_launch": {"command": "./migrate"}}
+    with pytest.raises(Corrupt, match="'pre_launch' is no hook that is known here"):
+        signing.verify_root(foreign_envelope(json.dumps(statement).encode(), key), [public])
+
+
 def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) -> None:
     for wrong in (
         replace(ROOT, manifest_pieces=()),
@@ -110,6 +131,8 @@ def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) 
         replace(ROOT, environment={"A=B": "1"}),
         replace(ROOT, health_timeout_s=1e300),
         replace(ROOT, chunks=10**15),
+        replace(ROOT, hooks={"deactivate": Hook("./drain", float("nan"))}),
+        replace(ROOT, hooks={"deactivate": Hook("./drain\0")}),
     ):
         with pytest.raises(Invalid):
             signing.sign_root(wrong, key)

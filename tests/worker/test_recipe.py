@@ -8,6 +8,7 @@ import pytest
 
 from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
+from fleetcast.model.hooks import Hook
 from fleetcast.model.limits import RECIPE_BYTES_MAX
 from fleetcast.worker.backoff import delay_s
 from fleetcast.worker.recipe import complete_recipe, parse_recipe
@@ -25,6 +26,17 @@ health_timeout_s = 30
 
 [run.environment]
 MODE = "production"
+"""
+
+
+HOOKS = """\
+[hooks]
+pre_activate = "./migrate"
+deactivate = { command = "./drain", timeout_s = 120 }
+
+[hooks.post_activate]
+command = "./greet"
+timeout_s = 5
 """
 
 
@@ -46,12 +58,30 @@ def test_everything_may_be_left_out() -> None:
     assert parse_recipe(b'[run]\nenvironment = { A = "1" }\n') == Recipe(environment={"A": "1"})
 
 
+def test_hooks_are_commands_or_tables() -> None:
+    assert parse_recipe(HOOKS.encode()).hooks == {
+        "pre_activate": Hook("./migrate"),
+        "deactivate": Hook("./drain", 120.0),
+        "post_activate": Hook("./greet", 5.0),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (
+            HOOKS.replace("pre_activate", "pre_active"),
+            "line 2: unknown name 'pre_active' in [hooks]: did you mean 'pre_activate'?",
+        ),
+        (HOOKS.replace('"./migrate"', "7"), "line 2: pre_activate must be text in quotes"),
+        (HOOKS.replace("= 120", "= 901"), "line 3: timeout_s must be a number of seconds above 0, at most 900"),
+        (HOOKS.replace("timeout_s = 120", "timeout = 1"), "line 3: unknown name 'timeout' in [hooks.deactivate]"),
+        (HOOKS.replace('command = "./greet"', ""), "line 5: post_activate has no command"),
+        (HOOKS.replace("timeout_s = 5", "tmeout_s = 5"), "line 7: unknown name 'tmeout_s' in [hooks.post_activate]"),
+        ('hooks = "./all"', "line 1: hooks must be a table: write [hooks]"),
         (WHOLE.replace("output =", "ouput ="), "line 4: unknown name 'ouput' in [build]: did you mean 'output'?"),
         (WHOLE.replace("[build]", "[biuld]"), "line 2: unknown name 'biuld': did you mean 'build'?"),
-        (WHOLE.replace("[build]", "[q]"), "line 2: unknown name 'q': known are build, run"),
+        (WHOLE.replace("[build]", "[q]"), "line 2: unknown name 'q': known are build, run, hooks"),
         (WHOLE.replace('"make dist"', '["make"]'), "line 3: command must be text in quotes"),
         (WHOLE.replace("= 30", "= 0"), "line 9: health_timeout_s must be a number of seconds above 0"),
         (WHOLE.replace("= 30", "= true"), "line 9: health_timeout_s must be a number of seconds above 0"),

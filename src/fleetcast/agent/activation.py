@@ -1,4 +1,5 @@
-"""A change-over: stop what runs, switch ``current``, start, wait for health; on failure, arrange for the way back.
+"""A change-over: stop what runs, switch ``current``, start, wait for health; on failure, arrange for the way back. Between
+these, the hooks of the releases that come and go.
 
 What is about to be done is on disk before it is done, and each step may be done again: an agent that was killed in the middle
 begins the same change-over from its first step, and finds what it had started.
@@ -8,25 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import structlog
 
 from fleetcast.agent import switch
 from fleetcast.agent.config import AgentConfig
-from fleetcast.agent.environment import service_environment
+from fleetcast.agent.environment import hook_environment, service_environment
 from fleetcast.agent.health import HealthCheck, Unhealthy, healthy
+from fleetcast.agent.hooks import HookFailed, HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import Activate, ProcessStatus
 from fleetcast.agent.releases import ReleaseStore
-from fleetcast.agent.state import Activation, Active, failed, passed
+from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Refused
 from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.hooks import HookName
+from fleetcast.model.ids import DeploymentId
 from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
@@ -43,6 +49,14 @@ class Activator:
     memory: ServiceMemory
     process: ServiceProcess
     permits: PermitDesk
+    hooks: HookRunner
+    alarm: Callable[[str], None]
+    """To be called with what a person should know and no deployment tells."""
+
+    @property
+    def health_log(self) -> Path:
+        """What the newest attempt at a health check printed."""
+        return self.layout.log / "health.log"
 
     async def run(self, order: Activate) -> None:
         """Carry it out to its end: active, or failed with the way back on record. Safe to cancel at any point.
@@ -50,14 +64,16 @@ class Activator:
         Raises:
             OSError, Refused: this machine is in the way (a full disk, a process that cannot be killed): to be tried again.
         """
+        if not order.begun and not await self._prepared(order):
+            return
         if order.needs_permit:
             await self.permits.obtain()
         self.permits.keep()
         activation = await self._begin(order)
         try:
             await self._bring_up(activation)
-        except Unhealthy as failure:
-            await self._failed(activation, str(failure))
+        except (Unhealthy, HookFailed) as failure:
+            await self._failed(activation, str(failure), failure.output)
         else:
             await self._passed(activation)
         if self.memory.state.activation is None:
@@ -70,11 +86,69 @@ class Activator:
             await self.process.stop(self.config.stop_grace_s)
             self._start(active.activation, active.release)
 
+    async def deactivate(self, release: ReleaseRef, deployment: DeploymentId, *, coming: ReleaseRef | None) -> None:
+        """Run that hook of what is in service and is to be stopped. That it fails is told, and holds up nothing."""
+        if self.store.root(release.root) is None:
+            return
+        try:
+            await self._hook(HookName.DEACTIVATE, release, deployment, leaving=release, coming=coming)
+        except HookFailed as failure:
+            log.warning("deactivate_failed", service=self.key.service, release=release.artifact, error=str(failure))
+            self.alarm(f"{release.artifact}: {failure}")
+
+    async def pre_fetch(self, release: ReleaseRef, deployment: DeploymentId | None) -> None:
+        """Run that hook of a release of which only the root is here; ``deployment``: for which it is fetched, if for any.
+
+        Raises:
+            HookFailed: this machine is not ready for it.
+        """
+        running = leaving(self.memory.state, self._started())
+        await self._hook(HookName.PRE_FETCH, release, deployment, leaving=running, coming=release)
+
+    async def _prepared(self, order: Activate) -> bool:
+        """Whether nothing speaks against stopping what runs."""
+        state = self.memory.state
+        running = leaving(state, self._started())
+        try:
+            await self._hook(HookName.PRE_ACTIVATE, order.release, order.deployment, leaving=running, coming=order.release)
+        except HookFailed as failure:
+            error, output = str(failure), failure.output
+            log.error("activation_refused", service=self.key.service, release=order.release.artifact, error=error)
+            await self.memory.change(lambda state: given_up(state, order.deployment, order.release.root, error, output))
+            return False
+        return True
+
+    async def _hook(
+        self,
+        name: HookName,
+        release: ReleaseRef,
+        deployment: DeploymentId | None,
+        *,
+        leaving: ReleaseRef | None,
+        coming: ReleaseRef | None,
+    ) -> None:
+        root = self._root(release)
+        hook = root.hooks.get(name)
+        if hook is not None:
+            service = self._environment(release, root)
+            environment = hook_environment(service, name, deployment, leaving=leaving, coming=coming)
+            directory = self.layout.data if name is HookName.PRE_FETCH else self.layout.tree(release.digest)
+            await self.hooks.run(name, hook, release.artifact, directory, environment)
+
+    def _started(self) -> str:
+        return self.process.instance.activation if self.process.instance else ""
+
     async def _begin(self, order: Activate) -> Activation:
         begun = self.memory.state.activation
         if begun is not None and order.begun:
             return begun
-        activation = Activation(_new_id(), order.release, order.deployment, order.generation)
+        activation = Activation(
+            _new_id(),
+            order.release,
+            order.deployment,
+            order.generation,
+            leaving=leaving(self.memory.state, self._started()),
+        )
         await self.memory.change(lambda state: replace(state, activation=activation))
         log.info("activation_begun", service=self.key.service, release=order.release.artifact, reason=order.reason)
         return activation
@@ -85,9 +159,13 @@ class Activator:
         if found and self.process.status() is ProcessStatus.DOWN and self.process.exit_code() is None:
             # It ended without a word while no agent looked, perhaps still at its gate: it gets another start.
             found = False
+        if not found and activation.leaving is not None:
+            await self.deactivate(activation.leaving, activation.deployment, coming=release)
         # An agent that is told to stop in the middle must not leave the service down until it is started again.
         await to_the_end(self._swap(activation, start=not found))
         await healthy(self._check(release), self.process)
+        went, deployment = activation.leaving, activation.deployment
+        await self._hook(HookName.POST_ACTIVATE, release, deployment, leaving=went, coming=release)
 
     async def _swap(self, activation: Activation, *, start: bool) -> None:
         if start:
@@ -101,10 +179,10 @@ class Activator:
         await self.memory.change(lambda state: passed(state, active))
         log.info("activation_passed", service=self.key.service, release=activation.release.artifact)
 
-    async def _failed(self, activation: Activation, error: str) -> None:
+    async def _failed(self, activation: Activation, error: str, output: tuple[str, ...]) -> None:
         log.error("activation_failed", service=self.key.service, release=activation.release.artifact, error=error)
         back = _new_id()
-        await self.memory.change(lambda state: failed(state, activation, error, back))
+        await self.memory.change(lambda state: failed(state, activation, error, back, output))
 
     def _start(self, activation: str, release: ReleaseRef) -> None:
         root = self._root(release)
@@ -120,7 +198,7 @@ class Activator:
             settle_s=self.config.settle_s,
             directory=self.layout.tree(release.digest),
             environment=self._environment(release, root),
-            log=self.layout.log / "health.log",
+            log=self.health_log,
         )
 
     def _environment(self, release: ReleaseRef, root: Root) -> dict[str, str]:

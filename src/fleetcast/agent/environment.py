@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.model.artifact import Root
 from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.hooks import HookName
+from fleetcast.model.ids import DeploymentId
 from fleetcast.model.machine import Machine
 
+_RELEASE = "FLEETCAST_RELEASE"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -33,6 +36,30 @@ def service_environment(
         "FLEETCAST_REGION": machine.region,
         "FLEETCAST_COMMIT": root.commit_sha,
         "FLEETCAST_ARTIFACT": release.artifact,
-        "FLEETCAST_RELEASE": str(layout.tree(release.digest)),
+        _RELEASE: str(layout.tree(release.digest)),
         "FLEETCAST_DATA": str(layout.data),
     }
+
+
+def hook_environment(
+    service: Mapping[str, str],
+    name: HookName,
+    deployment: DeploymentId | None,
+    *,
+    leaving: ReleaseRef | None,
+    coming: ReleaseRef | None,
+) -> dict[str, str]:
+    """What a hook sees over what its ``service`` sees. ``leaving`` and ``coming``: what is in service before and after what
+    is going on; ``None``: nothing.
+    """
+    environment = {
+        **service,
+        "FLEETCAST_HOOK": name,
+        "FLEETCAST_DEPLOYMENT": deployment or "",
+        "FLEETCAST_FROM": leaving.artifact if leaving else "",
+        "FLEETCAST_TO": coming.artifact if coming else "",
+    }
+    if name is HookName.PRE_FETCH:
+        # There is no such directory yet.
+        del environment[_RELEASE]
+    return environment

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from fleetcast.agent.hooks import HookFailed
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
@@ -53,9 +54,12 @@ class Fetcher:
         keys: Sequence[PublicKey],
         rng: Random,
         alarm: Callable[[str], None],
+        prepare: Callable[[ReleaseRef], Awaitable[None]],
     ) -> None:
-        """``alarm``: for what only a person can put right, such as a full disk."""
+        """``alarm``: for what only a person can put right, such as a full disk. ``prepare``: to be called before a fetch
+        begins; it raises :class:`HookFailed` when the machine is not ready for it."""
         self._alarm = alarm
+        self._prepare = prepare
         self._key = key
         self._layout = layout
         self._store = store
@@ -72,7 +76,7 @@ class Fetcher:
         if standing is None or self._under_way is None:
             return standing
         progress = self._under_way.progress()
-        return FetchStanding(standing.release, progress.bytes, progress.bytes_total, progress.waiting_for, standing.error)
+        return replace(standing, bytes=progress.bytes, bytes_total=progress.bytes_total, waiting_for=progress.waiting_for)
 
     async def fetch(self, release: ReleaseRef, counted: Counted) -> None:
         """Return when ``release`` is whole on disk and shared. Goes on trying until then; safe to cancel and to repeat.
@@ -83,30 +87,34 @@ class Fetcher:
         Raises:
             Untrusted: no installed key has signed this root, or it is one of something else.
         """
-        failures = 0
+        failures, prepared = 0, False
         self._standing = FetchStanding(release)
         try:
             while True:
                 try:
                     root = await self._root(release)
+                    if not prepared:
+                        await self._prepare(release)
+                        prepared = True
                     await self._content(release, root, counted)
                     return
-                except (FleetcastError, OSError) as error:
+                except (FleetcastError, OSError, HookFailed) as error:
                     failures += 1
                     self._failed(release, error)
                 await asyncio.sleep(retry_s(failures, self._rng))
         finally:
             self._standing = None
 
-    def _failed(self, release: ReleaseRef, error: FleetcastError | OSError) -> None:
+    def _failed(self, release: ReleaseRef, error: FleetcastError | OSError | HookFailed) -> None:
         error = obstacle(error) if isinstance(error, OSError) else error
-        log.warning("fetch_failed", release=release.artifact, error=error.message)
-        if NO_ROOM_HERE in error.message or error.code == "no_room":
-            self._alarm(f"it cannot fetch {release.artifact}: {error.message}")
+        log.warning("fetch_failed", release=release.artifact, error=str(error))
+        if NO_ROOM_HERE in str(error) or (isinstance(error, FleetcastError) and error.code == "no_room"):
+            self._alarm(f"it cannot fetch {release.artifact}: {error}")
         counts, total = ByteCounts(), 0
         if self._standing is not None:
             counts, total = self._standing.bytes, self._standing.bytes_total
-        self._standing = FetchStanding(release, counts, total, "another attempt", str(error))
+        output = error.output if isinstance(error, HookFailed) else ()
+        self._standing = FetchStanding(release, counts, total, "another attempt", str(error), output)
 
     async def _root(self, release: ReleaseRef) -> Root:
         """The verified root: kept here from before, or from the region.

@@ -31,7 +31,8 @@ from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import ProcessStatus
 from fleetcast.agent.spawning import ProcessFacts, ProcessId
 from fleetcast.model.errors import Refused
-from fleetcast.model.limits import KILL_S_MAX
+from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, FAILURE_LINES_MAX, KILL_S_MAX
+from fleetcast.model.lines import showable
 from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ class ServiceProcess:
         if self.instance is None:
             return None
         with contextlib.suppress(OSError, ValueError):
-            return int(self._exit_file(self.instance.id).read_text())
+            return int(_exit_file(self._layout.run, self.instance.id).read_text())
         return None
 
     def start(self, activation: str, command: str, directory: Path, environment: Mapping[str, str]) -> Instance:
@@ -103,26 +104,10 @@ class ServiceProcess:
         Raises:
             OSError: the machine is out of something.
         """
-        instance_id = uuid.uuid4().hex
-        exit_file, stop_file = self._exit_file(instance_id), self._stop_file(instance_id)
-        script = ("/bin/sh", "-c", _GATE, "fleetcast-service")
-        arguments = (*script, command, str(directory), str(exit_file), str(stop_file))
-        with contextlib.ExitStack() as stack:
-            gate, word = os.pipe()
-            stack.callback(os.close, word)
-            stack.callback(os.close, gate)
-            output = stack.enter_context(open(self.log, "ab"))
-            offset = output.seek(0, os.SEEK_END)
-            pid = spawning.spawn(arguments, {**environment, INSTANCE_VARIABLE: instance_id}, stdin=gate, output=output.fileno())
-            instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset)
-            # Not durable: no power failure leaves a process behind that this record would have to name.
-            records.write(self._record, instance, durable=False)
-            self.instance = instance
-            with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies
-                os.write(word, b"go\n")
-        self._forget_others(instance_id)
-        log.info("process_started", service=str(self._layout.base), pid=pid, instance=instance_id)
-        return instance
+        self.instance = start_at_gate(self._layout.run, self._record, self.log, activation, command, directory, environment)
+        self._forget_others(self.instance.id)
+        log.info("process_started", service=str(self._layout.base), pid=self.instance.process.pid, instance=self.instance.id)
+        return self.instance
 
     async def ended(self) -> None:
         """Wait until the newest instance has ended; at once when there is none."""
@@ -137,7 +122,7 @@ class ServiceProcess:
         """
         if self.instance is None:
             return
-        self._stop_file(self.instance.id).touch()
+        _stop_file(self._layout.run, self.instance.id).touch()
         await end(self.instance, grace_s)
         self._record.unlink(missing_ok=True)
         self._forget_others("")
@@ -147,11 +132,9 @@ class ServiceProcess:
         """The last line the newest instance wrote, at most 500 characters; empty: none."""
         return last_line(self.log, self.instance.log_offset if self.instance else 0)
 
-    def _exit_file(self, instance_id: str) -> Path:
-        return self._layout.run / f"{instance_id}.exit"
-
-    def _stop_file(self, instance_id: str) -> Path:
-        return self._layout.run / f"{instance_id}.stop"
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines the newest instance wrote; see :func:`last_lines`."""
+        return last_lines(self.log, self.instance.log_offset if self.instance else 0)
 
     def _forget_others(self, but: str) -> None:
         for path in self._layout.run.iterdir():
@@ -159,16 +142,64 @@ class ServiceProcess:
                 path.unlink(missing_ok=True)
 
 
+def start_at_gate(
+    run: Path, record: Path, log_file: Path, activation: str, command: str, directory: Path, environment: Mapping[str, str]
+) -> Instance:
+    """Start ``command`` as the leader of a session of its own, on record before it begins; its output is appended to the log.
+
+    ``run``: the directory for what the gate writes beside the record.
+
+    Raises:
+        OSError: the machine is out of something.
+    """
+    instance_id = uuid.uuid4().hex
+    exit_file, stop_file = _exit_file(run, instance_id), _stop_file(run, instance_id)
+    arguments = ("/bin/sh", "-c", _GATE, "fleetcast-service", command, str(directory), str(exit_file), str(stop_file))
+    with contextlib.ExitStack() as stack:
+        gate, word = os.pipe()
+        stack.callback(os.close, word)
+        stack.callback(os.close, gate)
+        output = stack.enter_context(open(log_file, "ab"))
+        offset = output.seek(0, os.SEEK_END)
+        pid = spawning.spawn(arguments, {**environment, INSTANCE_VARIABLE: instance_id}, stdin=gate, output=output.fileno())
+        instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset)
+        # Not durable: no power failure leaves a process behind that this record would have to name.
+        records.write(record, instance, durable=False)
+        with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies
+            os.write(word, b"go\n")
+    return instance
+
+
+def _exit_file(run: Path, instance_id: str) -> Path:
+    return run / f"{instance_id}.exit"
+
+
+def _stop_file(run: Path, instance_id: str) -> Path:
+    return run / f"{instance_id}.stop"
+
+
 def last_line(path: Path, offset: int = 0) -> str:
     """The last non-empty line of a text file after ``offset``, cut to 500 characters; empty when there is none."""
+    return next((line.strip()[:500] for line in reversed(_lines(path, offset, 4096)) if line.strip()), "")
+
+
+def last_lines(path: Path, offset: int = 0) -> tuple[str, ...]:
+    """The last lines of a text file after ``offset`` that are not empty: at most ``FAILURE_LINES_MAX``, each cut to
+    ``FAILURE_LINE_CHARS_MAX`` characters."""
+    text = showable("\n".join(_lines(path, offset, FAILURE_LINES_MAX * FAILURE_LINE_CHARS_MAX * 4)))
+    said = [line.rstrip()[:FAILURE_LINE_CHARS_MAX] for line in text.split("\n") if line.strip()]
+    return tuple(said[-FAILURE_LINES_MAX:])
+
+
+def _lines(path: Path, offset: int, bytes_max: int) -> list[str]:
+    """The end of a text file, none of it from before ``offset`` unless it was cut since."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(min(offset, size), size - 4096))
-            lines = file.read().decode(errors="replace").split("\n")
+            file.seek(max(offset if offset <= size else 0, size - bytes_max))
+            return file.read(bytes_max).decode(errors="replace").split("\n")
     except FileNotFoundError:
-        return ""
-    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+        return []
 
 
 async def end(instance: Instance, grace_s: float) -> None:

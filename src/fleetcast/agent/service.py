@@ -10,10 +10,11 @@ from random import Random
 
 import structlog
 
-from fleetcast.agent import retention, spawning
+from fleetcast.agent import health, retention, spawning
 from fleetcast.agent.activation import Activator
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.fetching import Fetcher, Untrusted
+from fleetcast.agent.hooks import HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.logs import bound_log
 from fleetcast.agent.memory import ServiceMemory
@@ -26,7 +27,7 @@ from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock, removal_report, service_report
-from fleetcast.agent.state import Fetched, ServiceState, untrusted
+from fleetcast.agent.state import Fetched, ServiceState, given_up
 from fleetcast.agent.under_way import Deaths, Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.artifacts.signing import PublicKey
@@ -76,8 +77,12 @@ class ServiceDriver:
         self._memory = ServiceMemory(layout.state)
         self._process = ServiceProcess(layout)
         self._permits = PermitDesk(around.region, self._permit_request, around.rng)
-        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, around.rng, around.alarm)
-        self._activator = Activator(around.config, key, layout, self._store, self._memory, self._process, self._permits)
+        self._hooks = HookRunner(layout)
+        told = (around.rng, around.alarm, self._pre_fetch)
+        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, *told)
+        self._activator = Activator(
+            around.config, key, layout, self._store, self._memory, self._process, self._permits, self._hooks, around.alarm
+        )
         self._wake = asyncio.Event()
         self._fetch: UnderWay[Fetch] | None = None
         self._activation: UnderWay[Activate] | None = None
@@ -86,7 +91,12 @@ class ServiceDriver:
         self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch")}
 
     async def find_again(self) -> None:
-        """What is on disk, and share it. To be called once, before :meth:`run`."""
+        """What is on disk, and share it; what hooks and checks have left running is ended.
+
+        To be called once, before :meth:`run`.
+        """
+        await self._hooks.end_leftovers()
+        await health.end_leftovers(self._activator.health_log)
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
             if root.digest in self._store.disk.releases:
@@ -152,10 +162,10 @@ class ServiceDriver:
     def _waiting_for(self, goal: Goal) -> str:
         activation = self._memory.state.activation
         if activation is not None:
-            return f"{activation.release.artifact} to come up"
+            return self._hooks.under_way or f"{activation.release.artifact} to come up"
         if goal.expired(self._around.now_ms()):
             return "a goal that has not expired"
-        return self._permits.waiting_for or "its wave"
+        return self._hooks.under_way or self._permits.waiting_for or "its wave"
 
     def _permit_request(self) -> PermitRequest:
         return PermitRequest(
@@ -229,6 +239,9 @@ class ServiceDriver:
 
     async def _forget(self) -> None:
         """The service is removed: nothing of it counts any more, neither what runs nor what it could go back to."""
+        active, goal = self._memory.state.active, self._goal
+        if active is not None and goal is not None:
+            await self._activator.deactivate(active.release, goal.deployment, coming=None)
         log.info("service_forgotten", service=self._key.service)
         await self._memory.change(lambda _: ServiceState())
         self._permits.give_back()
@@ -279,7 +292,10 @@ class ServiceDriver:
         log.error("release_untrusted", service=self._key.service, release=release.artifact, error=error)
         goal = self._goal
         if goal is not None:
-            await self._memory.change(lambda state: untrusted(state, goal.deployment, release.root, error))
+            await self._memory.change(lambda state: given_up(state, goal.deployment, release.root, error, ()))
+
+    async def _pre_fetch(self, release: ReleaseRef) -> None:
+        await self._activator.pre_fetch(release, self._fetch.order.deployment if self._fetch else None)
 
     async def _count(self, release: ReleaseRef, counts: ByteCounts) -> None:
         deployment = self._fetch.order.deployment if self._fetch else None

@@ -19,6 +19,8 @@ class FetchStanding:
     bytes_total: int = 0
     waiting_for: str = ""
     error: str = ""
+    output: tuple[str, ...] = ()
+    """The last lines of the hook that failed, if it is a hook that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def service_report(
     if phase is Phase.FETCHING and fetching is not None:
         waiting_for, error = fetching.waiting_for, fetching.error or error
     failure = state.failure(goal.deployment, target.root)
+    output = failure.output if failure else fetching.output if fetching and phase is Phase.FETCHING else ()
     return ServiceReport(
         service=goal.service,
         environment=goal.environment,
@@ -66,6 +69,7 @@ def service_report(
         active_age_ms=_age_ms(state, clock) if phase is Phase.ACTIVE else 0,
         waiting_for=waiting_for if _waits(phase, state) else "",
         error=failure.error if failure else error,
+        output=output,
     )
 
 

@@ -21,6 +21,8 @@ class Activation:
     generation: Generation
     fallback: bool = False
     """True: going back after ``deployment`` failed here."""
+    leaving: ReleaseRef | None = None
+    """What was in service when it began, and makes room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Failure:
     deployment: DeploymentId
     root: Digest
     error: str
+    output: tuple[str, ...] = ()
+    """The last lines of what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +88,35 @@ def passed(state: ServiceState, active: Active) -> ServiceState:
     return replace(state, active=active, activation=None, previous=previous)
 
 
-def failed(state: ServiceState, activation: Activation, error: str, back: str) -> ServiceState:
+def leaving(state: ServiceState, started: str) -> ReleaseRef | None:
+    """What is in service as a change-over begins; ``None``: nothing.
+
+    ``started``: the change-over that the newest process was started for. One that was begun and is replaced by another has not
+    been in service itself; from when it started its process, nothing was.
+    """
+    begun = state.activation
+    if begun is None:
+        return state.active.release if state.active else None
+    return None if started == begun.id else begun.leaving
+
+
+def given_up(state: ServiceState, deployment: DeploymentId, root: Digest, error: str, output: tuple[str, ...]) -> ServiceState:
+    """A release was not brought up, and nothing was stopped for it."""
+    return replace(state, failures=(*state.failures, Failure(deployment, root, error, output)))
+
+
+def failed(state: ServiceState, activation: Activation, error: str, back: str, output: tuple[str, ...] = ()) -> ServiceState:
     """A change-over failed. The way back to what was active, named ``back``, thereby has begun.
 
     Where there is no way back, because it was the way back that failed or nothing was active, that is the end: a release
     that was healthy once keeps running without having passed, another one does not.
     """
-    failure = Failure(activation.deployment, activation.release.root, error)
-    state = replace(state, failures=(*state.failures, failure), activation=None)
+    state = given_up(state, activation.deployment, activation.release.root, error, output)
+    state = replace(state, activation=None)
     active = state.active
     if active is None:
         return state
     if active.release == activation.release:
         return replace(state, active=replace(active, activation=activation.id, passed=False))
-    way_back = replace(activation, id=back, release=active.release, fallback=True)
+    way_back = replace(activation, id=back, release=active.release, fallback=True, leaving=None)
     return replace(state, activation=way_back)
-
-
-def untrusted(state: ServiceState, deployment: DeploymentId, root: Digest, error: str) -> ServiceState:
-    """A release may not run here, and never will."""
-    return replace(state, failures=(*state.failures, Failure(deployment, root, error)))

@@ -47,6 +47,11 @@ PrivateKey = Ed25519PrivateKey
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:fleetcast:artifact-root:v1"
+PREDICATE_TYPE_2: Final = "urn:fleetcast:artifact-root:v2"
+"""Of a root that says more than the first version knows. A program of that version refuses it, instead of running the release
+without what it says; all other roots are what they were before."""
+_LATER: Final = ("hooks",)
+"""Fields that the first version does not know; left out where they say nothing."""
 
 
 def generate_key(private: Path, public: Path) -> None:
@@ -96,11 +101,15 @@ def sign_root(root: Root, key: PrivateKey) -> str:
     broken = _broken_root(root)
     if broken is not None:
         raise Invalid("invalid_root", f"this root cannot be signed: {broken}")
+    predicate = msgspec.to_builtins(root)
+    for name in _LATER:
+        if not predicate[name]:
+            del predicate[name]
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": root.artifact, "digest": {"sha256": root.digest}}],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": msgspec.to_builtins(root),
+        "predicateType": PREDICATE_TYPE if predicate.keys().isdisjoint(_LATER) else PREDICATE_TYPE_2,
+        "predicate": predicate,
     }
     payload = msgspec.json.encode(statement, order="sorted")
     signature = {"keyid": key_id(key.public_key()), "sig": _base64(key.sign(_pae(payload)))}
@@ -149,12 +158,12 @@ def _stated(payload: bytes) -> Root:
     try:
         statement: Any = msgspec.json.decode(payload)
         subjects = [(subject["name"], subject["digest"]["sha256"]) for subject in statement["subject"]]
-        types = statement["_type"], statement["predicateType"]
+        kind, predicate = statement["_type"], statement["predicateType"]
         root = msgspec.convert(statement["predicate"], Root)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise _corrupt(f"its statement is malformed ({error})") from error
-    if types != (STATEMENT_TYPE, PREDICATE_TYPE):
-        raise _corrupt(f"it is a statement about something else ({types[1]})")
+    if kind != STATEMENT_TYPE or predicate not in (PREDICATE_TYPE, PREDICATE_TYPE_2):
+        raise _corrupt(f"it is a statement about something else, or of a newer version of Fleetcast ({predicate})")
     if subjects != [(root.artifact, root.digest)]:
         raise _corrupt("its subject is not its artifact")
     broken = _broken_root(root)
@@ -225,7 +234,8 @@ def _broken_root(root: Root) -> str | None:
         return "a size or count is out of bounds"
     if root.chunks * CHUNK_DIGEST_BYTES > root.manifest_size:
         return "it has more chunks than its manifest has room for"
-    return broken_recipe(Recipe(None, None, root.activate, root.health, root.health_timeout_s, root.environment))
+    recipe = Recipe(None, None, root.activate, root.health, root.health_timeout_s, root.environment, hooks=root.hooks)
+    return broken_recipe(recipe)
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -91,6 +91,8 @@ def machine_text(detail: MachineDetail) -> str:
 
 
 def _running(answer: MachineAnswer, region: str) -> list[str]:
+    from fleetcast.model.lines import showable
+
     if answer.heard_age_ms is None:
         return [f"{region} has not heard of it since {region} was started: look at its agent"]
     lines = [f"it reported {ago(answer.heard_age_ms / 1000)}"]
@@ -99,7 +101,10 @@ def _running(answer: MachineAnswer, region: str) -> list[str]:
         lines += ["", stdout_table(header, [_service_row(report) for report in answer.services])]
     else:
         lines.append("no service has a goal for it")
-    lines += [f"error: {report.service}: {report.error}" for report in answer.services if report.error]
+    for report in answer.services:
+        if report.error:
+            lines.append(f"error: {report.service}: {showable(report.error)}")
+            lines += [f"  | {showable(line)}" for line in report.output]
     return lines + [f"alarm: {alarm}" for alarm in answer.alarms]
 
 

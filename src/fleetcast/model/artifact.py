@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleetcast.model.goal import ReleaseRef
+from fleetcast.model.hooks import Hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, MachineId, ServiceName
 
 
@@ -22,7 +23,8 @@ class ManifestPiece:
 class Root:
     """The statement a worker signs about an artifact. Everything a machine needs before the manifest.
 
-    ``activate``, ``health`` and ``environment`` come from the recipe at the commit: what a machine runs is thereby signed.
+    ``activate``, ``health``, ``environment`` and ``hooks`` come from the recipe at the commit: what a machine runs is thereby
+    signed.
     """
 
     artifact: ArtifactName
@@ -46,6 +48,7 @@ class Root:
     health: str = ""
     health_timeout_s: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    hooks: Hooks = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

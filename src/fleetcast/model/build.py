@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Final
 
+from fleetcast.model.hooks import Hooks, broken_hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
-from fleetcast.model.spelling import Natural, Spelling, stated
+from fleetcast.model.spelling import TEXT, Natural, Spelling, stated
 
 VARIABLE: Final = Spelling(r"(?!FLEETCAST_)[A-Za-z_][A-Za-z0-9_]*")
-TEXT: Final = Spelling(r"[^\x00]*")
-"""What can be handed to a program."""
 
 
 class BuildStatus(StrEnum):
@@ -73,6 +72,8 @@ class Recipe:
     """Added to what ``build`` sees."""
     network: bool | None = None
     """Whether ``build`` may use the network; ``None`` after merging: it may not."""
+    hooks: Hooks = field(default_factory=dict)
+    """Run on each machine at certain moments of the release's life there."""
 
     def over(self, other: Recipe) -> Recipe:
         """This recipe, with what it leaves open taken from ``other``."""
@@ -85,6 +86,7 @@ class Recipe:
             environment={**other.environment, **self.environment},
             build_environment={**other.build_environment, **self.build_environment},
             network=self.network if self.network is not None else other.network,
+            hooks={**other.hooks, **self.hooks},
         )
 
 
@@ -102,7 +104,7 @@ def broken_recipe(recipe: Recipe) -> str | None:
     # Not written as two comparisons that NaN would pass.
     if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
         return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
-    return None
+    return broken_hooks(recipe.hooks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ class ServiceReport:
     error: str = ""
     removed: bool = False
     """The goal is a tombstone: ACTIVATING means that the service is being stopped and cleared away, ACTIVE that it is gone."""
+    output: tuple[str, ...] = ()
+    """The last lines of what failed; at most ``FAILURE_LINES_MAX``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ class Spelling:
         return self._pattern.fullmatch(text) is not None
 
 
+TEXT: Final = Spelling(r"[^\x00]*")
+"""What can be handed to a program."""
+
+
 def stated(**schema: object) -> Meta:
     """A rule of JSON Schema that a check of ours enforces, as :class:`Spelling` does."""
     return Meta(extra_json_schema=schema)

@@ -11,6 +11,8 @@ from fleetcast.model.goal import Goal
 from fleetcast.model.ids import MachineId, RegionName, machine_id
 from fleetcast.model.limits import (
     ARTIFACT_CONTENT_BYTES_MAX,
+    FAILURE_LINE_CHARS_MAX,
+    FAILURE_LINES_MAX,
     MACHINE_FORGOTTEN_S,
     REGION_MACHINES_MAX,
     REPORTED_LINE_CHARS_MAX,
@@ -188,7 +190,8 @@ def _plausible(report: ServiceReport) -> ServiceReport:
     numbers = (report.active_age_ms, report.generation.epoch, report.generation.counter)
     if not (0 <= min(sizes) <= max(sizes) <= ARTIFACT_CONTENT_BYTES_MAX and 0 <= min(numbers) <= max(numbers) <= _NUMBER_MAX):
         raise Invalid("implausible_report", f"the report on {report.service} has a number that no machine can mean")
-    if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX:
+    if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX and not report.output:
         return report
     error, waiting_for = report.error[:REPORTED_LINE_CHARS_MAX], report.waiting_for[:REPORTED_LINE_CHARS_MAX]
-    return replace(report, error=error, waiting_for=waiting_for)
+    output = tuple(line[:FAILURE_LINE_CHARS_MAX] for line in report.output[-FAILURE_LINES_MAX:])
+    return replace(report, error=error, waiting_for=waiting_for, output=output)

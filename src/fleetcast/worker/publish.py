@@ -208,4 +208,5 @@ class Publisher:
             health=recipe.health or "",
             health_timeout_s=recipe.health_timeout_s if recipe.health_timeout_s is not None else HEALTH_TIMEOUT_S,
             environment=recipe.environment,
+            hooks=recipe.hooks,
         )

@@ -13,6 +13,10 @@
     health = "./check"           # run until it exits 0
     health_timeout_s = 30
     environment = { MODE = "production" }
+
+    [hooks]
+    pre_activate = "./migrate"   # each a command, or a table with its time limit
+    deactivate = { command = "./drain", timeout_s = 120 }
 """
 
 from __future__ import annotations
@@ -26,13 +30,15 @@ from typing import Any, Final
 
 from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
-from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
+from fleetcast.model.hooks import Hook, HookName, Hooks
+from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, HOOK_TIMEOUT_S, HOOK_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
 
 RECIPE_NAME: Final = "fleetcast.toml"
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output", "network", "environment"),
     "run": ("activate", "health", "health_timeout_s", "environment"),
+    "hooks": tuple(map(str, HookName)),
 }
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -105,6 +111,7 @@ class _Reader:
             environment=self._environment("run"),
             build_environment=self._environment("build"),
             network=self._yes_or_no("build", "network"),
+            hooks=self._hooks(),
         )
         if recipe.output is not None:
             try:
@@ -121,28 +128,40 @@ class _Reader:
                 where = f" in [{section}]" if section else ""
                 raise _wrong(self._line(section, key), f"unknown name {key!r}{where}: {hint}")
 
+    def _hooks(self) -> Hooks:
+        return {name: self._hook(name) for name in HookName if self._value("hooks", name) is not None}
+
+    def _hook(self, name: str) -> Hook:
+        value = self._value("hooks", name)
+        if not isinstance(value, dict):
+            return Hook(self._checked_text("hooks", name, value))
+        place = f"hooks.{name}"
+        self._known(place, value, ("command", "timeout_s"))
+        line = self._line("hooks", name)
+        if "command" not in value:
+            raise _wrong(line, f"{name} has no command")
+        timeout_s = self._checked_seconds("timeout_s", value.get("timeout_s", HOOK_TIMEOUT_S), HOOK_TIMEOUT_S_MAX, line)
+        return Hook(self._checked_text("hooks", name, value["command"]), timeout_s)
+
     def _value(self, section: str, key: str) -> Any:
         return self._tables.get(section, {}).get(key)
 
     def _text(self, section: str, key: str) -> str | None:
         value = self._value(section, key)
-        if value is None:
-            return None
+        return None if value is None else self._checked_text(section, key, value)
+
+    def _checked_text(self, section: str, key: str, value: object) -> str:
         if not isinstance(value, str) or "\0" in value:
             raise _wrong(self._line(section, key), f"{key} must be text in quotes")
         return value
 
     def _seconds(self, section: str, key: str) -> float | None:
         value = self._value(section, key)
-        if value is None:
-            return None
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or not 0 < value <= HEALTH_TIMEOUT_S_MAX
-        ):
-            raise _wrong(self._line(section, key), f"{key} must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}")
+        return None if value is None else self._checked_seconds(key, value, HEALTH_TIMEOUT_S_MAX, self._line(section, key))
+
+    def _checked_seconds(self, key: str, value: object, s_max: float, line: int | None) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 < value <= s_max:
+            raise _wrong(line, f"{key} must be a number of seconds above 0, at most {s_max:g}")
         return float(value)
 
     def _yes_or_no(self, section: str, key: str) -> bool | None:
@@ -158,7 +177,7 @@ class _Reader:
         if not isinstance(value, dict):
             raise _wrong(self._line(section, "environment"), 'environment must be a table of NAME = "value"')
         for name, text in value.items():
-            line = self._line(f"{section}.environment", name) or self._line(section, "environment")
+            line = self._line(f"{section}.environment", name)
             if not _VARIABLE.fullmatch(name) or name.startswith("FLEETCAST_"):
                 raise _wrong(line, f"{name!r} cannot be set: use letters, digits and '_', and not FLEETCAST_...")
             if not isinstance(text, str) or "\0" in text:
@@ -166,17 +185,20 @@ class _Reader:
         return value
 
     def _line(self, section: str, key: str) -> int | None:
-        """The line that says ``key`` in ``section``, as far as can be told without a TOML parser that keeps positions."""
+        """The line that says ``key`` in ``section``, or ``section`` in the one around it, as far as can be told without a TOML
+        parser that keeps positions.
+        """
         current = ""
         for number, line in enumerate(self._lines, 1):
             header = re.match(r"\s*\[\s*([^]]*?)\s*\]", line)
             if header:
                 current = header[1]
-                if not section and current.split(".")[0] == key:
+                if current == f"{section}.{key}" or (not section and current.split(".")[0] == key):
                     return number
             elif current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
                 return number
-        return None
+        around, _, name = section.rpartition(".")
+        return self._line(around, name) if section else None
 
 
 def _wrong(line: int | None, reason: str, column: int | None = None) -> Invalid:

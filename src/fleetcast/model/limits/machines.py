@@ -15,6 +15,18 @@ HEALTH_TIMEOUT_S_MAX: Final = 3600
 HEALTH_INTERVAL_S: Final = 0.25
 ACTIVATION_SETTLE_S: Final = 0.5
 """Without a health check: how long a process must live to count as healthy."""
+HOOK_TIMEOUT_S: Final = 60.0
+HOOK_TIMEOUT_S_MAX: Final = 900
+"""Of one run of one hook."""
+HOOK_END_GRACE_S: Final = 2
+"""Between asking what a hook left running to end and killing it."""
+HOOK_LOG_BYTES_MAX: Final = 1 * MIB
+"""Of what the runs of one hook printed on a machine; then it becomes the one earlier log kept beside it."""
+HOOK_LOG_LOOK_S: Final = 0.5
+"""How often that is looked at while the hook runs."""
+FAILURE_LINES_MAX: Final = 10
+"""Of what failed on a machine, the last that it printed are kept and reported."""
+FAILURE_LINE_CHARS_MAX: Final = 200
 RESTART_BACKOFF_S_MAX: Final = 30
 RESTART_STABLE_S: Final = 60
 """A process that lived so long starts its backoff from the beginning when it dies."""
