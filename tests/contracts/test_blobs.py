@@ -349,6 +349,22 @@ async def test_reads_take_any_range_that_is_there(store: BlobStore, reader: Blob
             await reader.read("a", offset=offset, length=length)
 
 
+async def test_a_store_reads_any_range_into_a_buffer(store: BlobStore) -> None:
+    data = content(300_000)
+    await store.put("a/b", data)
+    for offset, length in ((0, 300_000), (299_999, 1), (123_456, 54_321), (7, 0)):
+        buffer = bytearray(length + 1)
+        await store.read_into("a/b", offset, memoryview(buffer)[:length])
+        assert buffer == data[offset : offset + length] + bytes(1)
+    for offset, length in ((300_000, 1), (299_999, 2), (-1, 1)):
+        with pytest.raises(Invalid):
+            await store.read_into("a/b", offset, memoryview(bytearray(length)))
+    with pytest.raises(Invalid, match="key"):
+        await store.read_into("../a", 0, memoryview(bytearray(1)))
+    with pytest.raises(NotFound):
+        await store.read_into("a", 0, memoryview(bytearray(1)))
+
+
 async def test_readers_say_when_there_is_no_blob(store: BlobStore, reader: BlobReader) -> None:
     await store.put("directory/a", b"x")
     for key in ("b", "directory", "directory/b", "directory/a/b"):

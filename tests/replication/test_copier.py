@@ -140,7 +140,7 @@ async def test_what_is_complete_is_left_alone(main: MainStore, bucket: Bucket, c
     assert (len(main.progress), main.asked, len(bucket.written)) == (told, asked, written)
 
 
-HALF_A_COPY = """
+A_COPY = """
 import asyncio, sys
 from pathlib import Path
 from fleetcast.artifacts.signing import load_public
@@ -152,52 +152,96 @@ from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 from fleetcast.stores.sqlite_kv import SqliteKv
 
+directory, grants, part_bytes, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+
+async def reach(here):
+    if here == step:
+        print("there", flush=True)
+        await asyncio.Event().wait()
+
 class Source:
     async def source_grants(self, digest):
-        return messages.decode(Path(sys.argv[2]).read_bytes(), SourceGrants)
+        await reach("the grants")
+        return messages.decode(grants.read_bytes(), SourceGrants)
 
-class Stuck(DirectoryBlobs):
+class Bucket(DirectoryBlobs):
     begun = done = 0
+    async def put(self, key, data):
+        await super().put(key, data)
+        await reach("the manifest")
+    async def begin(self, key):
+        upload = await super().begin(key)
+        await reach("an upload that nobody knows")
+        return upload
     async def write_part(self, key, upload, number, data):
-        if self.begun == 4:
+        if step == "four parts" and self.begun == 4:
             await asyncio.Event().wait()
         self.begun += 1
         receipt = await super().write_part(key, upload, number, data)
         self.done += 1
         if self.done == 4:
-            print("half", flush=True)
+            await reach("four parts")
         return receipt
+    async def complete(self, key, upload, parts):
+        await reach("all parts")
+        await super().complete(key, upload, parts)
+        await reach("the blob")
 
-async def main(directory):
-    notes = await SqliteKv.open(directory / "kv.db")
-    bucket = Stuck(directory / "bucket", data_url="http://127.0.0.1:1", data_key=b"k" * 32, part_bytes=int(sys.argv[3]))
+class Notes:
+    def __init__(self, store):
+        self.get, self.delete, self.store = store.get, store.delete, store
+    async def put(self, key, value, **how):
+        await self.store.put(key, value, **how)
+        await reach("an upload without parts")
+
+async def main():
+    bucket = Bucket(directory / "bucket", data_url="http://127.0.0.1:1", data_key=b"k" * 32, part_bytes=part_bytes)
     record = messages.decode((directory / "record.json").read_bytes(), ArtifactRecord)
+    notes = Notes(await SqliteKv.open(directory / "kv.db"))
     await Copier(bucket, Source(), [load_public(directory / "worker.pub")], notes).copy(record, lambda _: None)
 
-asyncio.run(main(Path(sys.argv[1])))
+asyncio.run(main())
 """
+"""Stops when it has reached a step, and waits to be killed there."""
+STEPS = {
+    "the grants": (0, False),
+    "the manifest": (0, True),
+    "an upload that nobody knows": (0, True),
+    "an upload without parts": (0, True),
+    "four parts": (4, True),
+    "all parts": (-(-CONTENT_BYTES // PART_BYTES), True),
+    "the blob": (-(-CONTENT_BYTES // PART_BYTES), True),
+}
+"""With how many parts that are in the bucket, and whether the manifest is."""
 
 
-async def test_killed_half_way_it_goes_on_from_there(
-    main: MainStore, bucket: Bucket, copy: Callable[[], Copier], tmp_path: Path
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_at_any_step_it_goes_on_from_there(
+    main: MainStore, bucket: Bucket, notes: SqliteKv, copy: Callable[[], Copier], tmp_path: Path, step: str
 ) -> None:
     grants = tmp_path / "grants.json"
     grants.write_bytes(messages.encode(await main.source_grants(main.record.release.digest)))
     (tmp_path / "record.json").write_bytes(messages.encode(main.record))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HALF_A_COPY, tmp_path, grants, str(PART_BYTES), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", A_COPY, tmp_path, grants, str(PART_BYTES), step, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    assert await process.stdout.readline() == b"half\n"
+    assert await process.stdout.readline() == b"there\n"
     process.send_signal(signal.SIGKILL)
     await process.communicate()
-    assert await visible(bucket) == [regional_manifest_blob(main.record.release.digest)]
+    there, manifest = STEPS[step]
+    digest = main.record.release.digest
+    blobs = [regional_manifest_blob(digest)] if manifest else []
+    assert await visible(bucket) == ([regional_content_blob(digest)] if step == "the blob" else []) + blobs
 
     await copy().copy(main.record, main.progress.append)
     await assert_complete(main, bucket)
     parts = -(-CONTENT_BYTES // PART_BYTES)
-    assert len(bucket.written) == len(set(bucket.written)) == parts - 4, "what was there already was written again"
-    assert main.progress[1] >= 3 * PART_BYTES, "the resumed copy does not start at nothing"
+    assert len(bucket.written) == len(set(bucket.written)) == parts - there, "what was there already was written again"
+    if 0 < there < parts:
+        assert main.progress[1] >= 3 * PART_BYTES, "the resumed copy does not start at nothing"
+    if step != "the blob":
+        assert (await notes.range("")).entries == (), "an upload that is done is not remembered"
 
 
 async def test_a_lost_source_is_tried_again_from_where_it_was(

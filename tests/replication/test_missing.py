@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fleetcast.model.ids import Digest, RegionName
 from fleetcast.model.replication import ReplicaStatus
-from fleetcast.replication.missing import Known, Seen, Wanted, due, judge, waiting_for
+from fleetcast.replication.missing import Known, Seen, Trouble, Wanted, due, judge, lacking, waiting_for
 
 ARTIFACT = Wanted(Digest("a" * 64), manifest_size=10, content_size=1000)
 BUCKETS = [RegionName("ap"), RegionName("eu"), RegionName("us")]
@@ -24,9 +24,11 @@ def _complete(checked_at_ms: int = 0) -> Known:
     return Known(ReplicaStatus.COMPLETE, "", checked_at_ms)
 
 
-@given(seen, st.none() | known, st.sampled_from(["", "disk full"]))
-def test_only_a_bucket_that_shows_both_blobs_makes_a_copy_complete(answer: Seen, before: Known | None, error: str) -> None:
-    finding = judge(ARTIFACT, answer, before, error)
+@given(seen, st.none() | known, st.none() | st.builds(Trouble, st.just("disk full"), st.booleans()))
+def test_only_a_bucket_that_shows_both_blobs_makes_a_copy_complete(
+    answer: Seen, before: Known | None, trouble: Trouble | None
+) -> None:
+    finding = judge(ARTIFACT, answer, before, trouble)
     was_complete = before is not None and before.status is ReplicaStatus.COMPLETE
     assert (finding.status is ReplicaStatus.COMPLETE) == (answer == WHOLE or (bool(answer.unreachable) and was_complete))
     assert bool(finding.reason) or finding.status is ReplicaStatus.COMPLETE
@@ -34,25 +36,34 @@ def test_only_a_bucket_that_shows_both_blobs_makes_a_copy_complete(answer: Seen,
 
 def test_a_bucket_that_is_away_takes_nothing_back() -> None:
     away = Seen(unreachable="no route")
-    assert judge(ARTIFACT, away, _complete(), "").status is ReplicaStatus.COMPLETE
-    finding = judge(ARTIFACT, away, None, "")
+    assert judge(ARTIFACT, away, _complete(), None).status is ReplicaStatus.COMPLETE
+    finding = judge(ARTIFACT, away, None, None)
     assert (finding.status, finding.reason) == (ReplicaStatus.PENDING, "its bucket does not answer: no route")
 
 
 def test_what_vanished_is_pending_again_and_says_so() -> None:
-    finding = judge(ARTIFACT, Seen(manifest_size=10), _complete(), "")
+    finding = judge(ARTIFACT, Seen(manifest_size=10), _complete(), None)
     assert (finding.status, finding.reason) == (ReplicaStatus.PENDING, "it vanished from the bucket")
-    assert judge(ARTIFACT, Seen(), Known(finding.status, finding.reason, 0), "").reason == "being copied"
+    assert judge(ARTIFACT, Seen(), Known(finding.status, finding.reason, 0), None).reason == "being copied"
 
 
-def test_a_regions_own_trouble_is_the_reason() -> None:
-    finding = judge(ARTIFACT, Seen(), None, "disk full")
+def test_a_regions_own_trouble_is_the_reason_and_a_failure_once_it_has_given_up() -> None:
+    finding = judge(ARTIFACT, Seen(), None, Trouble("disk full", given_up=False))
+    assert (finding.status, finding.reason) == (ReplicaStatus.PENDING, "the last attempt failed: disk full")
+    finding = judge(ARTIFACT, Seen(), None, Trouble("disk full", given_up=True))
     assert (finding.status, finding.reason) == (ReplicaStatus.FAILED, "disk full")
-    assert judge(ARTIFACT, WHOLE, Known(finding.status, finding.reason, 0), "disk full").status is ReplicaStatus.COMPLETE
+    again = judge(ARTIFACT, WHOLE, Known(finding.status, finding.reason, 0), Trouble("disk full", given_up=True))
+    assert again.status is ReplicaStatus.COMPLETE
+
+
+def test_what_a_bucket_lacks_is_counted() -> None:
+    rows = {(BUCKETS[0], Digest("a" * 64)): _complete(), (BUCKETS[0], Digest("b" * 64)): Known(ReplicaStatus.PENDING, "", 0)}
+    assert lacking([Digest(letter * 64) for letter in "abc"], BUCKETS[0], rows) == 2
+    assert lacking([Digest("a" * 64)], BUCKETS[0], rows) == 0
 
 
 def test_other_bytes_than_asked_for_are_a_failure() -> None:
-    finding = judge(ARTIFACT, Seen(10, 999), None, "")
+    finding = judge(ARTIFACT, Seen(10, 999), None, None)
     assert (finding.status, finding.reason) == (ReplicaStatus.FAILED, "it holds 10 + 999 bytes instead of 10 + 1000")
 
 

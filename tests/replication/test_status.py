@@ -186,15 +186,43 @@ async def test_without_a_region_nothing_is_deployable(world: World) -> None:
     assert await world.release() == (False, "a region to join")
 
 
-async def test_a_copy_that_a_region_cannot_make_has_failed_until_it_can(world: World) -> None:
+async def test_a_copy_that_a_region_cannot_make_is_tried_again_until_it_is_given_up(world: World) -> None:
     await world.copy(EU)
     async with world.database.transaction() as tx:
         error = {"bytes_copied": 0, "bytes_total": 70, "error": "disk full", "updated_at": 1}
         await tx.execute(insert(copies).values(region=US, digest=DIGEST, **error))
+    assert (await world.look())[US] is PENDING
+    assert await world.release() == (False, "us: PENDING (the last attempt failed: disk full)")
+    async with world.database.transaction() as tx:
+        await tx.execute(update(copies).values(given_up=True))
     assert (await world.look())[US] is FAILED
     assert await world.release() == (False, "us: FAILED (disk full)")
     await world.copy(US)
     assert (await world.look())[US] is COMPLETE
+
+
+async def test_a_region_that_is_back_lacks_what_was_a_release_before_until_it_has_it(world: World) -> None:
+    """And is waited for by nobody meanwhile."""
+    await world.copy(EU)
+    async with world.database.transaction() as tx:
+        await tx.execute(update(regions).where(regions.c.name == US).values(drained=True, silent_at=1))
+    assert await world.look() == {EU: COMPLETE}, "nobody asks a bucket whose region is away"
+    assert await world.release() == (True, "")
+    async with world.database.transaction() as tx:
+        completed = (await tx.execute(select(releases.c.completed_at))).scalar_one()
+        await tx.execute(update(regions).where(regions.c.name == US).values(returned_at=completed))
+    assert await world.status.check() == {US: 1}
+    assert await world.release() == (True, "")
+    await world.copy(US)
+    assert await world.status.check() == {US: 0}
+
+
+async def test_a_region_that_is_back_need_not_have_what_became_a_release_since(world: World) -> None:
+    await world.copy(EU)
+    async with world.database.transaction() as tx:
+        await tx.execute(update(regions).where(regions.c.name == US).values(drained=True, silent_at=1, returned_at=2))
+    await world.look()
+    assert await world.status.check() == {US: 0}
 
 
 async def test_wrong_bytes_are_no_copy(world: World) -> None:

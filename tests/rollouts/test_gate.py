@@ -31,6 +31,7 @@ facts = st.builds(
     built=st.booleans(),
     built_at_ms=st.integers(0, 200_000),
     deployable=st.booleans(),
+    going_back=st.booleans(),
     replicas_waiting_for=st.sampled_from(["", "eu: PENDING"]),
     goal_at_ms=st.integers(0, 200_000),
     regions=st.lists(region_facts, max_size=3).map(tuple),
@@ -103,6 +104,20 @@ def test_waiting_longer_never_brings_failure_back(one: Facts, now_ms: int, more_
 def test_what_has_ended_takes_no_step(state: DeploymentState) -> None:
     with pytest.raises(ValueError, match="takes no step"):
         next_step(dataclasses.replace(_distributing(), state=state), LIMITS, 0)
+
+
+@pytest.mark.parametrize("now_ms", [0, 10**9])
+def test_a_rollback_to_what_was_a_release_waits_for_no_bucket(now_ms: int) -> None:
+    waiting = dataclasses.replace(
+        _distributing(),
+        state=DeploymentState.REPLICATING,
+        goal_sequence=1,
+        deployable=False,
+        replicas_waiting_for="eu: PENDING",
+    )
+    assert next_step(waiting, LIMITS, 0).state is DeploymentState.REPLICATING
+    back = dataclasses.replace(waiting, going_back=True)
+    assert next_step(back, LIMITS, now_ms).state is DeploymentState.DISTRIBUTING
 
 
 def test_it_says_which_region_it_waits_for() -> None:

@@ -231,14 +231,11 @@ async def test_a_release_that_failed_is_no_default_to_go_back_to(company: Compan
     assert (await company.show(back)).release == (await company.show(a)).release
 
 
-async def test_rollback_waits_for_a_copy_that_vanished(company: Company) -> None:
+async def test_rollback_waits_for_no_copy_that_vanished(company: Company) -> None:
     await company.succeed("a")
     await company.succeed("b")
     await company.replicate("a", deployable=False, waiting_for="eu: PENDING (it vanished from the bucket)")
     back = await company.rollback()
-    await company.step()
-    assert (await company.show(back)).reason == "waiting for eu: PENDING (it vanished from the bucket)"
-    await company.replicate("a")
     await company.step()
     assert await company.state(back) is State.DISTRIBUTING
     assert (await company.show(back)).replicate_s == 0

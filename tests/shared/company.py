@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,13 +83,17 @@ class Company:
         for valve in (self.main, *self.buckets.values()):
             valve.open()
 
-    def commit(self) -> str:
-        """A commit whose content has nothing in common with any other's."""
-        seed = f"{time.time_ns()}"
-        payload = {"seed": seed, "bytes": self.content_bytes, "changed": {}}
-        (self.repository / "payload.json").write_text(json.dumps(payload))
+    def commit(self, changed: Iterable[int] = ()) -> str:
+        """A commit whose content has nothing in common with any other's; or, with ``changed``, which MiB of the newest commit's
+        it has anew."""
+        file, now = self.repository / "payload.json", f"{time.time_ns()}"
+        payload = {"seed": now, "bytes": self.content_bytes, "changed": {}}
+        if changed:
+            payload = json.loads(file.read_text())
+            payload["changed"] |= {str(number): payload["changed"].get(str(number), 0) + 1 for number in changed}
+        file.write_text(json.dumps(payload))
         git(self.repository, "add", "--all")
-        git(self.repository, "commit", "--quiet", f"--message={seed}")
+        git(self.repository, "commit", "--quiet", f"--message={now}")
         return git(self.repository, "rev-parse", "HEAD")
 
     def fleetcast(self, *arguments: str, timeout_s: float = 90.0) -> subprocess.CompletedProcess[str]:

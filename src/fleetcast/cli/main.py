@@ -79,6 +79,7 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
         (
             ("list", "fleetcast.cli.artifacts:list_artifacts", "List artifacts, newest first."),
             ("show", "fleetcast.cli.artifacts:show", "Show an artifact's signed statement, and where its copies are."),
+            ("replicate", "fleetcast.cli.replicating:replicate", "Have regions attempt to copy an artifact now."),
             ("export", "fleetcast.cli.artifacts:export", "Take an artifact out, as a directory or a tar."),
             ("verify", "fleetcast.cli.artifacts:verify", "Verify the main store's copy, or a directory on this host."),
         ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.messages.deployments import DeploymentDetail
-    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, RegionDetail
+    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, RegionDetail, RegionStatus
 
 MACHINE_WAIT_S: Final = 10.0
 """How long a machine's region is given to say what runs there."""
@@ -133,11 +133,18 @@ def _deployment_text(found: DeploymentDetail) -> str:
     return f"{describe(found.deployment)}\ntriggered {when}{by}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
 
 
+def standing_of(region: RegionStatus) -> str:
+    """Why nothing waits for a region that is drained, in a word or two."""
+    if region.silent_at_ms is None:
+        return "drained"
+    return "catching up" if region.catching_up else "silent"
+
+
 def region_text(found: RegionDetail) -> str:
     """How it is, what it waits for a person to see to, what its bucket lacks and what is under way there."""
     region = found.region
     silent = f" ({found.silent} silent)" if found.silent else ""
-    drained = "; drained: nothing waits for it" if region.drained else ""
+    drained = f"; {standing_of(region)}: nothing waits for it" if region.drained else ""
     started = ago(found.started_age_s)
     lines = [
         f"region {region.name}: {counted(region.machines, 'machine')}{silent}, last report {_age(region.last_report_age_s)}, "
@@ -169,7 +176,10 @@ def _fleet_text(fleet: FleetStatus) -> str:
     count = sum(region.machines for region in fleet.regions)
     regions = stdout_table(
         ["REGION", "MACHINES", "LAST REPORT"],
-        [[r.name + (" (drained)" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)] for r in fleet.regions],
+        [
+            [r.name + (f" ({standing_of(r)})" if r.drained else ""), str(r.machines), _age(r.last_report_age_s)]
+            for r in fleet.regions
+        ],
     )
     lines = [
         f"fleetcast {fleet.version}: {counted(count, 'machine')} in {counted(len(fleet.regions), 'region')}, "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from fleetcast.client.following import resumed, trigger_once
 from fleetcast.client.pages import every, stated
 from fleetcast.http import messages
 from fleetcast.http.session import Session
 from fleetcast.model.build import Build, BuildStatus
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, RegionName, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
 from fleetcast.model.messages.artifacts import (
     Artifact,
@@ -21,6 +21,8 @@ from fleetcast.model.messages.artifacts import (
     BuildPage,
     BuildRequest,
     CommitPage,
+    ReplicateRequest,
+    Replicating,
 )
 from fleetcast.model.messages.regions import SourceGrants
 
@@ -112,6 +114,13 @@ class Artifacts:
     async def artifact(self, name: ArtifactName) -> ArtifactDetail:
         """An artifact by its name, ``<service>/<commit>``. Raises :class:`NotFound`."""
         return await self._session.ask("GET", f"/v1/artifacts/{name}", reply=ArtifactDetail)
+
+    async def replicate(self, name: ArtifactName, regions: Sequence[RegionName] = ()) -> Replicating:
+        """Have these regions, or all that no person has drained, attempt to copy it now.
+
+        Raises :class:`NotFound`, and :class:`Refused` where no deployment ever wanted it."""
+        request = ReplicateRequest(tuple(regions))
+        return await self._session.ask("POST", f"/v1/artifacts/{name}/replicate", request, reply=Replicating)
 
     async def artifact_source(self, name: ArtifactName) -> SourceGrants:
         """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from litestar import Request, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from fleetcast.control import artifact_queries, queries
+from fleetcast.control import artifact_queries, queries, replicating
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
 from fleetcast.control.streams import LogSource, log_offset
@@ -26,7 +26,7 @@ from fleetcast.http.parameters import (
 from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.build import Build, BuildStatus
 from fleetcast.model.errors import Invalid, KeyReused, NotFound, Refused, Unprocessable
-from fleetcast.model.ids import SHA, ArtifactName, artifact_name, build_id, commit_sha, service_name
+from fleetcast.model.ids import SHA, ArtifactName, artifact_name, build_id, commit_sha, region_name, service_name
 from fleetcast.model.limits import PAGE_ITEMS
 from fleetcast.model.messages.artifacts import (
     ArtifactDetail,
@@ -36,6 +36,8 @@ from fleetcast.model.messages.artifacts import (
     BuildPage,
     BuildRequest,
     CommitPage,
+    ReplicateRequest,
+    Replicating,
 )
 from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.model.spelling import Spelling
@@ -141,6 +143,18 @@ async def grant_artifact(service: ServiceInPath, commit: ArtifactInPath, parts: 
     return await artifact_queries.source_of(parts, digest)
 
 
+@post("/v1/artifacts/{service:str}/{commit:str}/replicate", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def replicate_artifact(
+    service: ServiceInPath, commit: ArtifactInPath, data: JSONBody[ReplicateRequest], parts: PartsHere
+) -> Replicating:
+    """Have regions attempt to copy an artifact now, also where that has FAILED.
+
+    What is complete is looked at again and left alone.
+    """
+    wanted = tuple(map(region_name, data.regions))
+    return await replicating.replicate(parts.database, _name(service, commit), wanted)
+
+
 @get("/v1/services/{name:str}/commits", guards=PEOPLE, errors=(NotFound, Unprocessable))
 async def list_commits(
     name: ServiceInPath,
@@ -172,5 +186,6 @@ HANDLERS = (
     list_artifacts,
     get_artifact,
     grant_artifact,
+    replicate_artifact,
     list_commits,
 )

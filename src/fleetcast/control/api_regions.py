@@ -29,7 +29,7 @@ from fleetcast.model.messages.regions import (
     SourceGrants,
 )
 from fleetcast.model.spelling import INTEGER_MAX
-from fleetcast.rollouts import questions
+from fleetcast.rollouts import demands, questions
 from fleetcast.rollouts.intake import record_hello, record_report
 
 REVISION: Final = {"maximum": INTEGER_MAX}
@@ -69,7 +69,8 @@ async def report_region(region: RegionInPath, data: JSONBody[RegionReport], part
     now_ms = await record_report(parts.database, data)
     parts.stir()
     async with parts.database.reading() as reading:
-        return ReportAccepted(await questions.wanted(reading, data.region), now_ms)
+        asked = await questions.wanted(reading, data.region)
+        return ReportAccepted(asked, now_ms, await demands.wanted(reading, data.region))
 
 
 @post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS, errors=(Unprocessable,))
@@ -126,8 +127,8 @@ def _check(report: RegionReport) -> None:
             machine_id(failure.machine)
         for progress in rollup.machines:
             machine_id(progress.machine)
-    for copy in report.copies:
-        legal_digest(copy.digest)
+    for digest in (*(copy.digest for copy in report.copies), *(demand.digest for demand in report.demands)):
+        legal_digest(digest)
 
 
 def _must_be(stated: str, region: str) -> None:

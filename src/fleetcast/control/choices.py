@@ -57,6 +57,8 @@ class ControlChoices:
     """How often control looks into the buckets for copies that are not complete."""
     replication_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
     """How often it looks again at a copy that is complete."""
+    region_silence_s_max: float = limits.REGION_SILENCE_S_MAX
+    """A region that said nothing for so long is drained by itself, and counts again once it is back and has every release."""
     replicate_s_max: float = limits.REPLICATE_S_MAX
     """A deployment whose artifact is not in every bucket after so long is FAILED."""
     distribute_s_max: float = limits.DISTRIBUTE_S_MAX

@@ -70,12 +70,29 @@ async def region_detail(parts: Parts, name: RegionName) -> RegionDetail:
 
 def status_of(region: inventory.Region, machines: int) -> RegionStatus:
     """As people see a region that has so many machines."""
-    return RegionStatus(region.name, region.drained, region.last_report_age_s, machines, region.alarms)
+    return RegionStatus(
+        region.name,
+        region.drained,
+        region.last_report_age_s,
+        machines,
+        region.alarms,
+        region.silent_at_ms,
+        region.returned,
+    )
+
+
+def silence_alarm(region: inventory.Region) -> str:
+    """Of a region that is drained by itself; empty: it is not."""
+    if region.silent_at_ms is None:
+        return ""
+    if region.returned:
+        return f"region {region.name} is back and catches up: nothing waits for it until it has every release"
+    return f"region {region.name} says nothing: nothing waits for it until it is back and has caught up"
 
 
 async def _copies(reading: AsyncConnection, region: RegionName) -> tuple[CopyProgress, ...]:
     rows = await reading.execute(select(copies).where(copies.c.region == region).order_by(copies.c.digest))
-    return tuple(CopyProgress(Digest(row.digest), row.bytes_copied, row.bytes_total, row.error) for row in rows)
+    return tuple(CopyProgress(Digest(row.digest), row.bytes_copied, row.bytes_total, row.error, row.given_up) for row in rows)
 
 
 async def _deployments(reading: AsyncConnection, region: RegionName) -> tuple[RegionDeployment, ...]:

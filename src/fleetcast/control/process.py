@@ -32,6 +32,7 @@ from fleetcast.control.hooks.deliveries import forget_deliveries
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.control.polling import Polling
+from fleetcast.control.silence import Silence
 from fleetcast.control.statuses.outbox import forget_statuses
 from fleetcast.control.statuses.sending import status_loops
 from fleetcast.http import serving
@@ -200,6 +201,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         if await parts.queue.waits():
             parts.queued.ring()
 
+    silence = Silence(parts.database, status, config.region_silence_s_max, config.replication_check_interval_s, parts.stir)
     lost = LostBlobs(parts.database, parts.main)
     reaper = Reaper(parts.queue, config.heartbeat_silence_s_max, config.reaper_interval_s)
     return {
@@ -210,7 +212,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "lost blobs": regularly("lost blobs", lost.sweep, config.reaper_interval_s, stop),
         "logs": regularly("logs", move, config.reaper_interval_s, stop),
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
-        "replication": regularly("replication", status.check, config.replication_check_interval_s, stop),
+        "replication": regularly("replication", silence.turn, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast import __version__
 from fleetcast.control.artifact_queries import unknown_artifact
-from fleetcast.control.fleet_queries import status_of
+from fleetcast.control.fleet_queries import silence_alarm, status_of
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.control.statuses.outbox import untold
@@ -32,6 +32,7 @@ from fleetcast.schema.tables import artifacts, releases
 async def fleet_status(parts: Parts) -> FleetStatus:
     """Everything at a glance; the newest deployment of each service."""
     async with parts.database.reading() as reading:
+        silent = filter(None, map(silence_alarm, await known_regions(reading)))
         return FleetStatus(
             version=__version__,
             services=await list_services(reading),
@@ -39,6 +40,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
             deployments=await newest_of_each(reading),
             alarms=(
                 *((parts.controller.obstacle,) if parts.controller.obstacle else ()),
+                *silent,
                 *await failing(reading),
                 *await untold(reading),
             ),

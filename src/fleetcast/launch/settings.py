@@ -165,8 +165,12 @@ class RegionSettings:
     """Connections on which agents wait for goals; further agents ask as often as they report."""
     origin_bytes_per_s: int = UNLIMITED
     """Most that its bucket sends its machines, all artifacts together; 0: no limit. Changed while it runs."""
+    copy_failing_s_max: float = limits.COPY_FAILING_S_MAX
+    """A copy is FAILED after attempts have failed for so long without any progress; it is attempted on, once a minute."""
+    copy_bytes_per_s: int = UNLIMITED
+    """Most that it fetches from the main store, all artifacts together; 0: no limit. Changed while it runs."""
     background: bool = True
-    """Mark what its bucket sends as background traffic, which gives way to other traffic."""
+    """Mark what its bucket sends and its copies fetch as background traffic, which gives way to other traffic."""
 
     @property
     def public_url(self) -> str:

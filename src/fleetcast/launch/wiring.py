@@ -114,10 +114,13 @@ def region(settings: RegionSettings) -> Wired:
         report_interval_s=settings.report_interval_s,
         agent_report_interval_s=settings.agent_report_interval_s,
         goal_polls_max=settings.goal_polls_max,
+        copy_failing_s_max=settings.copy_failing_s_max,
         origin=Limiter(settings.origin_bytes_per_s),
+        copies=Limiter(settings.copy_bytes_per_s),
         background=settings.background,
     )
-    return Wired(partial(process.serve, config), settings, {"origin_bytes_per_s": config.origin.change})
+    live = {"origin_bytes_per_s": config.origin.change, "copy_bytes_per_s": config.copies.change}
+    return Wired(partial(process.serve, config), settings, live)
 
 
 def agent(settings: AgentSettings) -> Wired:

@@ -36,3 +36,14 @@ class CopyProgress:
     bytes_total: Natural
     error: str = ""
     """Why the last attempt ended; empty while there is nothing wrong."""
+    given_up: bool = False
+    """Attempts have failed for as long as the region's settings allow. They go on, once in a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDemand:
+    """Somebody wants a copy attempted now, whatever became of the attempts before."""
+
+    digest: Digest
+    asked_at_ms: Natural
+    """By the database's clock: which of several."""

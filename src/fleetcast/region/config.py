@@ -39,7 +39,9 @@ class RegionConfig:
     origin: Limiter = field(default_factory=Limiter)
     """Of what is read from the bucket through that port; may be changed at any time."""
     background: bool = True
-    """Mark the connections of that port."""
+    """Mark the connections of that port, and those on which copies arrive."""
+    copies: Limiter = field(default_factory=Limiter)
+    """Of what is read from the main store; may be changed at any time."""
     data_key: Path
     """The key that signs grants on the bucket, 32 raw bytes, mode 0600; made on the first start."""
     ticket_key: Path
@@ -55,5 +57,6 @@ class RegionConfig:
     """Agents' questions for goals that are held at a time."""
     machine_silence_s_max: float = limits.MACHINE_SILENCE_S_MAX
     permit_lifetime_s: float = limits.PERMIT_LIFETIME_S
+    copy_failing_s_max: float = limits.COPY_FAILING_S_MAX
     bucket_recheck_interval_s: float = limits.REPLICATION_RECHECK_INTERVAL_S
     """How often a complete copy is looked at again."""

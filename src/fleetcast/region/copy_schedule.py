@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from fleetcast.model.ids import Digest
-from fleetcast.model.limits import COPIES_AT_ONCE_MAX, COPY_BACKOFF_S_MAX
+from fleetcast.model.limits import COPIES_AT_ONCE_MAX, COPY_BACKOFF_S_MAX, COPY_FAILING_S_MAX
 from fleetcast.model.replication import CopyProgress
 
 
@@ -23,14 +23,17 @@ class _Copy:
     failures: int = 0
     """In a row."""
     error: str = ""
+    failing_since: float | None = None
+    """When the first attempt failed of those since something was copied."""
     due_at: float = 0.0
 
 
 class CopySchedule:
     """The copies of one bucket."""
 
-    def __init__(self, recheck_interval_s: float) -> None:
+    def __init__(self, recheck_interval_s: float, failing_s_max: float = COPY_FAILING_S_MAX) -> None:
         self._recheck_interval_s = recheck_interval_s
+        self._failing_s_max = failing_s_max
         self._copies: dict[Digest, _Copy] = {}
 
     def want(self, sizes: Mapping[Digest, int]) -> None:
@@ -65,8 +68,8 @@ class CopySchedule:
         """An attempt found something missing, and has so many bytes now."""
         copy = self._copies.get(digest)
         if copy is not None:
-            if bytes_copied > copy.bytes_copied:
-                copy.error = ""  # it gets on again
+            if bytes_copied > copy.bytes_copied:  # it gets on again
+                copy.error, copy.failures, copy.failing_since = "", 0, None
             copy.complete = False
             copy.bytes_copied = bytes_copied
 
@@ -74,7 +77,7 @@ class CopySchedule:
         """Both blobs are in the bucket."""
         copy = self._copies.get(digest)
         if copy is not None:
-            copy.running, copy.complete, copy.failures, copy.error = False, True, 0, ""
+            copy.running, copy.complete, copy.failures, copy.error, copy.failing_since = False, True, 0, "", None
             copy.bytes_copied = copy.bytes_total
             copy.due_at = now + self._recheck_interval_s * (0.9 + 0.2 * rng.random())
 
@@ -83,18 +86,28 @@ class CopySchedule:
         copy = self._copies.get(digest)
         if copy is not None:
             copy.running, copy.failures, copy.error = False, copy.failures + 1, error
+            copy.failing_since = now if copy.failing_since is None else copy.failing_since
             pause_s = min(float(COPY_BACKOFF_S_MAX), 0.5 * 2.0 ** min(copy.failures, 16))
             copy.due_at = now + pause_s * (0.5 + 0.5 * rng.random())
+
+    def demanded(self, digest: Digest, now: float) -> None:
+        """Somebody wants it attempted now; how long it has failed counts anew. Nothing happens when it is not wanted at all."""
+        copy = self._copies.get(digest)
+        if copy is not None:
+            copy.failures, copy.error, copy.failing_since, copy.due_at = 0, "", None, now
 
     def is_complete(self, digest: Digest) -> bool:
         """Whether both blobs were in the bucket when it was looked at last."""
         copy = self._copies.get(digest)
         return copy is not None and copy.complete
 
-    def progress(self) -> tuple[CopyProgress, ...]:
+    def progress(self, now: float) -> tuple[CopyProgress, ...]:
         """What is not complete."""
         return tuple(
-            CopyProgress(digest, copy.bytes_copied, copy.bytes_total, copy.error)
+            CopyProgress(digest, copy.bytes_copied, copy.bytes_total, copy.error, self._given_up(copy, now))
             for digest, copy in self._copies.items()
             if not copy.complete
         )
+
+    def _given_up(self, copy: _Copy, now: float) -> bool:
+        return copy.failing_since is not None and now - copy.failing_since >= self._failing_s_max

@@ -13,7 +13,9 @@ import structlog
 from fleetcast.model.artifact import ArtifactRecord
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.ids import Digest
+from fleetcast.model.limits import COPY_FAILING_S_MAX
 from fleetcast.model.replication import CopyProgress
+from fleetcast.region.copy_bases import bases
 from fleetcast.region.copy_schedule import CopySchedule
 from fleetcast.region.view import RegionView
 from fleetcast.replication.copier import Copier
@@ -25,11 +27,19 @@ log = structlog.get_logger(__name__)
 class Copying:
     """Attempts copies as :class:`CopySchedule` says."""
 
-    def __init__(self, view: RegionView, copier: Copier, recheck_interval_s: float, rng: Random) -> None:
+    def __init__(
+        self,
+        view: RegionView,
+        copier: Copier,
+        recheck_interval_s: float,
+        rng: Random,
+        failing_s_max: float = COPY_FAILING_S_MAX,
+    ) -> None:
+        """``failing_s_max``: after so long without success a copy counts as given up; it is attempted on."""
         self._view = view
         self._copier = copier
         self._rng = rng
-        self._schedule = CopySchedule(recheck_interval_s)
+        self._schedule = CopySchedule(recheck_interval_s, failing_s_max)
         self._records: dict[Digest, tuple[ArtifactRecord, ...]] = {}
         self._look = asyncio.Event()
         view.on_records.append(self._records_changed)
@@ -40,7 +50,12 @@ class Copying:
 
     def progress(self) -> tuple[CopyProgress, ...]:
         """Of every copy that is not complete."""
-        return self._schedule.progress()
+        return self._schedule.progress(time.monotonic())
+
+    def demanded(self, digest: Digest) -> None:
+        """Attempt it now: somebody asks for it."""
+        self._schedule.demanded(digest, time.monotonic())
+        self._look.set()
 
     async def run(self) -> None:
         """Copy until cancelled; attempts under way are cancelled too, and go on from there after the next start."""
@@ -68,7 +83,8 @@ class Copying:
         # Several roots may name one artifact; should one of them be bad, the next attempt takes another.
         record = records[self._schedule.failures(digest) % len(records)]
         try:
-            await self._copier.copy(record, partial(self._schedule.progressed, digest))
+            older = bases(record.release, (held for of_one in self._records.values() for held in of_one))
+            await self._copier.copy(record, partial(self._schedule.progressed, digest), older)
         except FleetcastError as error:
             log.warning("copy_failed", artifact=record.release.artifact, digest=digest, error=error.message)
             self._schedule.failed(digest, error.message, time.monotonic(), self._rng)

@@ -152,8 +152,10 @@ def _loops(
     config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook, alarms: Alarms
 ) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms]:
     """The loops by name, and the swarms that one of them keeps tidy."""
-    copier = Copier(opened.bucket, opened.control, opened.worker_keys, opened.store)
-    copying = Copying(view, copier, config.bucket_recheck_interval_s, Random())
+    copier = Copier(
+        opened.bucket, opened.control, opened.worker_keys, opened.store, config.copies, background=config.background
+    )
+    copying = Copying(view, copier, config.bucket_recheck_interval_s, Random(), config.copy_failing_s_max)
     started_at = time.monotonic()
     swarms = Swarms(
         view,

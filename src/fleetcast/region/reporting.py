@@ -17,6 +17,7 @@ from fleetcast.model.clocks import clock_alarm
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import ALARMS_MAX, MACHINE_QUESTIONS_MAX
 from fleetcast.model.messages.regions import MachineAnswered, RegionHello, RegionReport, ReportAccepted
+from fleetcast.model.replication import CopyDemand
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.copying import Copying
 from fleetcast.region.machines import MachineBook
@@ -61,6 +62,7 @@ class Reporting:
         self._failing = ""
         """Why the last report was not taken."""
         self._told: object = None
+        self._followed: tuple[CopyDemand, ...] = ()
         self._moving = False
         self._wake = asyncio.Event()
         view.on_goals.append(self._wake.set)
@@ -98,6 +100,7 @@ class Reporting:
             self._greeted = True
         report = await self._report()
         accepted = await self._control.report(report)
+        self._follow(accepted.demands)
         before, self._told = self._told, standing(report.rollups, report.copies)
         self._moving = before != self._told
         if (wrong := clock_alarm(f"the clock of region {self._hello.region}", time.time() * 1000, accepted.now_ms)) is not None:
@@ -105,6 +108,15 @@ class Reporting:
         for machine in accepted.wanted[:MACHINE_QUESTIONS_MAX]:
             answer = self._machines.answer(machine, time.monotonic())
             await self._control.answer(MachineAnswered(self._hello.region, answer))
+
+    def _follow(self, demands: tuple[CopyDemand, ...]) -> None:
+        """Following one again does no harm: control repeats them until it has heard that they were."""
+        for demand in demands:
+            log.info("copy_demanded", digest=demand.digest)
+            self._copying.demanded(demand.digest)
+        self._followed = demands
+        if demands:
+            self._wake.set()
 
     async def _report(self) -> RegionReport:
         now = time.monotonic()
@@ -122,4 +134,5 @@ class Reporting:
             rollups=tuple(rollups),
             copies=self._copying.progress(),
             alarms=tuple(islice(alarms, ALARMS_MAX)),
+            demands=self._followed,
         )

@@ -1,33 +1,35 @@
 """Copying one artifact from the main store into a region's bucket, verified and resumable.
 
-Nothing of the source is trusted: the root is believed for its signature, the manifest for its digest, the content for the
-BLAKE3 of every chunk. A part of the content is verified before the bucket gets it, so what an open upload holds is verified,
-and an attempt that follows (after a kill, a lost link) goes on from there. Nothing is visible in the bucket before it is whole.
+What the bucket has in older artifacts of the service is read there; only the rest travels. Nothing of either is trusted: the
+root is believed for its signature, manifests for their digests, content for the BLAKE3 of every chunk. A part of the content is
+verified before the bucket gets it, so what an open upload holds is verified, and an attempt that follows (after a kill, a lost
+link) goes on from there. Nothing is visible in the bucket before it is whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
-from blake3 import blake3
 
-from fleetcast.artifacts.manifest import Manifest
+from fleetcast.artifacts.manifest import Manifest, decode, manifest_digest
 from fleetcast.artifacts.signing import PublicKey, verified_manifest, verify_root
 from fleetcast.model.artifact import ArtifactRecord, Root, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Conflict, Corrupt, Invalid, NotFound
 from fleetcast.model.ids import Digest
-from fleetcast.model.limits import COPY_PARTS_AT_ONCE_MAX, COPY_STALL_S_MAX
+from fleetcast.model.limits import COPY_BASES_MAX, COPY_PARTS_AT_ONCE_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.replication.copy_plan import CopyPlan
+from fleetcast.replication.lanes import Lanes
+from fleetcast.replication.part_reading import PartReader
+from fleetcast.replication.reuse import NOWHERE, Reuse, Run
 from fleetcast.stores.blobs import BlobStore
 from fleetcast.stores.kv import KeyValueStore
-from fleetcast.stores.transfer import GrantConnection
+from fleetcast.stores.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +43,42 @@ class SourceDoor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What one attempt moved, in bytes."""
+
+    fetched_bytes: int = 0
+    """From the main store, the manifest included."""
+    reused_bytes: int = 0
+    """From the bucket itself."""
+
+
 class Copier:
     """Fills one bucket. Several copies may run at once; two of one artifact do the work twice and harm nothing."""
 
-    def __init__(self, bucket: BlobStore, source: SourceDoor, worker_keys: Sequence[PublicKey], notes: KeyValueStore) -> None:
-        """``notes`` remembers which uploads are open, across a kill."""
+    def __init__(
+        self,
+        bucket: BlobStore,
+        source: SourceDoor,
+        worker_keys: Sequence[PublicKey],
+        notes: KeyValueStore,
+        limit: Limiter | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
+        """``notes`` remembers which uploads are open, across a kill. ``limit``: of what is read from the main store.
+        ``background``: mark the connections on which that arrives."""
         self._bucket = bucket
         self._source = source
         self._worker_keys = tuple(worker_keys)
         self._notes = notes
+        self._lanes = Lanes(limit or Limiter(), background=background)
 
-    async def copy(self, record: ArtifactRecord, progress: Callable[[int], None]) -> None:
+    async def copy(self, record: ArtifactRecord, progress: Callable[[int], None], bases: Sequence[Digest] = ()) -> Copied:
         """See to it that both blobs are in the bucket, whole.
 
         ``progress`` is told how many bytes of content are there, each time that changes, and never if nothing is missing.
+        ``bases``: artifacts that may be in the bucket and have much of this one, the likeliest first.
 
         Raises:
             Corrupt: root, manifest or content are not what they should be; nothing of them became visible.
@@ -67,13 +91,24 @@ class Copier:
         content, manifest = regional_content_blob(root.digest), regional_manifest_blob(root.digest)
         has_content = await self._has(content, root.content_size)
         if has_content and await self._has(manifest, root.manifest_size):
-            return
+            return Copied()
         progress(root.content_size if has_content else 0)
         grants = await self._source.source_grants(root.digest)
-        chunks = await self._manifest(root, manifest, grants.manifest)
-        if not has_content:
-            await self._content(root, content, grants.content, chunks, progress)
-        log.info("artifact_copied", artifact=root.artifact, digest=root.digest, content_bytes=root.content_size)
+        with self._lanes.copying():
+            chunks, fetched_bytes = await self._manifest(root, manifest, grants.manifest)
+            copied = Copied(fetched_bytes)
+            if not has_content:
+                moved = await self._content(root, grants.content, chunks, progress, bases)
+                copied = Copied(fetched_bytes + moved.fetched_bytes, moved.reused_bytes)
+        log.info(
+            "artifact_copied",
+            artifact=root.artifact,
+            digest=root.digest,
+            content_bytes=root.content_size,
+            fetched_bytes=copied.fetched_bytes,
+            reused_bytes=copied.reused_bytes,
+        )
+        return copied
 
     async def _has(self, key: str, size: int) -> bool:
         there = await self._bucket.stat(key)
@@ -83,40 +118,75 @@ class Copier:
             return False
         return there is not None
 
-    async def _manifest(self, root: Root, key: str, grant: Grant) -> Manifest:
-        """The manifest, which is in the bucket afterwards."""
+    async def _manifest(self, root: Root, key: str, grant: Grant) -> tuple[Manifest, int]:
+        """The manifest, which is in the bucket afterwards, and how many bytes travelled for it."""
         if await self._has(key, root.manifest_size):
             try:
-                return await asyncio.to_thread(verified_manifest, root, await self._bucket.read(key))
+                return await asyncio.to_thread(verified_manifest, root, await self._bucket.read(key)), 0
             except Corrupt:
                 log.warning("manifest_decayed", key=key)
                 await self._bucket.delete(key)
-        with _Lane(root.manifest_size) as lane:
-            encoded = bytes(await lane.read(grant, 0, root.manifest_size))
-        manifest = await asyncio.to_thread(verified_manifest, root, encoded)
-        await self._bucket.put(key, encoded)
-        return manifest
+        encoded = bytearray(root.manifest_size)
+        async with self._lanes.borrow() as lane:
+            await lane.read(grant, [Run(NOWHERE, 0, 0, len(encoded))], memoryview(encoded), root.digest)
+        whole = bytes(encoded)
+        manifest = await asyncio.to_thread(verified_manifest, root, whole)
+        await self._bucket.put(key, whole)
+        return manifest, len(whole)
 
-    async def _content(self, root: Root, key: str, grant: Grant, manifest: Manifest, progress: Callable[[int], None]) -> None:
+    async def _reuse(self, manifest: Manifest, candidates: Sequence[Digest]) -> tuple[Reuse, list[Digest]]:
+        """What ``COPY_BASES_MAX`` of the candidates, as far as they are in the bucket, have of the new content."""
+        reuse, bases = Reuse(manifest), list[Digest]()
+        for digest in candidates:
+            if len(bases) == COPY_BASES_MAX or not reuse.bytes_missing():
+                break
+            base = await self._base(digest)
+            if base is not None:
+                await asyncio.to_thread(reuse.add, base)
+                bases.append(digest)
+        return reuse, bases
+
+    async def _base(self, digest: Digest) -> Manifest | None:
+        """The manifest of an artifact that the bucket has; ``None``: it has not, or not as it was built."""
+        there = await self._bucket.stat(regional_content_blob(digest))
+        if there is None:
+            return None
+        try:
+            encoded = await self._bucket.read(regional_manifest_blob(digest))
+            if await asyncio.to_thread(manifest_digest, encoded) == digest:
+                manifest = await asyncio.to_thread(decode, encoded)
+                return manifest if manifest.content_size == there.size else None
+        except (NotFound, Invalid, Corrupt) as error:
+            log.info("base_unusable", digest=digest, reason=error.message)
+        return None
+
+    async def _content(
+        self, root: Root, grant: Grant, manifest: Manifest, progress: Callable[[int], None], candidates: Sequence[Digest]
+    ) -> Copied:
+        key = regional_content_blob(root.digest)
         upload, received = await self._resumed(root, key)
         plan = CopyPlan(manifest, self._bucket.part_bytes)
         receipts = {number: receipt for number, receipt in received.items() if receipt.size == plan.size_of(number)}
         progress(_bytes_of(receipts))
         missing = [number for number in range(1, plan.parts + 1) if number not in receipts]
         next_missing = iter(missing)
+        reuse, bases = await self._reuse(manifest, candidates if missing else ())
+        reader = PartReader(self._bucket, plan, reuse, bases, grant)
 
         async def copy_parts() -> None:
-            with _Lane(plan.span_bytes_max) as lane:
-                for number in next_missing:
-                    part = await lane.read_part(grant, plan, number)
+            for number in next_missing:
+                async with self._lanes.borrow() as lane:
+                    part = await reader.read(lane, number, root.digest)
                     receipts[number] = await self._bucket.write_part(key, upload, number, part)
-                    progress(_bytes_of(receipts))
+                progress(_bytes_of(receipts))
 
         try:
             await _together(copy_parts() for _ in range(min(len(missing), COPY_PARTS_AT_ONCE_MAX)))
         except NotFound:
             if await self._has(key, root.content_size):
-                return  # another copier went on with the same upload, and was faster
+                return Copied(
+                    reader.fetched_bytes, reader.reused_bytes
+                )  # another copier went on with the same upload, and was faster
             raise
         try:
             await self._bucket.complete(key, upload, [receipts[number] for number in sorted(receipts)])
@@ -124,6 +194,7 @@ class Copier:
             await self._bucket.abort(key, upload)  # what it holds is not what we gave it: begin anew the next time
             raise
         await self._notes.delete(NOTES_PREFIX + root.digest)
+        return Copied(reader.fetched_bytes, reader.reused_bytes)
 
     async def _resumed(self, root: Root, key: str) -> tuple[str, dict[int, PartReceipt]]:
         """The upload that an earlier attempt left open, with its parts, or a new one."""
@@ -145,64 +216,6 @@ class Copier:
         return upload, {}
 
 
-class _Lane:
-    """One connection to the source and one buffer: reads one thing at a time."""
-
-    def __init__(self, buffer_bytes: int) -> None:
-        self._connection = GrantConnection(timeout_s=COPY_STALL_S_MAX)
-        self._buffer = memoryview(bytearray(buffer_bytes))
-        self._lock = threading.Lock()
-        self._reading = False
-        self._left = False
-
-    def __enter__(self) -> _Lane:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        with self._lock:
-            self._left = True
-            if not self._reading:
-                self._connection.close()
-
-    async def read(self, grant: Grant, offset: int, length: int) -> memoryview:
-        """These bytes of the source; good until the next read."""
-        view = self._buffer[:length]
-        await self._in_thread(lambda: self._connection.read_into(grant, offset, view))
-        return view
-
-    async def read_part(self, grant: Grant, plan: CopyPlan, number: int) -> memoryview:
-        """One part of the content, verified. Raises :class:`Corrupt`."""
-        span = plan.span_of(number)
-        view = self._buffer[: span.end - span.start]
-
-        def read_and_verify() -> None:
-            self._connection.read_into(grant, span.start, view)
-            for chunk in plan.chunks_in(span):
-                if blake3(view[chunk.start : chunk.end]).digest() != chunk.blake3:
-                    raise Corrupt("corrupt_source", f"chunk {chunk.chunk} of the main store's copy is not what was built")
-
-        await self._in_thread(read_and_verify)
-        start = plan.start_of(number) - span.start
-        return view[start : start + plan.size_of(number)]
-
-    async def _in_thread(self, read: Callable[[], None]) -> None:
-        """As ``asyncio.to_thread``, in a thread that nobody joins: a source that stalls must not hold up the end of the
-        process. Whoever is last, the thread or :meth:`__exit__`, closes the connection."""
-
-        def run() -> None:
-            try:
-                read()
-            finally:
-                with self._lock:
-                    self._reading = False
-                    if self._left:
-                        self._connection.close()
-
-        with self._lock:
-            self._reading = True
-        await _in_daemon_thread(run)
-
-
 def _bytes_of(receipts: Mapping[int, PartReceipt]) -> int:
     return sum(receipt.size for receipt in receipts.values())
 
@@ -215,29 +228,3 @@ async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
                 group.create_task(each)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-async def _in_daemon_thread(work: Callable[[], None]) -> None:
-    """Run ``work`` in a thread of its own and wait for it. Cancelled, it leaves the thread behind."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        error: BaseException | None = None
-        try:
-            work()
-        except BaseException as caught:  # whatever it is, it belongs to whoever waits
-            error = caught
-        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=run, daemon=True, name="copy").start()
-    await done

@@ -44,6 +44,15 @@ class Finding:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A region's own account of why its attempts at a copy fail."""
+
+    error: str
+    given_up: bool
+    """For as long as its settings allow."""
+
+
 Copy = tuple[RegionName, Digest]
 BEING_COPIED: Final = "being copied"
 """The reason of a PENDING copy with which nothing is wrong."""
@@ -64,8 +73,8 @@ def due(
     )
 
 
-def judge(artifact: Wanted, seen: Seen, before: Known | None, copy_error: str) -> Finding:
-    """What to write down about a copy. ``copy_error`` is the region's own account of its last attempt.
+def judge(artifact: Wanted, seen: Seen, before: Known | None, trouble: Trouble | None) -> Finding:
+    """What to write down about a copy. An attempt that failed is followed by another: only one given up has FAILED.
 
     Only the bucket's answer makes a copy COMPLETE, and only an answer takes that back: a bucket that cannot be reached
     leaves it as it was.
@@ -80,11 +89,19 @@ def judge(artifact: Wanted, seen: Seen, before: Known | None, copy_error: str) -
     if None not in sizes:
         wrong = f"it holds {sizes[0]} + {sizes[1]} bytes instead of {artifact.manifest_size} + {artifact.content_size}"
         return Finding(ReplicaStatus.FAILED, wrong)
-    if copy_error:
-        return Finding(ReplicaStatus.FAILED, copy_error)
+    if trouble is not None:
+        if trouble.given_up:
+            return Finding(ReplicaStatus.FAILED, trouble.error)
+        return Finding(ReplicaStatus.PENDING, f"the last attempt failed: {trouble.error}")
     if before is not None and before.status is ReplicaStatus.COMPLETE:
         return Finding(ReplicaStatus.PENDING, "it vanished from the bucket")
     return Finding(ReplicaStatus.PENDING, BEING_COPIED)
+
+
+def lacking(digests: Sequence[Digest], bucket: RegionName, known: Mapping[Copy, Known]) -> int:
+    """How many of these artifacts a bucket has not."""
+    copies = (known.get((bucket, digest)) for digest in digests)
+    return sum(copy is None or copy.status is not ReplicaStatus.COMPLETE for copy in copies)
 
 
 def waiting_for(digest: Digest, buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> str:

@@ -15,7 +15,7 @@ from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.ids import Digest, RegionName
 from fleetcast.model.limits import REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
 from fleetcast.model.replication import Replica, ReplicaStatus
-from fleetcast.replication.missing import Copy, Finding, Known, Seen, Wanted, due, judge, waiting_for
+from fleetcast.replication.missing import Copy, Finding, Known, Seen, Trouble, Wanted, due, judge, lacking, waiting_for
 from fleetcast.schema.tables import artifacts, copies, regions, releases, replicas
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.blobs import BlobReader
@@ -78,10 +78,15 @@ class ReplicationStatus:
         self._recheck_interval_s = recheck_interval_s
         self._on_change = on_change
 
-    async def check(self) -> None:
-        """Look at every copy that is due, write down what was found, and say which releases are deployable."""
+    async def check(self) -> Mapping[RegionName, int]:
+        """Look at every copy that is due, write down what was found, and say which releases are deployable.
+
+        Returns the regions that are back from their silence, each with how many releases it lacks of those there were then.
+        """
         async with self._database.reading() as reading:
-            wanted, buckets, errors = await _wanted(reading), await _buckets(reading), await _copy_errors(reading)
+            wanted, errors = await _wanted(reading), await _troubles(reading)
+            counting, returned = await _counting(reading), await _returned(reading)
+        buckets = [*counting, *returned]
         async with self._replication.reading() as reading:
             now = await read_clock_ms(reading)
             known = await _known(reading)
@@ -90,13 +95,14 @@ class ReplicationStatus:
         seen = await asyncio.gather(*(asked[region].look(artifact) for region, artifact in looks))
         findings = {
             (bucket, artifact.digest): judge(
-                artifact, answer, known.get((bucket, artifact.digest)), errors.get((bucket, artifact.digest), "")
+                artifact, answer, known.get((bucket, artifact.digest)), errors.get((bucket, artifact.digest))
             )
             for (bucket, artifact), answer in zip(looks, seen, strict=True)
         }
         await self._write(findings, known)
         known = {**known, **{copy: Known(found.status, found.reason, now) for copy, found in findings.items()}}
-        await self._decide([artifact.digest for artifact in wanted], buckets, known)
+        await self._decide([artifact.digest for artifact in wanted], counting, known)
+        return {region: lacking(digests, region, known) for region, digests in returned.items()}
 
     async def _write(self, findings: Mapping[Copy, Finding], known: Mapping[Copy, Known]) -> None:
         """Rows that changed, and the time of the look at those that are COMPLETE."""
@@ -175,15 +181,33 @@ async def _wanted(reading: AsyncConnection) -> list[Wanted]:
     return [Wanted(Digest(row.digest), row.manifest_size, row.content_size) for row in rows]
 
 
-async def _buckets(reading: AsyncConnection) -> list[RegionName]:
+async def _returned(reading: AsyncConnection) -> dict[RegionName, list[Digest]]:
+    """Regions that are back from their silence, each with what was a release by then and is wanted still."""
+    back = select(regions.c.name, regions.c.returned_at).where(regions.c.drained, regions.c.returned_at.is_not(None))
+    found = {RegionName(row.name): row.returned_at for row in await reading.execute(back.order_by(regions.c.name))}
+    if not found:
+        return {}
+    rows = await reading.execute(
+        select(releases.c.digest, releases.c.completed_at)
+        .where(
+            releases.c.deployable,
+            releases.c.digest.in_(select(artifacts.c.digest).where(artifacts.c.published_at.is_not(None))),
+        )
+        .order_by(releases.c.digest)
+    )
+    completed = [(Digest(row.digest), row.completed_at) for row in rows]
+    return {region: [digest for digest, at in completed if at <= back_at] for region, back_at in found.items()}
+
+
+async def _counting(reading: AsyncConnection) -> list[RegionName]:
     """Every region that ever said hello and is not drained."""
     rows = await reading.execute(select(regions.c.name).where(regions.c.drained.is_(False)).order_by(regions.c.name))
     return [RegionName(name) for name in rows.scalars()]
 
 
-async def _copy_errors(reading: AsyncConnection) -> dict[Copy, str]:
+async def _troubles(reading: AsyncConnection) -> dict[Copy, Trouble]:
     rows = await reading.execute(select(copies).where(copies.c.error != ""))
-    return {(RegionName(row.region), Digest(row.digest)): row.error for row in rows}
+    return {(RegionName(row.region), Digest(row.digest)): Trouble(row.error, row.given_up) for row in rows}
 
 
 async def _known(reading: AsyncConnection) -> dict[Copy, Known]:

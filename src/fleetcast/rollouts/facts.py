@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
@@ -35,6 +35,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         built=row.artifact_id is not None or await built_artifact(reading, row) is not None,
         built_at_ms=row.built_at,
         deployable=release is not None and release.deployable,
+        going_back=row.kind == DeploymentKind.ROLLBACK and release is not None and release.completed_at is not None,
         replicas_waiting_for="" if release is None else release.waiting_for,
         goal_at_ms=row.goal_at,
         regions=tuple(region.facts for region in regions),

@@ -57,6 +57,8 @@ class Facts:
     goal_at_ms: int | None
     regions: tuple[RegionFacts, ...] = ()
     """Those that hold machines that are meant, drained ones left out."""
+    going_back: bool = False
+    """To what was a release once."""
     silent: tuple[MachineId, ...] = ()
     """Meant machines that have not been heard of for a while."""
 
@@ -101,6 +103,8 @@ def _building(facts: Facts) -> Step:
 def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     if facts.deployable:
         return Step(DeploymentState.DISTRIBUTING, "complete in every region")
+    if facts.going_back:
+        return Step(DeploymentState.DISTRIBUTING, "it was complete in every region when it was deployed")
     waiting_for = facts.replicas_waiting_for or "the first look into the regions' buckets"
     if _past(facts.built_at_ms, limits.replicate_s_max, now_ms):
         return Step(DeploymentState.FAILED, f"not in every region within {limits.replicate_s_max:g} s: {waiting_for}")

@@ -18,6 +18,7 @@ from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import ALARMS_MAX, MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
+from fleetcast.rollouts import demands
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
@@ -57,8 +58,11 @@ async def record_report(database: Database, report: RegionReport) -> int:
         before = {row.id: row for row in await reading.execute(_PLACES.where(machines.c.region == report.region))}
     async with database.transaction() as tx:
         now = await read_clock_ms(tx)
-        stored = (await tx.execute(select(regions.c.alarms).where(regions.c.name == report.region))).scalar_one_or_none()
-        written = {"last_report_at": now, "alarms": report.alarms[:ALARMS_MAX]}
+        told = select(regions.c.alarms, regions.c.silent_at, regions.c.returned_at).where(regions.c.name == report.region)
+        stored = (await tx.execute(told)).one_or_none()
+        written: dict[str, Any] = {"last_report_at": now, "alarms": report.alarms[:ALARMS_MAX]}
+        if stored is not None and stored.silent_at is not None and stored.returned_at is None:
+            written["returned_at"] = now
         known = await tx.execute(update(regions).where(regions.c.name == report.region).values(written))
         if known.rowcount != 1:
             raise NotFound(
@@ -67,8 +71,9 @@ async def record_report(database: Database, report: RegionReport) -> int:
         await _record_machines(tx, report, before, now)
         await _record_rollups(tx, report, now)
         await _record_copies(tx, report, now)
+        await demands.followed(tx, report.region, report.demands)
     for alarm in report.alarms:
-        if alarm not in (stored or ()):
+        if stored is None or alarm not in stored.alarms:
             log.warning("region_alarm", region=report.region, alarm=alarm)
     return now
 
@@ -150,12 +155,12 @@ def _rollup_row(rollup: DeploymentRollup, region: RegionName, now: int) -> dict[
 
 async def _record_copies(tx: AsyncConnection, report: RegionReport, now: int) -> None:
     rows = await tx.execute(select(copies).where(copies.c.region == report.region))
-    before = {(row.digest, row.bytes_copied, row.bytes_total, row.error) for row in rows}
-    after = {(copy.digest, copy.bytes_copied, copy.bytes_total, copy.error) for copy in report.copies}
+    before = {(row.digest, row.bytes_copied, row.bytes_total, row.error, row.given_up) for row in rows}
+    after = {(copy.digest, copy.bytes_copied, copy.bytes_total, copy.error, copy.given_up) for copy in report.copies}
     if before == after:
         return
     await tx.execute(delete(copies).where(copies.c.region == report.region))
-    names = ("digest", "bytes_copied", "bytes_total", "error")
+    names = ("digest", "bytes_copied", "bytes_total", "error", "given_up")
     told = {copy[0]: dict(zip(names, copy, strict=True)) for copy in sorted(after)}
     if told:
         await tx.execute(insert(copies), [{"region": report.region, "updated_at": now, **copy} for copy in told.values()])

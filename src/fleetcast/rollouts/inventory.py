@@ -42,6 +42,12 @@ class Region:
     last_report_age_s: float | None
     """``None``: it never reported."""
     alarms: tuple[str, ...]
+    silent_at_ms: int | None
+    """Since when it is drained for its silence, by the database's clock; ``None``: it is not."""
+    returned: bool
+    """It is heard of again since."""
+    last_word_at_ms: int
+    """Of its last hello or report, by the database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,9 @@ async def known_regions(reading: AsyncConnection) -> tuple[Region, ...]:
             max(0, now - row.hello_at) / 1000,
             None if row.last_report_at is None else max(0, now - row.last_report_at) / 1000,
             row.alarms,
+            row.silent_at,
+            row.returned_at is not None,
+            max(row.hello_at, row.last_report_at or 0),
         )
         for row in await reading.execute(select(regions).order_by(regions.c.name))
     )
@@ -114,19 +123,49 @@ async def count_silent(reading: AsyncConnection, region: RegionName) -> int:
 
 
 async def drain(tx: AsyncConnection, region: RegionName, *, drained: bool) -> None:
-    """Leave a region out of what releases and deployments wait for, or count it again.
+    """Leave a region out of what releases and deployments wait for, or count it again: a person says so.
 
     Raises:
         NotFound: no region of that name ever said hello.
+        Refused: it is drained because it says nothing, and still does not.
     """
-    row = (await tx.execute(select(regions.c.drained).where(regions.c.name == region).with_for_update())).one_or_none()
+    row = (await tx.execute(select(regions).where(regions.c.name == region).with_for_update())).one_or_none()
     if row is None:
         raise _unknown_region(region)
-    if row.drained == drained:
+    if row.silent_at is not None and row.returned_at is None and not drained:
+        raise Refused(
+            "region_silent",
+            f"region {region} says nothing: nothing waits for it until it is back and has caught up; start it, or its network",
+        )
+    if (row.drained, row.silent_at) == (drained, None):
         return
-    await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained))
+    await tx.execute(update(regions).where(regions.c.name == region).values(drained=drained, silent_at=None, returned_at=None))
     record_event(tx, EventKind.REGION_DRAINED if drained else EventKind.REGION_UNDRAINED, region)
     log.info("region_drained" if drained else "region_undrained", region=region)
+
+
+async def drain_silent(tx: AsyncConnection, region: RegionName, silence_s: float) -> None:
+    """Leave a region out that said nothing for so long, unless it is drained already, until :func:`take_back`."""
+    counting = update(regions).where(regions.c.name == region, regions.c.drained.is_(False))
+    values = {"drained": True, "silent_at": await read_clock_ms(tx), "returned_at": None}
+    if (await tx.execute(counting.values(values))).rowcount == 1:
+        text = f"nothing heard of it for {silence_s:g} s: nothing waits for it until it is back and has caught up"
+        record_event(tx, EventKind.REGION_SILENT, region, text=text)
+        log.warning("region_silent", region=region, silence_s=silence_s)
+
+
+async def still_silent(tx: AsyncConnection, region: RegionName) -> None:
+    """One that came back and fell silent again before it had caught up."""
+    back = update(regions).where(regions.c.name == region, regions.c.returned_at.is_not(None))
+    await tx.execute(back.values(returned_at=None))
+
+
+async def take_back(tx: AsyncConnection, region: RegionName) -> None:
+    """Count a region again that is back from its silence and has caught up, unless a person has decided otherwise."""
+    back = update(regions).where(regions.c.name == region, regions.c.returned_at.is_not(None))
+    if (await tx.execute(back.values(drained=False, silent_at=None, returned_at=None))).rowcount == 1:
+        record_event(tx, EventKind.REGION_CAUGHT_UP, region)
+        log.info("region_caught_up", region=region)
 
 
 async def retire(tx: AsyncConnection, machine: MachineId) -> None:

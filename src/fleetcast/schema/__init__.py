@@ -1,5 +1,6 @@
 """The tables, and the migrations that bring a database to them."""
 
+from fleetcast.schema import copy_tables as _copy_tables  # noqa: F401 -- so that whoever has some tables has all of them
 from fleetcast.schema import push_tables as _push_tables  # noqa: F401 -- so that whoever has some tables has all of them
 from fleetcast.schema.upgrade import migrate
 

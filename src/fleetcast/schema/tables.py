@@ -213,6 +213,8 @@ copies: Final = Table(
     Column("bytes_total", BigInteger, nullable=False),
     Column("error", Text, nullable=False, server_default=""),
     Column("updated_at", BigInteger, nullable=False),
+    # Its attempts fail for longer than the region's settings allow.
+    Column("given_up", Boolean, nullable=False, server_default=false()),
 )
 
 regions: Final = Table(
@@ -226,6 +228,10 @@ regions: Final = Table(
     Column("hello_at", BigInteger, nullable=False),
     Column("last_report_at", BigInteger),
     Column("alarms", AsJson(tuple[str, ...]), nullable=False, server_default="[]"),
+    # Drained because it said nothing, since when; NULL: it is not drained, or by a person.
+    Column("silent_at", BigInteger),
+    # When it said something again: it counts once it has what was a release by then.
+    Column("returned_at", BigInteger),
 )
 
 machines: Final = Table(

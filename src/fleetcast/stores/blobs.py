@@ -50,10 +50,14 @@ def readable_length(key: str, size: int, offset: int, length: int | None) -> int
     """How much one read returns. Raises :class:`Invalid` for a range past the end or beyond ``BLOB_READ_BYTES_MAX``."""
     wanted = size - offset if length is None else length
     if offset < 0 or wanted < 0 or offset + wanted > size:
-        raise Invalid("range_past_end", f"{key} has {size} bytes: bytes {offset} to {offset + wanted} are not all there")
+        raise past_end(key, offset, wanted)
     if wanted > BLOB_READ_BYTES_MAX:
         raise Invalid("range_too_long", f"one read returns at most {BLOB_READ_BYTES_MAX} bytes: read {key} by grant")
     return wanted
+
+
+def past_end(key: str, offset: int, length: int) -> Invalid:
+    return Invalid("range_past_end", f"bytes {offset} to {offset + length} of {key} are not all there: read less")
 
 
 def checked_size(key: str, part_bytes: int, received: Sequence[PartReceipt], parts: Sequence[PartReceipt]) -> int:
@@ -106,6 +110,11 @@ class BlobStore(BlobReader, Protocol):
 
     part_bytes: int
     """Size of every part of an upload but the last."""
+
+    async def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``, of any size, with what the blob has from ``offset`` on. Raises as :meth:`read`, after which the
+        buffer's contents mean nothing; a caller that is cancelled leaves it to a thread that may still write into it."""
+        ...
 
     async def put(self, key: str, data: bytes) -> None:
         """Write a small blob whole. Writing an existing key again is allowed only with the same size (a repeat), else

@@ -13,7 +13,7 @@ from fleetcast.model.errors import Invalid
 from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_READ_BYTES_MAX
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.blob_files import BlobFiles, disk_errors
-from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, check_part, readable_length
+from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, check_part, past_end, readable_length
 from fleetcast.stores.data_grants import GrantedPart, grant_part, grant_read
 from fleetcast.stores.upload_files import UploadFiles
 
@@ -44,6 +44,9 @@ class DirectoryBlobs(BlobStore):
 
     async def read_grant(self, key: str, *, lifetime_s: int) -> Grant:
         return grant_read(self._data_url, self._data_key, check_key(key), _expiry_ms(lifetime_s))
+
+    async def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        await asyncio.to_thread(self._read_into, key, offset, buffer)
 
     async def put(self, key: str, data: bytes) -> None:
         if len(data) > BLOB_READ_BYTES_MAX:
@@ -91,10 +94,20 @@ class DirectoryBlobs(BlobStore):
             size = os.fstat(file.fileno()).st_size
             wanted = readable_length(key, size, offset, length)
             data = bytearray(wanted)
-            view, done = memoryview(data), 0
-            while done < wanted and (count := os.preadv(file.fileno(), [view[done:]], offset + done)):
-                done += count
-            return bytes(view[:done])
+            return bytes(data[: _filled(file.fileno(), offset, memoryview(data))])
+
+    def _read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        with self._files.open(key) as file, disk_errors(f"read {key}"):
+            if offset < 0 or _filled(file.fileno(), offset, buffer) < len(buffer):
+                raise past_end(key, offset, len(buffer))
+
+
+def _filled(handle: int, offset: int, buffer: memoryview) -> int:
+    """Read into ``buffer`` what there is. Returns how much that was."""
+    done = 0
+    while done < len(buffer) and (count := os.preadv(handle, [buffer[done:]], offset + done)):
+        done += count
+    return done
 
 
 def _expiry_ms(lifetime_s: int) -> int:

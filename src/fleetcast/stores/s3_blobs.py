@@ -15,7 +15,7 @@ from fleetcast.model.errors import Invalid
 from fleetcast.model.limits import BLOB_PART_BYTES, BLOB_READ_BYTES_MAX, S3_CONNECTIONS_MAX, S3_PAGE
 from fleetcast.model.messages.grants import Grant, PartReceipt
 from fleetcast.stores.blob_files import no_blob
-from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, check_part, readable_length
+from fleetcast.stores.blobs import BlobStat, BlobStore, OpenUpload, check_key, check_part, past_end, readable_length
 from fleetcast.stores.s3_lanes import Lanes
 from fleetcast.stores.s3_objects import S3Objects
 
@@ -44,6 +44,10 @@ class S3Blobs(BlobStore):
 
     async def read_grant(self, key: str, *, lifetime_s: int) -> Grant:
         return await self._in_thread(lambda: self._objects.read_grant(key, lifetime_s))
+
+    async def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        check_key(key)
+        await self._in_thread(lambda: self._read_into(key, offset, buffer))
 
     async def put(self, key: str, data: bytes) -> None:
         if len(data) > BLOB_READ_BYTES_MAX:
@@ -88,9 +92,14 @@ class S3Blobs(BlobStore):
         if there is None:
             raise no_blob(key)
         data = bytearray(readable_length(key, there.size, offset, length))
-        with self._lanes.borrow() as lane:
-            lane.connection.read_into(self._objects.read_grant(key, _LOOK_GRANT_S), offset, memoryview(data))
+        self._read_into(key, offset, memoryview(data))
         return bytes(data)
+
+    def _read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        if offset < 0:
+            raise past_end(key, offset, len(buffer))
+        with self._lanes.borrow() as lane:
+            lane.connection.read_into(self._objects.read_grant(key, _LOOK_GRANT_S), offset, buffer)
 
     def _write_part(self, key: str, upload: str, number: int, data: memoryview) -> PartReceipt:
         with self._lanes.borrow() as lane:

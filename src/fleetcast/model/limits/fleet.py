@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from fleetcast.model.limits.units import KIB
+
 # Regions and goals (defaults of settings)
 KV_POLL_INTERVAL_S: Final = 10
 REGION_REPORT_INTERVAL_S: Final = 5
@@ -11,6 +13,8 @@ AGENT_REPORT_INTERVAL_S: Final = 15
 REPLICATION_CHECK_INTERVAL_S: Final = 5
 REPLICATION_RECHECK_INTERVAL_S: Final = 60
 """How often a COMPLETE copy is looked at again."""
+REPLICATION_TURN_S_MAX: Final = 15
+"""How long a look into all buckets may take where some do not answer, before control counts as having been stopped."""
 REPLICATION_LOOKS_MAX: Final = 4
 """Questions to one bucket in flight at a time."""
 GOAL_LIFETIME_S: Final = 24 * 3600
@@ -46,8 +50,27 @@ COPIES_AT_ONCE_MAX: Final = 4
 COPY_STALL_S_MAX: Final = 15
 """A source that sends nothing for so long ends the attempt."""
 COPY_BACKOFF_S_MAX: Final = 60
-COPY_PARTS_AT_ONCE_MAX: Final = 2
-"""Parts of one copy under way, each with a buffer of its own."""
+"""Between two attempts at a copy that fails, also one that has FAILED."""
+COPY_FAILING_S_MAX: Final = 600
+"""A copy whose attempts failed for so long, without a byte of progress in between, has FAILED (default of a setting)."""
+COPY_DEMANDS_MAX: Final = 100
+"""Copies of one region that people want attempted at once, told in one answer to it."""
+COPY_DEMAND_S_MAX: Final = 600
+"""What a region could not be told for so long is dropped: it looks at everything itself when it is back."""
+REGION_SILENCE_S_MAX: Final = 300
+"""A region that says nothing for so long is drained until it has caught up (default of a setting)."""
+COPY_PARTS_AT_ONCE_MAX: Final = 4
+"""Parts of one copy under way."""
+COPY_LANES_MAX: Final = 8
+"""Parts of all copies of a region under way, each with a connection and a buffer of its own."""
+COPY_SLICE_BYTES: Final = 64 * KIB
+"""What a region with a limit on its copies reads at a time."""
+COPY_BASES_MAX: Final = 3
+"""Older artifacts of the service whose chunks a copy takes from the bucket itself."""
+COPY_BASES_LOOKED_MAX: Final = 8
+"""Older artifacts that are looked for in the bucket for that."""
+COPY_JOIN_BYTES: Final = 256 * KIB
+"""Less than this of what the bucket has, between two stretches that it has not, travels along with them in one request."""
 REGION_MACHINES_MAX: Final = 50_000
 MACHINE_FORGOTTEN_S: Final = 24 * 3600
 """A region drops a machine that was silent for so long."""

@@ -11,7 +11,17 @@ from fleetcast.model.limits.artifacts import (
     MANIFEST_PIECES_MAX,
 )
 from fleetcast.model.limits.builds import BUILD_LOG_READ_BYTES_MAX, HEARTBEAT_INTERVAL_S, HEARTBEAT_SILENCE_S_MAX
-from fleetcast.model.limits.fleet import AGENT_REPORT_INTERVAL_S, MACHINE_SILENCE_S_MAX
+from fleetcast.model.limits.fleet import (
+    AGENT_REPORT_INTERVAL_S,
+    COPY_BACKOFF_S_MAX,
+    COPY_FAILING_S_MAX,
+    COPY_LANES_MAX,
+    COPY_PARTS_AT_ONCE_MAX,
+    MACHINE_SILENCE_S_MAX,
+    REGION_REPORT_INTERVAL_S,
+    REGION_SILENCE_S_MAX,
+    REPLICATE_S_MAX,
+)
 from fleetcast.model.limits.http import MESSAGE_BYTES_MAX, STREAM_EVENT_BYTES_MAX
 from fleetcast.model.limits.pushes import (
     HOOK_AGE_S_MAX,
@@ -74,3 +84,7 @@ assert STATUS_LEASE_S > 2 * STATUS_SEND_S_MAX
 assert POLL_LEASE_S > 2 * POLL_LOOK_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S
+# One copy alone does not have all lanes, and what is said of a copy or a region is said before a deployment gives up on it.
+assert COPY_PARTS_AT_ONCE_MAX < COPY_LANES_MAX
+assert COPY_BACKOFF_S_MAX < COPY_FAILING_S_MAX < REPLICATE_S_MAX
+assert 2 * REGION_REPORT_INTERVAL_S < REGION_SILENCE_S_MAX < REPLICATE_S_MAX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetcast.model.build import Build
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, RegionName, ServiceName
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
 
@@ -104,4 +104,22 @@ class CommitPage:
     items: tuple[CommitSha, ...]
     next: str | None
     """``after`` of the page that follows; ``None``: this was the last."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicateRequest:
+    """``POST /v1/artifacts/{service}/{commit}/replicate``: attempt its copies now. Answered with a :class:`Replicating`."""
+
+    regions: tuple[RegionName, ...] = ()
+    """Only there; empty: in every region that is not drained by a person."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Replicating:
+    name: ArtifactName
+    digest: Digest
+    regions: tuple[RegionName, ...]
+    """That are told with the answer to their next report."""
     protocol: Protocol = PROTOCOL

@@ -9,7 +9,7 @@ from fleetcast.model.ids import Digest, MachineId, RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
 from fleetcast.model.protocol import PROTOCOL, Protocol
-from fleetcast.model.replication import CopyProgress
+from fleetcast.model.replication import CopyDemand, CopyProgress
 from fleetcast.model.report import DeploymentRollup, MachineAnswer
 from fleetcast.model.spelling import Natural, Spelling
 
@@ -73,6 +73,8 @@ class RegionReport:
     copies: tuple[CopyProgress, ...]
     alarms: tuple[str, ...] = ()
     """What a person should know: a goal refused, a peer that lied."""
+    demands: tuple[CopyDemand, ...] = ()
+    """Those of the answer before, which were followed."""
     protocol: Protocol = PROTOCOL
 
 
@@ -82,6 +84,8 @@ class ReportAccepted:
     """Machines somebody asks about: answer at once, each with a :class:`MachineAnswered`."""
     now_ms: int = 0
     """The database's clock, UTC; 0: a control too old to say."""
+    demands: tuple[CopyDemand, ...] = ()
+    """Copies to attempt now; repeated until a report says that they were followed."""
     protocol: Protocol = PROTOCOL
 
 
