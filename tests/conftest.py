@@ -27,14 +27,20 @@ Fresh = Callable[[pytest.FixtureRequest, Path, bool], Iterator[str]]
 """Yields the URL of a database of its own for a test, which is gone afterwards; true: with all tables and no rows."""
 LONG: Final = (
     "faults/test_queue.py",
-    "docs/",
+    "docs/test_pages.py",
+    "bench/test_swarm.py",
     "contracts/test_blobs.py",
-    "builds/test_queue_machine.py",
     "e2e/",
     "faults/",
     "bench/",
-    "worker/",
     "control/",
+    "worker/",
+    "swarm/",
+    "replication/",
+    "rollouts/",
+    "region/",
+    "contracts/",
+    "builds/",
 )
 """Parts of the paths of files that start processes or search for long, the longest first."""
 TOGETHER: Final = dict.fromkeys(("contracts/test_blobs.py", "e2e/test_s3.py"), "swift")

@@ -20,14 +20,11 @@ import pytest
 
 from fleetcast.artifacts.signing import generate_key
 from fleetcast.cli.demo.repository import make_example
-from fleetcast.launch import installation, sweeper
+from fleetcast.launch import installation
 from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
+from place import small_installation
 
-PACE: dict[str, Any] = {
-    "control": {"replication_check_interval_s": 0.5},
-    "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
-}
 COLLIDING = 1500
 """Commits among which two that begin with the same four digits are certain, near enough."""
 
@@ -70,23 +67,15 @@ def git(where: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory, start_run: Callable[..., Any]) -> Iterator[Installation]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("commands")
-    ports = free_ports(Blueprint.ports_needed(1, 1), "127.0.0.1", random.Random())
-    installation.create(home / "fleetcast-data", Blueprint(1, ("local",), 1, ports, **PACE))
     make_example(home / "web", 1 << 20)
-    run = start_run("up", str(home / "fleetcast-data"), "--json", temporary=home)
-    try:
-        run.wait_for('"child":"","what":"ready"')
+    with small_installation(home / "fleetcast-data", 1, flags=("--json",), ready='"child":"","what":"ready"') as run:
         up = Installation(home, run)
         assert up.fleetcast("service", "add", "web", str(up.repository)).returncode == 0
         built = up.fleetcast("build", "web@main")
         assert built.returncode == 0, built.stderr
         yield up
-    finally:
-        run.close()
-        sweeper.end_processes(home / "fleetcast-data")
-        sweeper.remove(home / "fleetcast-data")
 
 
 def test_up_tells_its_events_as_json_lines(installed: Installation) -> None:

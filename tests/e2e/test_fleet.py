@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import random
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,31 +13,26 @@ from typing import Any
 import pytest
 
 from fleetcast.cli.demo.repository import Commit, make_example
-from fleetcast.launch import installation, sweeper
-from fleetcast.launch.installation import Blueprint
-from fleetcast.launch.ports import free_ports
+from fleetcast.launch import sweeper
+from place import small_installation
+from running import PROGRAM
 
-PACE: dict[str, Any] = {
-    "control": {"replication_check_interval_s": 0.5},
-    "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
-}
 Fleetcast = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Fleet:
     """A running ``fleetcast up``: one region ``local``, machines ``local-1`` and ``local-2``."""
 
-    def __init__(self, directory: Path, program: list[str], commits: tuple[Commit, ...]) -> None:
+    def __init__(self, directory: Path, commits: tuple[Commit, ...]) -> None:
         self.directory = directory
         self.repository = str(directory.parent / "web")
         self.commits = commits
-        self._program = program
 
     def __call__(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         known = {**os.environ, "FLEETCAST_SETTINGS": str(self.directory / "settings.toml")}
         how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "timeout": 60, "check": False, **more}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.run([*self._program, *arguments], env=known, **pipes, **how)
+        return subprocess.run([*PROGRAM, *arguments], env=known, **pipes, **how)
 
     def told(self, *arguments: str) -> Any:
         """What it prints as JSON, on success."""
@@ -66,20 +60,11 @@ class Fleet:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, start_run: Callable[..., Any]) -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     temporary = tmp_path_factory.mktemp("fleet")
-    directory = temporary / "fleetcast-data"
-    ports = free_ports(Blueprint.ports_needed(1, 2), "127.0.0.1", random.Random())
-    installation.create(directory, Blueprint(1, ("local",), 2, ports, **PACE))
     commits = make_example(temporary / "web", 1 << 20)
-    run = start_run("up", str(directory), temporary=temporary)
-    try:
-        run.wait_for("^ready")
-        yield Fleet(directory, run.process.args[:3], commits)
-    finally:
-        run.close()
-        sweeper.end_processes(directory)
-        sweeper.remove(directory)
+    with small_installation(temporary / "fleetcast-data", 2):
+        yield Fleet(temporary / "fleetcast-data", commits)
 
 
 def test_labels_decide_where_a_service_runs(fleet: Fleet, until: Callable[..., None]) -> None:

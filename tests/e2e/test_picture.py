@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -16,17 +15,11 @@ from typing import Any
 
 import pytest
 
-from fleetcast.launch import installation, sweeper
-from fleetcast.launch.installation import Blueprint
-from fleetcast.launch.ports import free_ports
+from place import small_installation
 
 ROOT = Path(__file__).parents[2]
 DEPLOY_S_MAX = 90.0
 PAYLOAD_BYTES = 48 << 20
-PACE: dict[str, Any] = {
-    "control": {"replication_check_interval_s": 0.5},
-    "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
-}
 RECIPE = """
 [build]
 command = "echo compiling with care; sleep 1; mkdir dist && cp check.sh dist/ && sh make.sh > dist/data"
@@ -97,26 +90,16 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(
-    tmp_path_factory: pytest.TempPathFactory, start_run: Callable[..., Any], until: Callable[..., None], recording: Any
-) -> Iterator[Desk]:
+def desk(tmp_path_factory: pytest.TempPathFactory, until: Callable[..., None], recording: Any) -> Iterator[Desk]:
     temporary = tmp_path_factory.mktemp("picture")
     directory, repository = temporary / "fleetcast-data", temporary / "web"
     repository.mkdir()
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", "."], cwd=repository, check=True)
-    ports = free_ports(Blueprint.ports_needed(2, 4), "127.0.0.1", random.Random())
-    installation.create(directory, Blueprint(1, ("eu-west", "us-east"), 4, ports, **PACE))
-    run = start_run("up", str(directory), temporary=temporary)
-    try:
-        run.wait_for("^ready")
+    with small_installation(directory, 4, ("eu-west", "us-east")):
         desk = Desk(directory, repository, recording)
         until(lambda: sum(region["machines"] for region in desk.status()["regions"]) == 4, "every machine reports")
         assert desk.type("service", "add", "web", str(repository)).code == 0
         yield desk
-    finally:
-        run.close()
-        sweeper.end_processes(directory)
-        sweeper.remove(directory)
 
 
 def test_regions_machines_and_bytes_are_seen_to_move(desk: Desk) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,15 +13,8 @@ from typing import Any
 import pytest
 
 from fleetcast.cli.demo.repository import Commit, make_example
-from fleetcast.launch import installation, sweeper
-from fleetcast.launch.installation import Blueprint
-from fleetcast.launch.ports import free_ports
-
-PACE: dict[str, Any] = {
-    "control": {"replication_check_interval_s": 0.5},
-    "worker": {"sandbox": "off"},  # a build looks at a file of its test
-    "region": {"kv_poll_interval_s": 0.5, "report_interval_s": 0.5, "agent_report_interval_s": 0.5},
-}
+from fleetcast.launch import sweeper
+from place import PACE, small_installation
 
 
 class Installation:
@@ -45,20 +37,12 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory, start_run: Callable[..., Any]) -> Iterator[Installation]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     temporary = tmp_path_factory.mktemp("up")
-    directory = temporary / "fleetcast-data"
-    ports = free_ports(Blueprint.ports_needed(1, 2), "127.0.0.1", random.Random())
-    installation.create(directory, Blueprint(1, ("local",), 2, ports, **PACE))
     commits = make_example(temporary / "web", 1 << 20)
-    run = start_run("up", str(directory), temporary=temporary)
-    try:
-        run.wait_for("^ready")
-        yield Installation(directory, run, commits)
-    finally:
-        run.close()
-        sweeper.end_processes(directory)
-        sweeper.remove(directory)
+    # A build looks at a file of its test.
+    with small_installation(temporary / "fleetcast-data", 2, pace={**PACE, "worker": {"sandbox": "off"}}) as run:
+        yield Installation(temporary / "fleetcast-data", run, commits)
 
 
 def test_from_a_commit_to_machines_and_back(installed: Installation, until: Callable[..., None]) -> None:

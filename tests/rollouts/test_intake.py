@@ -66,8 +66,9 @@ async def test_a_machine_that_is_not_reported_stays_in_the_inventory(company: Co
 
 
 async def test_selectors_count_as_they_match(company: Company) -> None:
+    odd = {"x": "'\"", "y": "100%_/\\", "z": "}, {é", "Gpu": "YES"}
     crowd = tuple(
-        _machine(f"eu-{number}", zone="ab"[number % 2], labels={"gpu": "yes"} if number % 3 == 0 else {"gpu": "no", "x": "'\""})
+        _machine(f"eu-{number}", zone="ab"[number % 2], labels={"gpu": "yes"} if number % 3 == 0 else {"gpu": "no", **odd})
         for number in range(30)
     )
     await record_report(company.database, RegionReport(EU, crowd, (), ()))
@@ -77,6 +78,11 @@ async def test_selectors_count_as_they_match(company: Company) -> None:
         Selector(zones=("a",)),
         Selector(labels={"gpu": "yes"}),
         Selector(zones=("b",), labels={"gpu": "no", "x": "'\""}),
+        *(Selector(labels={key: value}) for key, value in odd.items()),
+        *(
+            Selector(labels={key: value})
+            for key, value in (("y", "100%%_/\\"), ("y", "100%//\\"), ("gpu", "YES"), ("z", "}, "))
+        ),
         Selector(labels={"nobody": "has it"}),
     ]
     async with company.database.reading() as reading:

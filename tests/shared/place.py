@@ -9,7 +9,8 @@ import re
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,29 @@ def bring_up(
         edit(file)
     environ = patched(temporary, patch)
     return Place(directory, Run("up", str(directory), temporary=temporary, environ=environ), environ)
+
+
+@contextmanager
+def small_installation(
+    directory: Path,
+    machines: int,
+    regions: Sequence[str] = ("local",),
+    pace: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Sequence[str] = (),
+    ready: str = "^ready",
+) -> Iterator[Run]:
+    """A small installation in ``directory`` that is up when it says ``ready``; nothing is left of it. ``pace``: by default,
+    it looks often."""
+    ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
+    installation.create(directory, Blueprint(1, regions, machines, ports, **(pace or PACE)))
+    run = Run("up", str(directory), *flags, temporary=directory.parent)
+    try:
+        run.wait_for(ready)
+        yield run
+    finally:
+        run.close()
+        sweeper.end_processes(directory)
+        sweeper.remove(directory)
 
 
 def show_gates(settings: Path) -> None:

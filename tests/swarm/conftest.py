@@ -15,13 +15,12 @@ from random import Random
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import Entry, Manifest, decode, encode, manifest_digest
+from fleetcast.artifacts.manifest import Entry, Manifest, decode, encode
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.tree import lay_out
 from fleetcast.model.artifact import Root, regional_content_blob, regional_manifest_blob
 from fleetcast.model.errors import Unavailable
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, MachineId, RegionName, ServiceName
+from fleetcast.model.ids import Digest, MachineId, RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import AnnounceReply, AnnounceRequest, LeaseReply, LeaseRequest
 from fleetcast.stores.blob_files import BlobFiles
@@ -36,6 +35,7 @@ from fleetcast.swarm.peer import Fetch, SwarmPeer
 from fleetcast.swarm.piece_files import PieceFiles
 from fleetcast.swarm.pieces import PieceMap
 from fleetcast.swarm.tracker import Tracker
+from roots import root_of, root_of_manifest
 
 DATA_KEY = b"k" * 32
 DONE_S_MAX = 30.0
@@ -58,26 +58,7 @@ def make_artifact(source: Path) -> Artifact:
     """Pack a file or directory."""
     content = bytearray()
     packed = pack(source, content.extend)
-    return Artifact(source, root_of(packed.manifest, packed.files), Digest("f" * 64), packed.manifest, bytes(content))
-
-
-def root_of(encoded: bytes, files: int) -> Root:
-    manifest = decode(encoded)
-    return Root(
-        artifact=ArtifactName("web/" + "a" * 40),
-        service=ServiceName("web"),
-        commit_sha=CommitSha("a" * 40),
-        build=BuildId(1),
-        attempt=1,
-        built_at="2026-01-01T00:00:00Z",
-        digest=manifest_digest(encoded),
-        manifest_size=len(encoded),
-        manifest_pieces=manifest_pieces(encoded),
-        content_size=manifest.content_size,
-        content_sha256=manifest.content_sha256,
-        files=files,
-        chunks=manifest.chunks,
-    )
+    return Artifact(source, root_of(packed), Digest("f" * 64), packed.manifest, bytes(content))
 
 
 @dataclass
@@ -169,7 +150,7 @@ class World:
         """One that packing refuses to make, and the swarm delivers all the same."""
         empty = Digest(hashlib.sha256(b"").hexdigest())
         manifest = encode(Manifest(entries, array("I"), b"", 0, empty))
-        artifact = Artifact(source, root_of(manifest, len(entries)), Digest("f" * 64), manifest, b"")
+        artifact = Artifact(source, root_of_manifest(manifest, len(entries)), Digest("f" * 64), manifest, b"")
         self.region.put(artifact)
         return artifact
 

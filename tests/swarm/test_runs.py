@@ -8,14 +8,13 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetcast.artifacts.chunking import manifest_pieces
-from fleetcast.artifacts.manifest import Entry, EntryKind, Manifest, encode, manifest_digest
-from fleetcast.model.artifact import Root
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.artifacts.manifest import Entry, EntryKind, Manifest, encode
+from fleetcast.model.ids import Digest
 from fleetcast.model.limits import CHUNK_BYTES_MAX, SWARM_BUFFERS_KEPT
 from fleetcast.swarm.buffers import Buffers
 from fleetcast.swarm.pieces import PieceMap
 from fleetcast.swarm.runs import runs
+from roots import root_of_manifest
 
 
 def _where(chunks: list[int]) -> PieceMap:
@@ -23,23 +22,7 @@ def _where(chunks: list[int]) -> PieceMap:
     size = sum(chunks)
     digests = b"".join(blake3(bytes([chunk])).digest() for chunk in chunks)
     manifest = Manifest((Entry(b"a", EntryKind.FILE, size),), array("I", chunks), digests, size, Digest("c" * 64))
-    encoded = encode(manifest)
-    root = Root(
-        artifact=ArtifactName("web/" + "a" * 40),
-        service=ServiceName("web"),
-        commit_sha=CommitSha("a" * 40),
-        build=BuildId(1),
-        attempt=1,
-        built_at="2026-01-01T00:00:00Z",
-        digest=manifest_digest(encoded),
-        manifest_size=len(encoded),
-        manifest_pieces=manifest_pieces(encoded),
-        content_size=size,
-        content_sha256=manifest.content_sha256,
-        files=1,
-        chunks=manifest.chunks,
-    )
-    return PieceMap(root, manifest)
+    return PieceMap(root_of_manifest(encode(manifest), 1), manifest)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60), st.data(), st.integers(1, 20))

@@ -27,7 +27,7 @@ from fleetcast.model.machine import Selector
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
-from fleetcast.schema.tables import artifacts, deployments, services
+from fleetcast.schema.tables import artifacts, deployments, goals, services
 from fleetcast.stores.database import now_ms
 
 log = structlog.get_logger(__name__)
@@ -90,16 +90,19 @@ def place_of(deployment: Deployment) -> tuple[int, int, str]:
 
 async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
     """The newest trigger's deployment of each service and environment, by service; of removed services none."""
+    # By the number that was given last, where it is counted: of a history of years only these rows are looked at.
     other = deployments.alias()
-    newer = select(other.c.id).where(
-        other.c.service == deployments.c.service,
-        other.c.environment == deployments.c.environment,
-        other.c.sequence > deployments.c.sequence,
+    last = (
+        other.c.service == goals.c.service,
+        other.c.environment == goals.c.environment,
+        other.c.sequence == goals.c.sequence,
     )
+    # A subquery for each, as SQLite would begin a join with the longer table.
+    newest = select(select(other.c.id).where(*last).scalar_subquery()).select_from(goals)
     removed = select(services.c.name).where(services.c.removed_at.is_not(None))
     rows = (
         deployment_rows()
-        .where(~newer.exists(), deployments.c.service.not_in(removed))
+        .where(deployments.c.id.in_(newest), deployments.c.service.not_in(removed))
         .order_by(deployments.c.service, deployments.c.environment)
     )
     return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])

@@ -26,7 +26,7 @@ from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
-from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
 from fleetcast.schema.idempotency import RequestKey, once
 from fleetcast.schema.tables import artifacts, deployments
@@ -235,20 +235,36 @@ async def _release_to_go_back_to(tx: AsyncConnection, spec: ServiceSpec, to: Com
         raise Refused(
             "nothing_deployed", f"{spec.name} was removed, and not deployed since it was added again: deploy a commit"
         )
-    written = deployment_rows().where(
-        deployments.c.service == spec.name, deployments.c.environment == spec.environment, deployments.c.goal_at.is_not(None)
-    )
-    rows = {row.id: row for row in await tx.execute(written)}
-    history = [_past(row) for row in rows.values()]
-    current = _past(rows[standing.goal.deployment])
+    goal = deployment_rows().where(deployments.c.id == standing.goal.deployment)
+    current = _past((await tx.execute(goal)).one())
     if to == current.commit_sha:
         raise Refused("already_there", f"the goal of {spec.name} is {to} already")
-    chosen = back_to(history, current, to)
+    rows = {row.id: row for row in await tx.execute(_may_be_gone_back_to(spec, current, to))}
+    chosen = back_to([_past(row) for row in rows.values()], current, to)
     if chosen is not None:
         return rows[chosen.deployment]
     if to is None:
         raise Refused("nothing_earlier", f"{spec.name} has no earlier release that succeeded: name one with --to, or deploy")
     raise NotFound("never_succeeded", f"{to} was never deployed to {spec.name} with success before: deploy it instead")
+
+
+def _may_be_gone_back_to(spec: ServiceSpec, current: Past, to: CommitSha | None) -> AnyRows:
+    """The newest of what :func:`~fleetcast.rollouts.going_back.back_to` would take: the whole history of a service that is
+    deployed many times a day is more than a transaction should read while others wait."""
+    wanted = deployments.c.rolled_back_by.is_(None) if to is None else deployments.c.commit_sha == to
+    return (
+        deployment_rows()
+        .where(
+            deployments.c.service == spec.name,
+            deployments.c.environment == spec.environment,
+            deployments.c.state == DeploymentState.SUCCEEDED,
+            deployments.c.sequence < current.sequence,
+            artifacts.c.root != current.root,
+            wanted,
+        )
+        .order_by(deployments.c.sequence.desc())
+        .limit(1)
+    )
 
 
 def _past(row: AnyRow) -> Past:

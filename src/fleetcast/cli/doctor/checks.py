@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleetcast.launch.settings import ControlSettings, RegionSettings, Settings
 
 
 class Verdict(StrEnum):
@@ -34,3 +39,11 @@ def warn(name: str, says: str, advice: str) -> Check:
 
 def fail(name: str, says: str, advice: str) -> Check:
     return Check(name, Verdict.FAIL, says, advice)
+
+
+def owners(settings: Settings, of_control: str, of_region: str) -> Iterator[tuple[str, ControlSettings | RegionSettings]]:
+    """Who has stores of their own, with what to call theirs: ``of_region`` with a place for the region's name."""
+    if settings.control is not None:
+        yield of_control, settings.control
+    for region in settings.regions:
+        yield of_region.format(region.name), region

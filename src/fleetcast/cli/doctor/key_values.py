@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from fleetcast.cli.doctor.checks import Check, fail, ok, warn
+from fleetcast.cli.doctor.checks import Check, fail, ok, owners, warn
 from fleetcast.model.errors import FleetcastError
 
 if TYPE_CHECKING:
@@ -20,10 +20,8 @@ VERSION_MIN: Final = (3, 5, 3)
 
 def key_values(settings: Settings) -> Iterator[Check]:
     """All there is to say about them; nothing about embedded ones, which are files (``installation.py``)."""
-    if settings.control is not None:
-        yield from _store("global kv", settings.control)
-    for region in settings.regions:
-        yield from _store(f"kv {region.name}", region)
+    for name, owner in owners(settings, "global kv", "kv {}"):
+        yield from _store(name, owner)
 
 
 def _store(name: str, settings: ControlSettings | RegionSettings) -> Iterator[Check]:

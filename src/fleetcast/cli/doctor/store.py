@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fleetcast.cli.doctor.checks import Check, fail, ok
+from fleetcast.cli.doctor.checks import Check, fail, ok, owners
 from fleetcast.model.errors import FleetcastError
 
 if TYPE_CHECKING:
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def stores(settings: Settings) -> Iterator[Check]:
     """All there is to say about them; nothing about directories (``installation.py``)."""
-    if settings.control is not None:
-        yield from _store("main store", settings.control)
-    for region in settings.regions:
-        yield from _store(f"store of {region.name}", region)
+    for name, owner in owners(settings, "main store", "store of {}"):
+        yield from _store(name, owner)
 
 
 def _store(name: str, settings: ControlSettings | RegionSettings) -> Iterator[Check]:
