@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect
 
+from fleetcast.model.errors import FleetcastError, Invalid, Refused
 from fleetcast.schema import migrate
 from fleetcast.schema.tables import metadata
 
@@ -101,3 +103,20 @@ def test_a_path_with_a_percent_sign_is_no_template(tmp_path: Path) -> None:
     migrate(_url(path))
 
     assert "jobs" in _definitions(path)
+
+
+@pytest.mark.parametrize(
+    ("revision", "refusal", "said"),
+    [("9999", Refused, "a later version of Fleetcast has upgraded the database"), ("1975ea83b712", Invalid, "another program")],
+)
+def test_tables_that_this_version_does_not_know_are_left_alone(
+    tmp_path: Path, revision: str, refusal: type[FleetcastError], said: str
+) -> None:
+    path = tmp_path / "control.db"
+    migrate(_url(path))
+    before = _definitions(path)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    with pytest.raises(refusal, match=said):
+        migrate(_url(path))
+    assert _definitions(path) == before

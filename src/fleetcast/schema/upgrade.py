@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from fleetcast.model.errors import Invalid, Refused
 from fleetcast.stores import sqlite_file
 from fleetcast.stores.database import database_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x666C656574  # an advisory lock's number means nothing; it has to be ours alone
@@ -22,7 +26,9 @@ def migrate(address: str) -> None:
     Safe when several processes do it at once: one does the work in one transaction, the others wait and find it done.
 
     Raises:
-        Invalid: a URL of another kind than :meth:`~fleetcast.stores.database.Database.open` takes.
+        Invalid: a URL of another kind than :meth:`~fleetcast.stores.database.Database.open` takes, or of a database that
+            another program keeps its revision in.
+        Refused: a later version of this program has upgraded it.
         Unavailable: the server does not answer or refuses us, or the file cannot be used.
     """
     # Half a second to import, and only processes that own a database need it.
@@ -39,11 +45,31 @@ def migrate(address: str) -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
+            _must_be_known(connection, config)
             command.upgrade(config, "head")
     except DBAPIError as error:
         raise _obstacle(error, url) from error
     finally:
         engine.dispose()
+
+
+def _must_be_known(connection: Connection, config: Config) -> None:
+    """Alembic itself has a traceback for a revision that it cannot find."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(config)
+    there, newest = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    if there is None or there in {script.revision for script in scripts.walk_revisions()}:
+        return
+    if there.isdigit() and newest is not None and there > newest:
+        raise Refused(
+            "database_is_newer",
+            f"a later version of Fleetcast has upgraded the database (to {there}, this one knows {newest}): start that version",
+        )
+    raise Invalid(
+        "foreign_database", f"the database has tables of another program (revision {there!r}): name a database of its own"
+    )
 
 
 def _sqlite(url: URL) -> Engine:
