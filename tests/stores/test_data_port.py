@@ -262,6 +262,23 @@ def test_a_connection_too_many_is_turned_away(bucket: Bucket, monkeypatch: pytes
         connection.close()
 
 
+def test_a_host_without_threads_turns_a_connection_away_and_takes_the_next(
+    bucket: Bucket, client: http.client.HTTPConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(data_port.threading, "Thread", Unstartable)
+        assert ask(client, "GET", bucket.read_target("a/blob"))[0].status == 503
+    client.close()
+    assert ask(client, "GET", bucket.read_target("a/blob"))[1] == BLOB
+
+
+class Unstartable(threading.Thread):
+    """As Python says it when the kernel gives none."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
 def test_a_connection_that_is_idle_too_long_is_hung_up_on(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Exchange, "timeout", 0.1)
     upload = bucket.uploads.begin("b", 1000)

@@ -118,9 +118,8 @@ class _Server(TCPServer):
             target=self._serve, args=(request, client_address), name=f"data-port-{client_address[1]}", daemon=True
         )
         with self._lock:
-            admitted = not self._closed.is_set() and len(self._open) < DATA_PORT_CONNECTIONS_MAX
+            admitted = not self._closed.is_set() and len(self._open) < DATA_PORT_CONNECTIONS_MAX and _begun(thread)
             if admitted:
-                thread.start()
                 self._open[request] = thread
         if not admitted:
             self._turn_away(request)
@@ -153,6 +152,15 @@ class _Server(TCPServer):
         with suppress(OSError):  # gone already
             connection.send(_BUSY)
         self.shutdown_request(connection)
+
+
+def _begun(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError as error:  # the host has no more of them: whoever comes later may be luckier
+        log.warning("data_port_out_of_threads", error=str(error))
+        return False
+    return True
 
 
 def _shut(connection: socket.socket) -> None:
