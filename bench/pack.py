@@ -36,6 +36,7 @@ from blake3 import blake3
 from pyfastcdc import FastCDC
 
 from bench.machine import machine
+from bench.options import telling
 from bench.swarm.place import place
 from fleetcast.artifacts.packing import pack
 from fleetcast.cli.demo.sizes import parse_size
@@ -247,8 +248,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=parse_size, default="2GiB", help="of the output; default 2GiB")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"the median of so many is told; default {RUNS}")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure; default /var/tmp")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write that object to a file, too")
+    telling(parser)
     asked = parser.parse_args(arguments)
     needed_bytes = 2 * max(asked.size, *RSS_SIZES.values())
     with place(needed_bytes, asked.directory) as directory:

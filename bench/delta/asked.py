@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.delta.edits import SIZE_BYTES_MIN
+from bench.options import telling
 from fleetcast.cli.demo.sizes import parse_size
 from lab.errors import LabError
 from lab.limits import HOSTS_MAX
@@ -41,8 +42,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--peers", type=int, default=2, help="machines; default 2")
     parser.add_argument("--runs", type=int, default=3, help="so many seeds, from 1 on; default 3")
     parser.add_argument("--directory", type=Path, help="where to keep the bytes; default: in memory if they fit, else on disk")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write that object to a file, too")
+    telling(parser)
     given = parser.parse_args(arguments)
     asked = Asked(given.peers, given.size, parse_size(given.size), given.runs, given.directory, given.json, given.save)
     if not 1 <= asked.machines < HOSTS_MAX:

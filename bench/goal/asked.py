@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.options import telling
 from lab.errors import LabError
 
 ENGINES: Final = ("embedded", "etcd")
@@ -39,8 +40,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="of the global store and the region's")
     parser.add_argument("--writes", type=int, default=300, help="each way; default 300")
     parser.add_argument("--services", type=int, default=500, help="whose goals are there; default 500")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write that object to a file, too")
+    telling(parser)
     given = parser.parse_args(arguments)
     asked = Asked(given.engine, given.writes, given.services, 1, given.json, given.save)
     if not 1 <= asked.services <= SERVICES_MAX:

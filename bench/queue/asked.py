@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.options import telling
 from lab.errors import LabError
 
 CALLERS_MAX = 500
@@ -40,8 +41,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--runs", type=int, default=3, help="contestants take turns; the medians are told; default 3")
     parser.add_argument("--history", type=int, default=1_000_000, help="finished jobs in the setting million_rows")
     parser.add_argument("--directory", type=Path, help="where the server keeps its files, on a disk; default: temporary files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write that object to a file, too")
+    telling(parser)
     given = parser.parse_args(arguments)
     asked = Asked(given.callers, given.seconds, given.runs, given.history, given.directory, given.json, given.save)
     for name, value, most in (

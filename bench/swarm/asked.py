@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.options import telling
 from fleetcast.cli.demo.sizes import parse_size
 from lab.errors import LabError
 from lab.limits import HOSTS_MAX
@@ -52,8 +53,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--runs", type=int, default=3, help="the median of so many is told; default 3")
     parser.add_argument("--fleetcast-only", action="store_true", help="leave the rivals out")
     parser.add_argument("--directory", type=Path, help="where to keep the bytes; default: in memory if they fit, else on disk")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write that object to a file, too")
+    telling(parser)
     given = parser.parse_args(arguments)
     asked = Asked(
         loopback=given.loopback,
