@@ -42,7 +42,7 @@ test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its
 	$(BIN)/python tests/api
 
 test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes root, iproute2 and nftables
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest --numprocesses 2 tests/lab
 
 bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each of the parts of that alone; a minute, 10 GiB of disk
 	$(BIN)/python -m bench.pack --size 2GiB --json --save bench/results/pack.json
