@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from company import MIB, Company, git
+from engine_company import EngineCompany
+from fleetcast.cli.demo.engines.servers import CONTROL as GLOBAL
+from fleetcast.cli.demo.engines.servers import Servers, bucket_of
 from fleetcast.launch import installation
 from fleetcast.launch.installation import Blueprint, machine_names
 from fleetcast.launch.ports import free_ports
@@ -41,13 +45,31 @@ health_timeout_s = 120
 
 def found(temporary: Path, *, regions: Sequence[str], machines: int, workers: int = 1, content_mib: int = 48) -> Company:
     """Make a company and bring it up, with one commit deployed."""
+    return _found(temporary, regions, machines, workers, content_mib, None)
+
+
+def found_on(servers: Servers, temporary: Path, *, regions: Sequence[str], machines: int, content_mib: int) -> EngineCompany:
+    """The same on engines that run. The valve in front of the main store is one in front of the S3 server then."""
+    company = _found(temporary, regions, machines, 1, content_mib, servers)
+    assert isinstance(company, EngineCompany)
+    return company
+
+
+def _found(
+    temporary: Path, regions: Sequence[str], machines: int, workers: int, content_mib: int, servers: Servers | None
+) -> Company:
     directory = temporary / "company"
     ports = free_ports(Blueprint.ports_needed(len(regions), machines), "127.0.0.1", random.Random())
-    main, buckets = Valve(ports[1]), {region: Valve(ports[3 + 2 * number]) for number, region in enumerate(regions)}
-    control = {**CONTROL, "data_url": main.url, "build_attempts_max": 20}
-    file = installation.create(
-        directory, Blueprint(workers, regions, machines, ports, control=control, worker=WORKER, region=REGION)
-    )
+    main = Valve(ports[1]) if servers is None else Valve(servers.s3.port, servers.s3.address)
+    buckets = {region: Valve(ports[3 + 2 * number]) for number, region in enumerate(regions)}
+    control = {**CONTROL, "build_attempts_max": 20}
+    if servers is None:
+        control |= {"data_url": main.url}
+    else:
+        control |= {**servers.control, "store_url": servers.s3.url(bucket_of(GLOBAL), endpoint=main.url)}
+    of_region = {} if servers is None else servers.of_region
+    blueprint = Blueprint(workers, regions, machines, ports, control=control, worker=WORKER, region=REGION, of_region=of_region)
+    file = installation.create(directory, blueprint)
     text = file.read_text()
     for region, valve in buckets.items():
         head = f'[[region]]\nname = "{region}"\n'
@@ -55,7 +77,7 @@ def found(temporary: Path, *, regions: Sequence[str], machines: int, workers: in
         text = text.replace(head, f'{head}data_url = "{valve.url}"\n')
     file.write_text(text)
     names = [machine for machine, _ in machine_names(regions, machines)]
-    company = Company(
+    company = (Company if servers is None else partial(EngineCompany, servers=servers))(
         directory=directory,
         regions=regions,
         machines=dict(zip(names, ports[2 + 2 * len(regions) :], strict=True)),

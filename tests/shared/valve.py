@@ -90,11 +90,13 @@ class _Connection:
 class Valve:
     """``up`` leads to the port, ``down`` back to whoever connected. Open at first."""
 
-    def __init__(self, port: int) -> None:
-        """``port``: on 127.0.0.1; nobody need listen there yet."""
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        """Nobody need listen there yet."""
         self.up = Direction()
         self.down = Direction()
-        self._port = port
+        self.refused = 0
+        """Connections so far that led nowhere."""
+        self._address = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[_Connection] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -123,8 +125,9 @@ class Valve:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._port))
+                server = socket.create_connection(self._address)
             except OSError:  # who should listen there is dead: so is the connection
+                self.refused += 1
                 client.close()
                 continue
             self._connections.append(_Connection(client, server, self))
