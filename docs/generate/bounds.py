@@ -9,16 +9,16 @@ import re
 from sources import documented, one_line, table
 
 from fleetcast.model import limits
-from fleetcast.model.limits import artifacts, builds, fleet, http, machines, processes, pushes, stores, swarm
+from fleetcast.model.limits import artifacts, builds, fleet, http, machines, processes, pushes, retention, stores, swarm
 
-PARTS = (artifacts, stores, builds, pushes, fleet, swarm, machines, processes, http)
+PARTS = (artifacts, stores, builds, pushes, fleet, retention, swarm, machines, processes, http)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are
 [settings](settings.md) and have their default from here; the others are in the program.
 
 """
-UNITS = (("GB", 1000**3), ("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
+UNITS = (("GB", 1000**3), ("TiB", limits.TIB), ("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
 
 
 def page() -> str:
@@ -34,7 +34,7 @@ def page() -> str:
                 name = found[1]
                 rows = sections.setdefault(heading, [])
                 rows.append([f"`{name}`", _shown(name, getattr(limits, name)), one_line(said[name])])
-    every = {f"`{name}`" for name in vars(limits) if name.isupper()} - {"`KIB`", "`MIB`", "`GIB`"}
+    every = {f"`{name}`" for name in vars(limits) if name.isupper()} - {"`KIB`", "`MIB`", "`GIB`", "`TIB`"}
     assert every == {row[0] for rows in sections.values() for row in rows}, "a part of limits/ is missing in PARTS"
     return HEAD + "\n".join(f"## {title}\n\n{table(['bound', 'value', 'what of'], rows)}" for title, rows in sections.items())
 

@@ -9,16 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from fleetcast.artifacts.packing import pack
-from fleetcast.artifacts.signing import PrivateKey, envelope_digest, generate_key, load_private, load_public, sign_root
+from fleetcast.artifacts.signing import (
+    PrivateKey,
+    envelope_digest,
+    generate_key,
+    load_private,
+    load_public,
+    sign_root,
+    verify_root,
+)
 from fleetcast.builds.queue import BuildQueue, Claim
 from fleetcast.builds.uploads import BuildUploads
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Invalid, Stale, Unprocessable
+from fleetcast.model.errors import Conflict, Invalid, Stale, Unprocessable
 from fleetcast.model.ids import BuildId, Digest
 from fleetcast.model.messages.builds import CommitRequest, FinishedUpload
+from fleetcast.model.retention import Collection
 from fleetcast.schema.tables import artifacts
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.database import Database
@@ -257,3 +266,24 @@ async def test_only_content_and_manifest_are_uploaded(bench: Bench, enqueue: Enq
     claim = await bench.claim()
     with pytest.raises(Invalid, match="no upload that was opened here"):
         await bench.uploads.grants(build, claim.token, "secrets.0123", 1, 1)
+
+
+async def test_blobs_that_are_being_collected_are_not_named_again(database: Database, bench: Bench, enqueue: Enqueue) -> None:
+    """Equal files were built before, and that artifact is collected in the middle of this one's commit."""
+    await enqueue()
+    first = await bench.claim()
+    await bench.uploads.commit(first.build.id, first.token, await bench.uploaded(first))
+    await enqueue(number=2)
+    second = await bench.claim()
+    request = await bench.uploaded(second)
+    root = verify_root(request.envelope, bench.uploads._worker_keys)
+    job = await bench.uploads._holder(second.build.id, second.token)
+    earlier = await bench.uploads._earlier_blobs(root)
+    assert earlier is not None
+    async with database.transaction() as tx:
+        await tx.execute(update(artifacts).values(collection=Collection.COLLECTING))
+
+    with pytest.raises(Conflict):
+        await bench.uploads._record(job, second.token, root, request.envelope, *earlier)
+    assert await bench.uploads.commit(second.build.id, second.token, request) is BuildStatus.SUCCEEDED
+    assert (await _artifacts(database))[1][1:] == ("builds/2/1/content", "builds/2/1/manifest")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
 from fleetcast.model.build import BuildStatus, Recipe
@@ -17,6 +17,7 @@ from fleetcast.model.limits import REPLICATION_LOOKS_MAX
 from fleetcast.model.replication import ReplicaStatus
 from fleetcast.replication.status import ReplicationStatus, list_replicas
 from fleetcast.schema import migrate
+from fleetcast.schema.copy_tables import deletions
 from fleetcast.schema.tables import artifacts, copies, jobs, regions, releases, replicas
 from fleetcast.stores.blobs import BlobReader, BlobStat
 from fleetcast.stores.data_port_blobs import DataPortBlobs
@@ -261,3 +262,65 @@ async def test_who_waits_for_a_release_is_told_when_it_is_deployable(world: Worl
     await status.check()
     assert found.is_set()
     assert await world.release() == (True, "")
+
+
+# After copies were collected
+
+
+async def _published(world: World, at: int | None) -> None:
+    async with world.database.transaction() as tx:
+        await tx.execute(update(artifacts).values(published_at=at))
+
+
+async def test_what_was_seen_before_a_release_was_collected_says_nothing_when_it_is_deployed_again(world: World) -> None:
+    for region in (EU, US):
+        await world.copy(region)
+    await world.look()
+    assert await world.release() == (True, "")
+    for region in (EU, US):
+        await world.stores[region].delete(regional_content_blob(DIGEST))
+        await world.stores[region].delete(regional_manifest_blob(DIGEST))
+    await _published(world, 2)
+
+    assert await world.look() == {EU: PENDING, US: PENDING}  # looked at a moment ago, for another publication
+    assert await world.release() == (False, "eu: PENDING (being copied); us: PENDING (being copied)")
+
+
+async def test_what_a_version_before_wrote_down_is_looked_at_again(world: World) -> None:
+    await world.copy(EU)
+    await world.look()
+    async with world.replication.transaction() as tx:
+        await tx.execute(update(replicas).values(published_at=None))
+    await world.stores[EU].delete(regional_content_blob(DIGEST))
+
+    assert (await world.look())[EU] is PENDING
+
+
+async def test_a_copy_that_its_region_is_deleting_does_not_count(world: World) -> None:
+    for region in (EU, US):
+        await world.copy(region)
+    async with world.database.transaction() as tx:
+        await tx.execute(insert(deletions).values(region=EU, digest=DIGEST, granted_at=1))
+    assert await world.look() == {EU: PENDING, US: COMPLETE}
+    assert await world.release() == (False, "eu: PENDING (the copy that was collected is deleted first)")
+
+    async with world.database.transaction() as tx:
+        await tx.execute(delete(deletions))
+    assert await world.look() == {EU: COMPLETE, US: COMPLETE}
+
+
+async def test_what_is_collected_during_the_look_does_not_become_deployable(world: World, tmp_path: Path) -> None:
+    for region in (EU, US):
+        await world.copy(region)
+
+    class Meanwhile(DirectoryBlobs):
+        async def stat(self, key: str) -> BlobStat | None:
+            await _published(world, None)
+            return await super().stat(key)
+
+    world.ways[EU] = Meanwhile(tmp_path / EU, data_url="http://x", data_key=b"k" * 32)
+    await world.look()
+
+    assert world.changes == []
+    async with world.database.reading() as reading:
+        assert (await reading.execute(select(releases))).all() == []

@@ -12,7 +12,7 @@ from fleetcast.model.messages.fleet import Kind, Named
 from fleetcast.model.report import MachineAnswer
 from fleetcast.rollouts import questions
 from fleetcast.rollouts.names import meaning
-from fleetcast.schema.tables import machine_questions
+from fleetcast.schema.machine_tables import machine_questions
 
 if TYPE_CHECKING:
     from conftest import Company

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fleetcast.agent.state import ServiceState
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import Digest
+from fleetcast.model.kept_releases import kept_releases
 from fleetcast.model.limits import RELEASES_SUCCEEDED_KEPT
 
 _HISTORY_MAX = RELEASES_SUCCEEDED_KEPT + 4
@@ -37,9 +38,7 @@ def kept(goal: Goal, state: ServiceState) -> tuple[ReleaseRef, ...]:
         state.activation.release if state.activation else None,
         state.previous,
     ]
-    keep = list(dict.fromkeys(release for release in named if release is not None))
-    others = [release for release in state.succeeded if release not in keep]
-    return (*keep, *others[:RELEASES_SUCCEEDED_KEPT])
+    return kept_releases(named, state.succeeded)
 
 
 def surplus(

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.builds.lease_rules import QueueLimits, Verdict, given_up
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import NotFound, Stale
+from fleetcast.model.errors import Conflict, NotFound, Stale
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, Token
+from fleetcast.model.retention import Collection
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import artifacts, jobs
@@ -68,11 +69,14 @@ async def end_all(tx: AsyncConnection, endings: Sequence[Ending], limits: QueueL
     ``tx`` has :data:`~fleetcast.schema.job_locks.JOBS_BY_ID`, or is a serialised one that locked no build before.
     """
     rows = {row.id: row for row in await locked_jobs(tx, sorted({one.build for one in endings}))}
+    lost = await _lost_blobs(tx, endings)
     changes: dict[BuildId, tuple[AnyRow, Verdict, Ending]] = {}
     answers: list[Verdict | Exception] = []
     for one in endings:
         answer = _answer(one, rows.get(one.build), changes.get(one.build), limits)
-        if isinstance(answer, Verdict) and one.build not in changes and rows[one.build].status == BuildStatus.RUNNING:
+        if isinstance(answer, Verdict) and one.blob in lost:
+            answer = Conflict("blobs_collected", f"{one.blob} is being collected: complete the uploads of build {one.build}")
+        elif isinstance(answer, Verdict) and one.build not in changes and rows[one.build].status == BuildStatus.RUNNING:
             changes[one.build] = (rows[one.build], answer, one)
         answers.append(answer)
     made = [{**one.artifact, "created_at": row.now} for row, _, one in changes.values() if one.artifact is not None]
@@ -80,6 +84,17 @@ async def end_all(tx: AsyncConnection, endings: Sequence[Ending], limits: QueueL
         await tx.execute(insert(artifacts), made)
     await change_all(tx, [(row, verdict, one.blob) for row, verdict, one in changes.values()])
     return answers
+
+
+async def _lost_blobs(tx: AsyncConnection, endings: Sequence[Ending]) -> set[str]:
+    """Blobs of earlier artifacts that are named again and not kept any more. Those that are, are kept until ``tx`` ends."""
+    named = {one.blob for one in endings if one.artifact is not None and not one.blob.startswith(f"builds/{one.build}/")}
+    if not named:
+        return set()
+    digests = {one.artifact["digest"] for one in endings if one.artifact is not None and one.blob in named}
+    these = artifacts.c.digest.in_(digests), artifacts.c.content_blob.in_(named), artifacts.c.collection == Collection.KEPT
+    kept = select(artifacts.c.content_blob).where(*these).order_by(artifacts.c.id).with_for_update()
+    return named - set((await tx.execute(kept)).scalars())
 
 
 async def change_all(tx: AsyncConnection, changes: Sequence[tuple[AnyRow, Verdict, str]], *, void: bool = False) -> None:

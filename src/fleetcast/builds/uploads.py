@@ -14,10 +14,11 @@ from fleetcast.artifacts.signing import PublicKey, envelope_digest, verify_root
 from fleetcast.builds.queue import BuildQueue
 from fleetcast.model.artifact import Root
 from fleetcast.model.build import BuildStatus
-from fleetcast.model.errors import Corrupt, Invalid, Stale, Unprocessable
+from fleetcast.model.errors import Conflict, Corrupt, Invalid, Stale, Unprocessable
 from fleetcast.model.ids import BuildId, Token
 from fleetcast.model.limits import BLOB_PARTS_MAX, GRANT_LIFETIME_S
 from fleetcast.model.messages.builds import Blob, CommitRequest, FinishedUpload, PartGrants, UploadOpened
+from fleetcast.model.retention import Collection
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, jobs
 from fleetcast.stores.blobs import BlobStore
@@ -87,13 +88,9 @@ class BuildUploads:
         job = await self._holder(build, token)
         root = self._verified(request.envelope)
         _must_be_about(root, job)
-        earlier = await self._earlier_blobs(root)
-        content, manifest = earlier or await self._completed(job, root, request)
-        await self._record(job, token, root, request.envelope, content, manifest)
-        if earlier is not None:
-            for finished in (request.content, request.manifest):
-                blob, upload = _split(finished.upload)
-                await self._main.abort(_key(job, blob), upload)
+        if not await self._recorded_as_earlier(job, token, root, request):
+            content, manifest = await self._completed(job, root, request)
+            await self._record(job, token, root, request.envelope, content, manifest)
         log.info("artifact_recorded", build=build, artifact=root.artifact, digest=root.digest, content_bytes=root.content_size)
         return BuildStatus.SUCCEEDED
 
@@ -139,11 +136,26 @@ class BuildUploads:
             raise Unprocessable("wrong_size", f"the {blob} of build {job.id} has {stat.size} bytes, its root says {size}")
         return stat.key
 
+    async def _recorded_as_earlier(self, job: AnyRow, token: Token, root: Root, request: CommitRequest) -> bool:
+        """Name the blobs of an earlier artifact with equal files, if there are any, and drop the uploads."""
+        earlier = await self._earlier_blobs(root)
+        if earlier is None:
+            return False
+        try:
+            await self._record(job, token, root, request.envelope, *earlier)
+        except Conflict:
+            return False  # they were collected meanwhile
+        for finished in (request.content, request.manifest):
+            blob, upload = _split(finished.upload)
+            await self._main.abort(_key(job, blob), upload)
+        return True
+
     async def _earlier_blobs(self, root: Root) -> tuple[str, str] | None:
         """Keys of an earlier artifact with equal files, if both blobs are still there."""
         equal = (
             select(artifacts.c.content_blob, artifacts.c.manifest_blob)
             .where(artifacts.c.digest == root.digest, artifacts.c.content_size == root.content_size)
+            .where(artifacts.c.collection == Collection.KEPT)
             .order_by(artifacts.c.id)
             .limit(1)
         )

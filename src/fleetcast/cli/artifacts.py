@@ -18,6 +18,7 @@ from fleetcast.cli.output import counted, print_json, short, size, when
 from fleetcast.cli.terminal import print_table
 from fleetcast.model.errors import FleetcastError, Invalid, Refused
 from fleetcast.model.limits import PAGE_ITEMS
+from fleetcast.model.retention import Tier
 
 if TYPE_CHECKING:
     from fleetcast.artifacts.comparing import Difference
@@ -132,11 +133,12 @@ def list_artifacts(
             size(item.content_bytes),
             when(item.created_at_ms),
             "yes" if item.deployable else "no",
+            _kept(item),
             short(item.digest),
         ]
         for item in page.items
     ]
-    print_table(["ARTIFACT", "BUILD", "SIZE", "BUILT", "DEPLOYABLE", "DIGEST"], rows)
+    print_table(["ARTIFACT", "BUILD", "SIZE", "BUILT", "DEPLOYABLE", "KEPT", "DIGEST"], rows)
     if page.next is not None:
         print(f"more: fleetcast artifact list{f' {service}' if service else ''} --after {page.next}", file=sys.stderr)
 
@@ -161,6 +163,8 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         return
     root = unverified_root(detail.envelope)
     print(f"{detail.name}: {'complete in every bucket, deployable' if detail.deployable else 'not yet in every bucket'}")
+    if detail.pinned:
+        print("  pinned: it is never collected")
     print(f"  built: {root.built_at} by build {root.build}, attempt {root.attempt}")
     content = f"{size(root.content_size)} in {counted(root.chunks, 'chunk')}"
     print(f"  holds: {counted(root.files, 'file')}, {content}, digest {root.digest}")
@@ -169,6 +173,11 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
             print(f"  {part}: {said}")
     if detail.replicas:
         print_table(["BUCKET", "COPY", "WAITS FOR"], [[copy.bucket, copy.status, copy.reason] for copy in detail.replicas])
+    elif detail.collected == Tier.MAIN:
+        again = f"fleetcast deploy {root.service}@{root.commit_sha} --rebuild builds it again"
+        print(f"  collected: {detail.collected_why}; next: {again}")
+    elif detail.collected == Tier.REGIONS:
+        print("  in the main store only: its copies were collected, its next deployment makes them again")
     elif not detail.deployable:
         print("  in the main store only: its first deployment copies it")
 
@@ -333,6 +342,12 @@ def _short_name(item: Artifact) -> str:
     """As these commands understand it: ``web@7e583c86d2de``, with ``.2`` for the first rebuild."""
     _, dot, number = item.name.rpartition("/")[2].partition(".")
     return f"{item.service}@{short(item.commit_sha)}{dot}{number}"
+
+
+def _kept(item: Artifact) -> str:
+    """Where it is kept, but for what is where it should be."""
+    words = {None: "", Tier.REGIONS: "main store only", Tier.MAIN: "collected"}
+    return "pinned" if item.pinned else words[item.collected]
 
 
 def _to_stdout(manifest: Manifest, content: Iterator[memoryview]) -> None:

@@ -82,6 +82,9 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
             ("replicate", "fleetcast.cli.replicating:replicate", "Have regions attempt to copy an artifact now."),
             ("export", "fleetcast.cli.artifacts:export", "Take an artifact out, as a directory or a tar."),
             ("verify", "fleetcast.cli.artifacts:verify", "Verify the main store's copy, or a directory on this host."),
+            ("pin", "fleetcast.cli.retention:pin", "Keep an artifact, whatever its age and however many there are."),
+            ("unpin", "fleetcast.cli.retention:unpin", "Leave a pinned artifact to the rules again."),
+            ("collect", "fleetcast.cli.retention:collect", "Collect artifacts that nobody needs, or say which and why."),
         ),
     ),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.messages.deployments import DeploymentDetail
-    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, RegionDetail, RegionStatus
+    from fleetcast.model.messages.fleet import FleetStatus, MachineDetail, RegionDetail, RegionStatus, StoredTotals
 
 MACHINE_WAIT_S: Final = 10.0
 """How long a machine's region is given to say what runs there."""
@@ -188,11 +188,21 @@ def _fleet_text(fleet: FleetStatus) -> str:
     ]
     lines += [f"alarm: control: {showable(alarm)}" for alarm in fleet.alarms]
     lines += [f"alarm: {region.name}: {showable(alarm)}" for region in fleet.regions for alarm in region.alarms]
+    if fleet.stored is not None and fleet.stored.main_artifacts:
+        lines += [_stored_text(fleet.stored)]
     if fleet.deployments:
         now_s = time.time()
         told = [[ago(now_s - item.created_at_ms / 1000), describe(item)] for item in fleet.deployments]
         lines += ["", stdout_table(["WHEN", "NEWEST DEPLOYMENT OF EACH SERVICE"], told)]
     return "\n".join(lines)
+
+
+def _stored_text(stored: StoredTotals) -> str:
+    pinned = f" ({stored.pinned} pinned)" if stored.pinned else ""
+    return (
+        f"stored: {counted(stored.main_artifacts, 'artifact')}, {size(stored.main_bytes)} in the main store{pinned}; "
+        f"{stored.region_artifacts}, {size(stored.region_bytes)} in each region's bucket"
+    )
 
 
 def _age(age_s: float | None) -> str:

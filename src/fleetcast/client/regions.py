@@ -5,7 +5,16 @@ from __future__ import annotations
 from fleetcast.http.session import Session
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import HTTP_TIMEOUT_S
-from fleetcast.model.messages.regions import KvPage, MachineAnswered, RegionHello, RegionReport, ReportAccepted, SourceGrants
+from fleetcast.model.messages.regions import (
+    KvPage,
+    MachineAnswered,
+    RegionHello,
+    RegionReport,
+    ReportAccepted,
+    SourceGrants,
+    Surplus,
+    SurplusJudged,
+)
 
 
 class Regions:
@@ -35,6 +44,10 @@ class Regions:
             reply=KvPage,
             timeout_s=HTTP_TIMEOUT_S + wait_s,
         )
+
+    async def surplus(self, surplus: Surplus) -> SurplusJudged:
+        """Which of the copies without a record may be deleted. Asking also says that those of before are."""
+        return await self._session.ask("POST", f"/v1/regions/{surplus.region}/surplus", surplus, reply=SurplusJudged)
 
     async def source_grants(self, digest: Digest) -> SourceGrants:
         """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""

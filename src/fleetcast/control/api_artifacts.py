@@ -133,13 +133,13 @@ async def list_artifacts(
 @get("/v1/artifacts/{service:str}/{commit:str}", guards=PEOPLE, errors=(NotFound,))
 async def get_artifact(service: ServiceInPath, commit: ArtifactInPath, parts: PartsHere) -> ArtifactDetail:
     """One artifact, with its signed root and where its copies are."""
-    return await queries.artifact_detail(parts, _name(service, commit))
+    return await queries.artifact_detail(parts, name_of(service, commit))
 
 
 @post("/v1/artifacts/{service:str}/{commit:str}/source", status_code=200, guards=PEOPLE, errors=(NotFound,))
 async def grant_artifact(service: ServiceInPath, commit: ArtifactInPath, parts: PartsHere) -> SourceGrants:
     """Read grants on the main store's copy, for a person to take it out or to look at it."""
-    digest = await artifact_queries.digest_of(parts, _name(service, commit))
+    digest = await artifact_queries.digest_of(parts, name_of(service, commit))
     return await artifact_queries.source_of(parts, digest)
 
 
@@ -152,7 +152,7 @@ async def replicate_artifact(
     What is complete is looked at again and left alone.
     """
     wanted = tuple(map(region_name, data.regions))
-    return await replicating.replicate(parts.database, _name(service, commit), wanted)
+    return await replicating.replicate(parts.database, name_of(service, commit), wanted)
 
 
 @get("/v1/services/{name:str}/commits", guards=PEOPLE, errors=(NotFound, Unprocessable))
@@ -167,7 +167,8 @@ async def list_commits(
     return await artifact_queries.commit_page(parts, service_name(name), prefix, after, limit)
 
 
-def _name(service: str, commit: str) -> ArtifactName:
+def name_of(service: str, commit: str) -> ArtifactName:
+    """Of the two parts of a path. Raises :class:`Invalid`."""
     named = service_name(service)
     if not ARTIFACT.fits(commit):
         raise Invalid(

@@ -15,6 +15,7 @@ from fleetcast.control import (
     api_fleet,
     api_queue,
     api_regions,
+    api_retention,
     api_services,
 )
 from fleetcast.control.hooks.api import HOOKS
@@ -29,6 +30,7 @@ HANDLERS: Final = (
     *api_fleet.HANDLERS,
     *api_events.HANDLERS,
     *api_artifacts.HANDLERS,
+    *api_retention.HANDLERS,
     *api_queue.HANDLERS,
     *api_builds.HANDLERS,
     *api_diagnosis.HANDLERS,

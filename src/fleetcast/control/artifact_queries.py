@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import func, select, union
+from sqlalchemy import exists, func, select, union
 
 from fleetcast.builds.log_blobs import kept_bytes
 from fleetcast.builds.queue import build_of, count_ahead
@@ -18,9 +19,17 @@ from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, Servic
 from fleetcast.model.limits import GRANT_LIFETIME_S
 from fleetcast.model.messages.artifacts import Artifact, ArtifactPage, BuildDetail, BuildPage, CommitPage
 from fleetcast.model.messages.regions import SourceGrants
+from fleetcast.model.retention import Collection, Tier
 from fleetcast.rollouts.services import known_service
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.tables import artifacts, build_log, deployments, jobs, releases
+
+_equal: Final = artifacts.alias()
+_KEPT: Final = exists().where(_equal.c.digest == artifacts.c.digest, _equal.c.collection == Collection.KEPT)
+ARTIFACTS: Final[AnyRows] = select(
+    artifacts, releases.c.deployable, releases.c.collection.label("copies"), _KEPT.label("in_main")
+).join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
+"""Rows for :func:`artifact_of`. The main store has an artifact where it has one with equal files."""
 
 
 async def build_detail(parts: Parts, build: BuildId) -> BuildDetail:
@@ -63,18 +72,13 @@ async def build_page(parts: Parts, wanted: WantedBuilds, after: str, limit: int)
 
 async def artifact_page(parts: Parts, service: ServiceName | None, after: str, limit: int) -> ArtifactPage:
     """Newest first. Raises as :func:`build_page`."""
-    rows = (
-        select(artifacts, releases.c.deployable)
-        .join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
-        .order_by(artifacts.c.id.desc())
-        .limit(limit + 1)
-    )
+    rows = ARTIFACTS.order_by(artifacts.c.id.desc()).limit(limit + 1)
     if service is not None:
         rows = rows.where(artifacts.c.service == service)
     if (behind := place(after, Row)) is not None:
         rows = rows.where(artifacts.c.id < behind)
     found, following = page(await _of_service(parts, service, rows), limit, lambda row: row.id)
-    return ArtifactPage(tuple(map(_artifact, found)), following)
+    return ArtifactPage(tuple(map(artifact_of, found)), following)
 
 
 async def commit_page(parts: Parts, service: ServiceName, prefix: str, after: str, limit: int) -> CommitPage:
@@ -91,9 +95,14 @@ async def commit_page(parts: Parts, service: ServiceName, prefix: str, after: st
 async def source_of(parts: Parts, digest: Digest) -> SourceGrants:
     """Read grants on the main store's copy of an artifact. Raises :class:`NotFound`."""
     # The newest: it names the blobs of an older artifact with equal files, unless those were lost.
-    newest = select(artifacts).where(artifacts.c.digest == digest).order_by(artifacts.c.id.desc()).limit(1)
+    named = select(artifacts).where(artifacts.c.digest == digest).order_by(artifacts.c.id.desc())
+    kept = named.where(artifacts.c.collection == Collection.KEPT).limit(1)
     async with parts.database.reading() as reading:
-        row = (await reading.execute(newest)).one_or_none()
+        row = (await reading.execute(kept)).one_or_none()
+        gone = (await reading.execute(named.limit(1))).one_or_none() if row is None else None
+    if row is None and gone is not None:
+        again = f"fleetcast build {gone.service}@{gone.commit_sha} --rebuild builds it again"
+        raise NotFound("artifact_collected", f"{gone.name} was collected ({gone.collected_why}): {again}")
     if row is None:
         raise NotFound("unknown_artifact", f"no artifact has the digest {digest}")
     return SourceGrants(
@@ -128,7 +137,8 @@ async def _of_service(parts: Parts, service: ServiceName | None, rows: AnyRows) 
         return list((await reading.execute(rows)).all())
 
 
-def _artifact(row: AnyRow) -> Artifact:
+def artifact_of(row: AnyRow) -> Artifact:
+    """Of a row of :data:`ARTIFACTS`."""
     return Artifact(
         name=ArtifactName(row.name),
         service=ServiceName(row.service),
@@ -138,4 +148,13 @@ def _artifact(row: AnyRow) -> Artifact:
         content_bytes=row.content_size,
         created_at_ms=row.created_at,
         deployable=bool(row.deployable),
+        pinned=row.pinned_at is not None,
+        collected=_collected(row),
+        collected_why="" if row.in_main else row.collected_why,
     )
+
+
+def _collected(row: AnyRow) -> Tier | None:
+    if not row.in_main:
+        return Tier.MAIN
+    return Tier.REGIONS if row.copies in (Collection.COLLECTING, Collection.COLLECTED) else None

@@ -65,3 +65,21 @@ class ControlChoices:
     """A deployment that has not reached every machine after so long is FAILED."""
     goal_lifetime_s: float = limits.GOAL_LIFETIME_S
     """How long machines act on a goal; control renews it at half of that."""
+    main_retention_days: float = limits.MAIN_RETENTION_DAYS
+    """An artifact that was neither built nor deployed for so many days leaves the main store, unless it is needed or pinned:
+    to deploy it again, it is built again."""
+    main_retention_count: int = limits.MAIN_RETENTION_COUNT
+    """So many artifacts of each service stay in the main store beside those that are needed or pinned."""
+    main_retention_bytes: int = limits.MAIN_RETENTION_BYTES
+    """Beyond so much in the main store, what was used longest ago leaves it; 0: no bound."""
+    region_retention_days: float = limits.REGION_RETENTION_DAYS
+    """A release that was not deployed for so many days leaves the regions' buckets, unless it is needed or pinned: its next
+    deployment copies it again."""
+    region_retention_count: int = limits.REGION_RETENTION_COUNT
+    """So many releases of each service stay in the regions' buckets beside those that are needed or pinned."""
+    region_retention_bytes: int = limits.REGION_RETENTION_BYTES
+    """Beyond so much in a region's bucket, what was used longest ago leaves all of them; 0: no bound."""
+    retention_grace_s: float = limits.RETENTION_GRACE_S
+    """What was built or deployed within so long stays in any case."""
+    retention_interval_s: float = limits.RETENTION_INTERVAL_S
+    """How often control looks for what is to be collected."""

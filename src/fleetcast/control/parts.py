@@ -21,6 +21,7 @@ from fleetcast.model.ids import BuildId
 from fleetcast.model.limits import DEPLOYMENT_LOOK_INTERVAL_S, DEPLOYMENT_WAIT_S_MAX
 from fleetcast.model.messages.artifacts import BuildDetail
 from fleetcast.model.messages.deployments import DeploymentDetail
+from fleetcast.retention.collector import Collector
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.pushes import Pushes
 from fleetcast.rollouts.triggers import Triggers
@@ -46,6 +47,7 @@ class Parts:
     triggers: Triggers
     pushes: Pushes
     controller: RolloutController
+    collector: Collector
     queued: Line
     """Rings when a build can be claimed."""
     news: Bell

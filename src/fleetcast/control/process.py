@@ -42,6 +42,7 @@ from fleetcast.http.tokens import load_or_create_secret
 from fleetcast.model.limits import (
     BUILD_FINISH_S_MAX,
     BUILD_SOURCE_S_MAX,
+    COLLECTING_INTERVAL_S,
     CONTROL_STOP_S_MAX,
     HISTORY_INTERVAL_S,
     HOOKS_AT_ONCE_MAX,
@@ -49,6 +50,9 @@ from fleetcast.model.limits import (
     KV_HELD_MAX,
 )
 from fleetcast.replication.status import ReplicationStatus
+from fleetcast.retention.collection import Bounds
+from fleetcast.retention.collector import Collector
+from fleetcast.retention.planning import Policy
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.pushes import Pushes
 from fleetcast.rollouts.triggers import Triggers
@@ -150,6 +154,12 @@ def _assemble(
         on_step=news.ring,
     )
     triggers = Triggers(database, queue, goal_lifetime_s=config.goal_lifetime_s)
+    policy = Policy(
+        Bounds(config.main_retention_days, config.main_retention_count, config.main_retention_bytes, config.retention_grace_s),
+        Bounds(
+            config.region_retention_days, config.region_retention_count, config.region_retention_bytes, config.retention_grace_s
+        ),
+    )
     return Parts(
         config=config,
         database=database,
@@ -163,6 +173,7 @@ def _assemble(
         triggers=triggers,
         pushes=Pushes(database, triggers),
         controller=controller,
+        collector=Collector(database, kv, main, policy),
         queued=queued,
         news=news,
         logged=Bells(),
@@ -214,6 +225,8 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "buckets": regularly("buckets", parts.buckets.refresh, config.replication_check_interval_s, stop),
         "replication": regularly("replication", silence.turn, config.replication_check_interval_s, stop),
         "rollouts": parts.controller.run(stop),
+        "retention": regularly("retention", parts.collector.decide, config.retention_interval_s, stop),
+        "collecting": regularly("collecting", parts.collector.finish, COLLECTING_INTERVAL_S, stop),
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
         **status_loops(parts.database, config, stop),

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import hashlib
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast import __version__
-from fleetcast.control.artifact_queries import unknown_artifact
+from fleetcast.control.artifact_queries import ARTIFACTS, artifact_of, unknown_artifact
 from fleetcast.control.fleet_queries import silence_alarm, status_of
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.control.statuses.outbox import untold
 from fleetcast.http import messages
 from fleetcast.http.cursors import Row, page, place
-from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName
 from fleetcast.model.messages.artifacts import ArtifactDetail
 from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage
 from fleetcast.model.messages.fleet import FleetStatus, MachinePage, RegionPage, RegionStatus
 from fleetcast.model.messages.services import ServicePage
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
+from fleetcast.retention.totals import stored_totals
 from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
 from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
 from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.rollouts.trunk_looks import failing
-from fleetcast.schema.tables import artifacts, releases
+from fleetcast.schema.tables import artifacts
 
 
 async def fleet_status(parts: Parts) -> FleetStatus:
@@ -44,6 +44,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
                 *await failing(reading),
                 *await untold(reading),
             ),
+            stored=await stored_totals(reading),
         )
 
 
@@ -97,17 +98,20 @@ async def deployment_page(parts: Parts, wanted: Wanted, after: str, limit: int) 
 
 async def artifact_detail(parts: Parts, name: ArtifactName) -> ArtifactDetail:
     """Raises :class:`NotFound`."""
-    rows = select(artifacts, releases.c.deployable).join(releases, releases.c.digest == artifacts.c.digest, isouter=True)
     async with parts.database.reading() as reading:
-        row = (await reading.execute(rows.where(artifacts.c.name == name))).one_or_none()
+        row = (await reading.execute(ARTIFACTS.where(artifacts.c.name == name))).one_or_none()
     if row is None:
         raise unknown_artifact(name)
+    shown = artifact_of(row)
     return ArtifactDetail(
         name=name,
         envelope=row.envelope,
-        replicas=await _replicas(parts, Digest(row.digest)),
-        deployable=bool(row.deployable),
-        build=BuildId(row.build_id),
+        replicas=() if shown.collected else await _replicas(parts, shown.digest),
+        deployable=shown.deployable,
+        build=shown.build,
+        pinned=shown.pinned,
+        collected=shown.collected,
+        collected_why=shown.collected_why,
     )
 
 

@@ -23,14 +23,14 @@ async def replicate(database: Database, name: ArtifactName, wanted: Sequence[Reg
 
     Raises:
         NotFound: no such artifact, no such region.
-        Refused: no deployment ever wanted it, so that no region knows it.
+        Refused: no deployment ever wanted it, or its copies were collected, so that no region knows it.
     """
     async with database.transaction() as tx:
         row = (await tx.execute(select(artifacts).where(artifacts.c.name == name))).one_or_none()
         if row is None:
             raise unknown_artifact(name)
         if row.published_at is None:
-            raise Refused("never_wanted", f"{name} was never deployed: its first deployment has it copied")
+            raise Refused("never_wanted", f"no region is to have {name}: its next deployment has it copied")
         named = [await inventory.known_region(tx, region) for region in wanted]
         known = named or [
             region for region in await inventory.known_regions(tx) if not region.drained or region.silent_at_ms is not None

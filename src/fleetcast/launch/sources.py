@@ -194,6 +194,11 @@ def _value(value: object, kind: Any, source: str) -> object:
         raise Invalid("bad_setting", f"{source}: {error}") from None
 
 
+_MAY_BE_NOTHING: Final = {"drain_s_max", "retention_grace_s"} | {
+    f"{tier}_retention_{bound}" for tier in ("main", "region") for bound in ("days", "count", "bytes")
+}
+
+
 def _check_number(key: str, value: object, what: str) -> None:
     """Ports are ports, a rate is none or enough, and a time or a count of nothing would stop, or spin, what it is for."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -207,7 +212,7 @@ def _check_number(key: str, value: object, what: str) -> None:
                 "bad_setting",
                 f"{what} is {value}: it must be at least {RATE_BYTES_PER_S_MIN} (about 1 Mbit/s), or 0 for no limit",
             )
-    elif key == "drain_s_max" and value == 0:
+    elif key in _MAY_BE_NOTHING and value == 0:
         return
     elif not 0 < value < math.inf:
         raise Invalid("bad_setting", f"{what} is {value:g}: it must be more than 0, and finite")

@@ -31,6 +31,10 @@ class EventKind(StrEnum):
     MACHINES_JOINED = "machines.joined"
     """Of one region, counted: a large region joins in one event."""
     MACHINE_RETIRED = "machine.retired"
+    ARTIFACT_COLLECTED = "artifact.collected"
+    """From the regions' buckets, or from the main store: the text says which, and why."""
+    ARTIFACT_PINNED = "artifact.pinned"
+    ARTIFACT_UNPINNED = "artifact.unpinned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Event:
     service: str
     """Empty: it is about no service."""
     subject: str
-    """The id of the deployment, build or machine, the name of the service or region."""
+    """The id of the deployment, build or machine, the name of the service, region or artifact."""
     state: str
     """Of the deployment or build from now on; empty otherwise."""
     text: str

@@ -17,6 +17,7 @@ from fleetcast.model.limits import COPY_FAILING_S_MAX
 from fleetcast.model.replication import CopyProgress
 from fleetcast.region.copy_bases import bases
 from fleetcast.region.copy_schedule import CopySchedule
+from fleetcast.region.copy_turns import CopyTurns
 from fleetcast.region.view import RegionView
 from fleetcast.replication.copier import Copier
 from fleetcast.stores.obstacles import obstacle
@@ -42,6 +43,8 @@ class Copying:
         self._schedule = CopySchedule(recheck_interval_s, failing_s_max)
         self._records: dict[Digest, tuple[ArtifactRecord, ...]] = {}
         self._look = asyncio.Event()
+        self.turns = CopyTurns()
+        """Taken by whoever deletes a copy, too."""
         view.on_records.append(self._records_changed)
 
     def is_complete(self, digest: Digest) -> bool:
@@ -84,7 +87,8 @@ class Copying:
         record = records[self._schedule.failures(digest) % len(records)]
         try:
             older = bases(record.release, (held for of_one in self._records.values() for held in of_one))
-            await self._copier.copy(record, partial(self._schedule.progressed, digest), older)
+            async with self.turns.copying(digest):
+                await self._copier.copy(record, partial(self._schedule.progressed, digest), older)
         except FleetcastError as error:
             log.warning("copy_failed", artifact=record.release.artifact, digest=digest, error=error.message)
             self._schedule.failed(digest, error.message, time.monotonic(), self._rng)

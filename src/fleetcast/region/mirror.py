@@ -196,7 +196,7 @@ class Mirror:
         roots: set[Digest] = set()
         for entry in (await self._store.range(GOALS)).entries:
             goal = self._read(entry, Goal)
-            if goal is not None:
+            if goal is not None and not goal.removed:
                 roots |= {release.root for release in (goal.target, goal.baseline) if release is not None}
         return {artifact_record_key(root) for root in roots}
 

@@ -25,6 +25,7 @@ from fleetcast.model.limits import ANNOUNCE_LIFETIME_S
 from fleetcast.model.messages.regions import RegionHello
 from fleetcast.region.alarms import Alarms
 from fleetcast.region.api import Parts, agent_api
+from fleetcast.region.collecting import Collecting
 from fleetcast.region.config import RegionConfig
 from fleetcast.region.copying import Copying
 from fleetcast.region.goals import alive
@@ -171,11 +172,13 @@ def _loops(
     label_mirror = LabelMirror(opened.control, opened.store, config.kv_poll_interval_s, Random())
     mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random(), watching=config.kv_watch)
     reporting = Reporting(opened.control, hello, view, machines, copying, alarms, config.report_interval_s)
+    collecting = Collecting(config.region, opened.control, view, opened.bucket, opened.store, copying.turns)
     loops = {
         "view": view.follow(),
         "mirror": mirror.run(),
         "labels": label_mirror.run(),
         "copying": copying.run(),
+        "collecting": collecting.run(),
         "reporting": reporting.run(),
         "swarms": _expire_swarms(swarms),
     }

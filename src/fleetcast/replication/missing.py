@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleetcast.model.ids import Digest, RegionName
@@ -18,6 +18,8 @@ class Wanted:
     digest: Digest
     manifest_size: int
     content_size: int
+    published_at_ms: int = 0
+    """Since when. Its copies may have been collected before that: what was seen of them says nothing now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Known:
     status: ReplicaStatus
     reason: str
     checked_at_ms: int
+    published_at_ms: int | None = None
+    """Of the artifact, when this was written down; ``None``: a control process of the version before did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Seen:
     manifest_size: int | None = None
     content_size: int | None = None
     unreachable: str = ""
+    being_deleted: bool = False
+    """By the region, since the artifact was collected: nobody looked, and what is there does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,16 @@ class Trouble:
 Copy = tuple[RegionName, Digest]
 BEING_COPIED: Final = "being copied"
 """The reason of a PENDING copy with which nothing is wrong."""
+
+
+def of_today(known: Mapping[Copy, Known], wanted: Sequence[Wanted]) -> Mapping[Copy, Known]:
+    """What is known of copies as they are wanted now. Where nobody said of which publication it is, it is looked at again."""
+    published = {artifact.digest: artifact.published_at_ms for artifact in wanted}
+    return {
+        copy: one if one.published_at_ms is not None else replace(one, checked_at_ms=0)
+        for copy, one in known.items()
+        if one.published_at_ms is None or one.published_at_ms == published.get(copy[1])
+    }
 
 
 def due(
@@ -79,6 +95,8 @@ def judge(artifact: Wanted, seen: Seen, before: Known | None, trouble: Trouble |
     Only the bucket's answer makes a copy COMPLETE, and only an answer takes that back: a bucket that cannot be reached
     leaves it as it was.
     """
+    if seen.being_deleted:
+        return Finding(ReplicaStatus.PENDING, "the copy that was collected is deleted first")
     if seen.unreachable:
         if before is not None and before.status is ReplicaStatus.COMPLETE:
             return Finding(ReplicaStatus.COMPLETE, before.reason)

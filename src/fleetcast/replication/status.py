@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import regional_content_blob, regional_manifest_blob
@@ -15,7 +15,20 @@ from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.ids import Digest, RegionName
 from fleetcast.model.limits import REPLICATION_LOOKS_MAX, REPLICATION_RECHECK_INTERVAL_S
 from fleetcast.model.replication import Replica, ReplicaStatus
-from fleetcast.replication.missing import Copy, Finding, Known, Seen, Trouble, Wanted, due, judge, lacking, waiting_for
+from fleetcast.replication.missing import (
+    Copy,
+    Finding,
+    Known,
+    Seen,
+    Trouble,
+    Wanted,
+    due,
+    judge,
+    lacking,
+    of_today,
+    waiting_for,
+)
+from fleetcast.schema.copy_tables import deletions
 from fleetcast.schema.tables import artifacts, copies, regions, releases, replicas
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.blobs import BlobReader
@@ -35,7 +48,9 @@ class _Bucket:
         self._unreachable: Seen | None = None
         self._limit = asyncio.Semaphore(REPLICATION_LOOKS_MAX)
 
-    async def look(self, artifact: Wanted) -> Seen:
+    async def look(self, artifact: Wanted, being_deleted: bool) -> Seen:
+        if being_deleted:
+            return Seen(being_deleted=True)
         async with self._limit:
             if self._reader is None:
                 return _NOT_HERE
@@ -86,25 +101,31 @@ class ReplicationStatus:
         async with self._database.reading() as reading:
             wanted, errors = await _wanted(reading), await _troubles(reading)
             counting, returned = await _counting(reading), await _returned(reading)
+            being_deleted = await _being_deleted(reading)
         buckets = [*counting, *returned]
         async with self._replication.reading() as reading:
             now = await read_clock_ms(reading)
-            known = await _known(reading)
+            known = of_today(await _known(reading), wanted)
         looks = due(wanted, buckets, known, now, self._recheck_interval_s)
         asked = {region: _Bucket(self._bucket(region)) for region in buckets}
-        seen = await asyncio.gather(*(asked[region].look(artifact) for region, artifact in looks))
+        seen = await asyncio.gather(
+            *(asked[region].look(artifact, (region, artifact.digest) in being_deleted) for region, artifact in looks)
+        )
         findings = {
             (bucket, artifact.digest): judge(
                 artifact, answer, known.get((bucket, artifact.digest)), errors.get((bucket, artifact.digest))
             )
             for (bucket, artifact), answer in zip(looks, seen, strict=True)
         }
-        await self._write(findings, known)
+        published = {artifact.digest: artifact.published_at_ms for artifact in wanted}
+        await self._write(findings, known, published)
         known = {**known, **{copy: Known(found.status, found.reason, now) for copy, found in findings.items()}}
-        await self._decide([artifact.digest for artifact in wanted], counting, known)
+        await self._decide(published, counting, known)
         return {region: lacking(digests, region, known) for region, digests in returned.items()}
 
-    async def _write(self, findings: Mapping[Copy, Finding], known: Mapping[Copy, Known]) -> None:
+    async def _write(
+        self, findings: Mapping[Copy, Finding], known: Mapping[Copy, Known], published: Mapping[Digest, int]
+    ) -> None:
         """Rows that changed, and the time of the look at those that are COMPLETE."""
         changed = [
             (copy, found)
@@ -124,21 +145,27 @@ class ReplicationStatus:
                     "reason": found.reason,
                     "updated_at": now,
                     "checked_at": now,
+                    "published_at": published[digest],
                 }
                 for (bucket, digest), found in changed
             ]
-            await upsert(tx, replicas, rows, update=["status", "reason", "updated_at", "checked_at"])
+            await upsert(tx, replicas, rows, update=["status", "reason", "updated_at", "checked_at", "published_at"])
             if again:
                 which = replicas.c.bucket == bindparam("in_bucket"), replicas.c.digest == bindparam("of_digest")
-                looked_at = [{"in_bucket": bucket, "of_digest": digest} for bucket, digest in again]
-                await tx.execute(update(replicas).where(*which).values(checked_at=now), looked_at)
+                looked_at = [
+                    {"in_bucket": bucket, "of_digest": digest, "for_publication": published[digest]} for bucket, digest in again
+                ]
+                looked = update(replicas).where(*which).values(checked_at=now, published_at=bindparam("for_publication"))
+                await tx.execute(looked, looked_at)
         for (bucket, digest), found in changed:
             log.info("replica_" + found.status.lower(), bucket=bucket, digest=digest, reason=found.reason)
 
-    async def _decide(self, digests: Sequence[Digest], buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> None:
+    async def _decide(
+        self, published: Mapping[Digest, int], buckets: Sequence[RegionName], known: Mapping[Copy, Known]
+    ) -> None:
         """Rows of ``releases`` that are not what they should be. The main database has its own clock, and its own race:
-        the last writer saw the buckets last, or will look again."""
-        reasons = {digest: waiting_for(digest, buckets, known) for digest in digests}
+        the last writer saw the buckets last, or will look again. What was collected meanwhile is not touched."""
+        reasons = {digest: waiting_for(digest, buckets, known) for digest in published}
         async with self._database.reading() as reading:
             before = {row.digest: (row.deployable, row.waiting_for) for row in await reading.execute(select(releases))}
         changed = {digest: reason for digest, reason in reasons.items() if before.get(digest) != (not reason, reason)}
@@ -146,6 +173,10 @@ class ReplicationStatus:
             return
         async with self._database.transaction() as tx:
             now = await read_clock_ms(tx)
+            wanted_still = {
+                each.digest for each in await _wanted(tx, changed) if each.published_at_ms == published[each.digest]
+            }
+            changed = {digest: reason for digest, reason in changed.items() if digest in wanted_still}
             for digest, reason in changed.items():
                 row = {"digest": digest, "deployable": not reason, "waiting_for": reason}
                 if reason:
@@ -171,14 +202,18 @@ async def list_replicas(reading: AsyncConnection, digest: Digest) -> tuple[Repli
     )
 
 
-async def _wanted(reading: AsyncConnection) -> list[Wanted]:
-    rows = await reading.execute(
-        select(artifacts.c.digest, artifacts.c.manifest_size, artifacts.c.content_size)
-        .where(artifacts.c.published_at.is_not(None))
-        .distinct()
-        .order_by(artifacts.c.digest)
-    )
-    return [Wanted(Digest(row.digest), row.manifest_size, row.content_size) for row in rows]
+async def _wanted(reading: AsyncConnection, only: Collection[Digest] | None = None) -> list[Wanted]:
+    """All of them, or those of ``only`` that are. An artifact of several names is wanted since the first of them is."""
+    alike = (artifacts.c.digest, artifacts.c.manifest_size, artifacts.c.content_size)
+    rows = select(*alike, func.min(artifacts.c.published_at).label("since")).where(artifacts.c.published_at.is_not(None))
+    if only is not None:
+        rows = rows.where(artifacts.c.digest.in_(only))
+    found = await reading.execute(rows.group_by(*alike).order_by(artifacts.c.digest))
+    return [Wanted(Digest(row.digest), row.manifest_size, row.content_size, row.since) for row in found]
+
+
+async def _being_deleted(reading: AsyncConnection) -> set[Copy]:
+    return {(RegionName(row.region), Digest(row.digest)) for row in await reading.execute(select(deletions))}
 
 
 async def _returned(reading: AsyncConnection) -> dict[RegionName, list[Digest]]:
@@ -212,6 +247,8 @@ async def _troubles(reading: AsyncConnection) -> dict[Copy, Trouble]:
 
 async def _known(reading: AsyncConnection) -> dict[Copy, Known]:
     return {
-        (RegionName(row.bucket), Digest(row.digest)): Known(ReplicaStatus(row.status), row.reason, row.checked_at)
+        (RegionName(row.bucket), Digest(row.digest)): Known(
+            ReplicaStatus(row.status), row.reason, row.checked_at, row.published_at
+        )
         for row in await reading.execute(select(replicas))
     }

@@ -16,7 +16,7 @@ from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import LABELS_PUBLISHED_AT_ONCE_MAX, REPORTED_MACHINE_BYTES
 from fleetcast.model.machine import GivenLabels, Machine, given_labels
 from fleetcast.rollouts.inventory import known_machine
-from fleetcast.schema.tables import machine_labels
+from fleetcast.schema.machine_tables import machine_labels
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import Database, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Final
 
 import msgspec
 import structlog
 from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
 from fleetcast.model.errors import Conflict
@@ -14,18 +16,23 @@ from fleetcast.model.generation import FIRST, Generation
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import ArtifactName, Digest
 from fleetcast.model.limits import CLOCK_SKEW_S_MAX, TOMBSTONE_S
+from fleetcast.model.retention import Collection
 from fleetcast.rollouts import labels
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.goals import Standing, read_standing, standing, write_goal
 from fleetcast.rollouts.planner import renewed
-from fleetcast.schema.columns import AnyRows
-from fleetcast.schema.tables import artifacts, deployments, goals, services
+from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.release_locks import lock_releases
+from fleetcast.schema.tables import artifacts, deployments, goals, releases, services
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
 
 log = structlog.get_logger(__name__)
 
 _TRIES = 5
+_ARTIFACTS: Final = select(artifacts, releases.c.collected_at.label("release_collected_at")).join(
+    releases, releases.c.digest == artifacts.c.digest, isouter=True
+)
 
 
 class Publisher:
@@ -38,9 +45,11 @@ class Publisher:
     async def publish(self) -> None:
         """Artifacts first: a region never sees a goal before the artifact it names."""
         await self._publish_artifacts(
-            select(artifacts).where(
+            _ARTIFACTS.where(
                 artifacts.c.published_at.is_(None),
                 artifacts.c.id.in_(select(deployments.c.artifact_id).where(deployments.c.state.in_(UNFINISHED))),
+                # Its records are being taken away: that has to be over first.
+                releases.c.collection.is_distinct_from(Collection.COLLECTING),
             )
         )
         async with self._database.reading() as reading:
@@ -57,7 +66,7 @@ class Publisher:
             lost = [root for root in published if artifact_record_key(Digest(root)) not in held]
             rows = (await reading.execute(select(goals).where(goals.c.value.is_not(None)))).all()
         for root in lost:
-            await self._publish_artifacts(select(artifacts).where(artifacts.c.root == root))
+            await self._publish_artifacts(_ARTIFACTS.where(artifacts.c.root == root))
         for row in rows:
             await self._publish_goal(standing(row))
         await labels.restore(self._database, self._kv)
@@ -98,11 +107,8 @@ class Publisher:
             with contextlib.suppress(Conflict):  # it is there already, and a key names its content
                 await self._kv.put(artifact_record_key(release.root), _json(record), expected=0)
             async with self._database.transaction() as tx:
-                await tx.execute(
-                    update(artifacts)
-                    .where(artifacts.c.id == row.id, artifacts.c.published_at.is_(None))
-                    .values(published_at=now_ms())
-                )
+                if not await _is_published(tx, row):
+                    continue  # it was collected meanwhile, and its record with it
             log.info("artifact_published", artifact=row.name, digest=row.digest)
 
     async def _publish_goal(self, decided: Standing) -> None:
@@ -158,6 +164,18 @@ class Publisher:
                 )
                 .values(published=True)
             )
+
+
+async def _is_published(tx: AsyncConnection, row: AnyRow) -> bool:
+    """Say so, provided that nothing was collected since the row of :data:`_ARTIFACTS` was read."""
+    await lock_releases(tx, [row.digest])
+    release = (await tx.execute(select(releases).where(releases.c.digest == row.digest))).one()
+    if release.collection == Collection.COLLECTING or release.collected_at != row.release_collected_at:
+        return False
+    unpublished = artifacts.c.id == row.id, artifacts.c.published_at.is_(None)
+    if (await tx.execute(update(artifacts).where(*unpublished).values(published_at=now_ms()))).rowcount:
+        await tx.execute(update(releases).where(releases.c.digest == row.digest).values(collection=Collection.KEPT))
+    return True
 
 
 def _json(record: ArtifactRecord) -> bytes:

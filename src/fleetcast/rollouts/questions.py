@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.ids import MachineId, RegionName
 from fleetcast.model.limits import MACHINE_QUESTION_S_MAX, MACHINE_QUESTIONS_MAX
 from fleetcast.model.report import MachineAnswer
-from fleetcast.schema.tables import machine_questions
+from fleetcast.schema.machine_tables import machine_questions
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import now_ms, read_clock_ms
 

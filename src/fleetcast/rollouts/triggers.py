@@ -29,6 +29,7 @@ from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
 from fleetcast.schema.idempotency import RequestKey, once
+from fleetcast.schema.release_locks import in_main_store, lock_releases
 from fleetcast.schema.tables import artifacts, deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -78,9 +79,13 @@ class Triggers:
     async def order(self, tx: AsyncConnection, service: ServiceName, sha: CommitSha, wanted: OnPush) -> str:
         """What a push asks for, as part of ``tx``; returns the build's number or the deployment's id. Call :meth:`wake` after
         the commit. Raises as :meth:`deploy`."""
+        spec = await get_service(tx, service)
+        artifact = await _newest_artifact(tx, spec, sha)
+        # Nobody is there to be told that it was collected.
+        rebuild = artifact is not None and not await _kept(tx, Digest(artifact.digest))
         if wanted is OnPush.BUILD:
-            return await self._build(tx, BuildRequest(service, sha), sha)
-        return await self._deploy(tx, DeployRequest(service, sha), sha)
+            return await self._build(tx, BuildRequest(service, sha, rebuild=rebuild), sha)
+        return await self._deploy(tx, DeployRequest(service, sha, rebuild=rebuild), sha)
 
     def wake(self, triggered: bool = True) -> None:
         """Whoever waits for builds, look; unless nothing was ``triggered``."""
@@ -104,6 +109,9 @@ class Triggers:
                 f"{artifact.name} was built without checking that it is on {trunk}: "
                 "take it with --allow-unmerged, or build it again with --rebuild",
             )
+        if not await _kept(tx, Digest(artifact.digest)):
+            command = "deploy" if isinstance(request, DeployRequest) else "build"
+            raise _collected(artifact, f"fleetcast {command} {spec.name}@{sha} --rebuild")
         return artifact
 
     async def rollback(self, request: RollbackRequest, key: RequestKey | None = None) -> Deployment:
@@ -160,6 +168,9 @@ class Triggers:
         spec = await get_service(tx, service)
         await _must_select_a_machine(tx, spec)
         target = await _release_to_go_back_to(tx, spec, to)
+        if not await _kept(tx, Digest(target.artifact_digest)):
+            collected = (await tx.execute(select(artifacts).where(artifacts.c.id == target.artifact_id))).one()
+            raise _collected(collected, f"fleetcast deploy {spec.name}@{target.commit_sha} --rebuild")
         return await _insert(
             tx,
             spec,
@@ -191,6 +202,17 @@ async def _newest_artifact(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSh
         .limit(1)
     )
     return (await tx.execute(newest)).one_or_none()
+
+
+async def _kept(tx: AsyncConnection, digest: Digest) -> bool:
+    """Whether the main store has the artifact, and keeps it at least until ``tx`` has committed: who wants it then is known."""
+    await lock_releases(tx, [digest])
+    return await in_main_store(tx, digest)
+
+
+def _collected(artifact: AnyRow, command: str) -> Refused:
+    why = f" ({artifact.collected_why})" if artifact.collected_why else ""
+    return Refused("artifact_collected", f"{artifact.name} was collected{why}: {command} builds it again")
 
 
 async def _insert(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, **values: Any) -> DeploymentId:

@@ -1,4 +1,4 @@
-"""The table of copies that people want attempted now."""
+"""The tables of copies that regions are to attempt now, and of those that they may delete."""
 
 from __future__ import annotations
 
@@ -15,4 +15,13 @@ copy_demands: Final = Table(
     Column("region", String(63), ForeignKey("regions.name"), primary_key=True),
     Column("digest", String(64), primary_key=True),
     Column("asked_at", BigInteger, nullable=False),
+)
+
+deletions: Final = Table(
+    "deletions",
+    metadata,
+    # A region may be deleting its copy at this moment: until it says that it is not, that copy counts for nothing.
+    Column("region", String(63), ForeignKey("regions.name"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("granted_at", BigInteger, nullable=False),
 )

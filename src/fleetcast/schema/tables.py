@@ -30,7 +30,8 @@ from fleetcast.model.build import BuildStatus, Lane, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.machine import Selector
 from fleetcast.model.replication import ReplicaStatus
-from fleetcast.model.report import MachineAnswer, MachineProgress, NamedFailure
+from fleetcast.model.report import MachineProgress, NamedFailure
+from fleetcast.model.retention import Collection
 from fleetcast.schema.columns import AsJson, Id
 
 metadata: Final = MetaData(
@@ -174,10 +175,17 @@ artifacts: Final = Table(
     Column("manifest_blob", Text, nullable=False),
     Column("content_blob", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    # When its record was first written to the global KV: from then on regions copy it.
+    # When its record was written to the global KV: from then on regions copy it. NULL again once their copies are collected.
     Column("published_at", BigInteger),
+    # A person wants it kept.
+    Column("pinned_at", BigInteger),
+    # Of its blobs in the main store: they are deleted while it is COLLECTING, and never before.
+    Column("collection", String(16), nullable=False, server_default=Collection.KEPT),
+    Column("collected_at", BigInteger),
+    Column("collected_why", Text, nullable=False, server_default=""),
     Index("ix_artifacts_service_commit_sha", "service", "commit_sha"),
     Index("ix_artifacts_digest", "digest"),
+    _index_where("ix_artifacts_kept", "collection <> 'COLLECTED'", "digest"),
 )
 
 releases: Final = Table(
@@ -188,6 +196,10 @@ releases: Final = Table(
     # When it last became complete in every bucket that counts; NULL: it never was.
     Column("completed_at", BigInteger),
     Column("waiting_for", Text, nullable=False, server_default=""),
+    # Of its copies in the regions: while it is COLLECTING its records leave the global KV, and nobody publishes it.
+    Column("collection", String(16), nullable=False, server_default=Collection.KEPT),
+    Column("collected_at", BigInteger),
+    _index_where("ix_releases_collecting", "collection = 'COLLECTING'", "digest"),
 )
 
 replicas: Final = Table(
@@ -199,6 +211,8 @@ replicas: Final = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("updated_at", BigInteger, nullable=False),
     Column("checked_at", BigInteger, nullable=False),
+    # Which publication of the artifact it was looked for: what was seen before its copies were collected says nothing now.
+    Column("published_at", BigInteger),
     _one_of("status", ReplicaStatus),
     Index("ix_replicas_digest", "digest"),
 )
@@ -314,6 +328,8 @@ deployments: Final = Table(
     Index("ix_deployments_state", "state"),
     # Of a build: who waits for it; and it is forgotten without a look at every deployment.
     Index("ix_deployments_build_id", "build_id"),
+    # Of an artifact: when it was used last.
+    Index("ix_deployments_artifact_id", "artifact_id"),
     # The order in which people page through them, newest first.
     Index("ix_deployments_created_at_sequence_id", "created_at", "sequence", "id"),
     Index("ix_deployments_service_created_at_sequence_id", "service", "created_at", "sequence", "id"),
@@ -372,27 +388,4 @@ events: Final = Table(
     Column("text", Text, nullable=False, server_default=""),
     Index("ix_events_service_id", "service", "id"),
     sqlite_autoincrement=True,
-)
-
-machine_labels: Final = Table(
-    "machine_labels",
-    metadata,
-    # Given by people, over what the machine's own settings say. Intent: the machine's report says what it has.
-    Column("machine", String(63), primary_key=True),
-    Column("labels", AsJson(Mapping[str, str]), nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Column("published", Boolean, nullable=False),
-    Index("ix_machine_labels_published", "published"),
-)
-
-machine_questions: Final = Table(
-    "machine_questions",
-    metadata,
-    # What somebody wants to know of one machine: its region is asked in the answer to its next report. Dropped soon after.
-    Column("machine", String(63), primary_key=True),
-    Column("region", String(63), nullable=False),
-    Column("asked_at", BigInteger, nullable=False),
-    Column("answered_at", BigInteger),
-    Column("answer", AsJson(MachineAnswer)),
-    Index("ix_machine_questions_region", "region"),
 )

@@ -14,6 +14,7 @@ from fleetcast.model.limits.http import *
 from fleetcast.model.limits.machines import *
 from fleetcast.model.limits.processes import *
 from fleetcast.model.limits.pushes import *
+from fleetcast.model.limits.retention import *
 from fleetcast.model.limits.stores import *
 from fleetcast.model.limits.swarm import *
 from fleetcast.model.limits.units import *

@@ -31,6 +31,18 @@ from fleetcast.model.limits.pushes import (
     STATUS_LEASE_S,
     STATUS_SEND_S_MAX,
 )
+from fleetcast.model.limits.retention import (
+    COLLECTING_INTERVAL_S,
+    MAIN_RETENTION_BYTES,
+    MAIN_RETENTION_COUNT,
+    MAIN_RETENTION_DAYS,
+    RECORD_AGAIN_S,
+    REGION_RETENTION_BYTES,
+    REGION_RETENTION_COUNT,
+    REGION_RETENTION_DAYS,
+    RETENTION_INTERVAL_S,
+    SURPLUS_RETRY_S,
+)
 from fleetcast.model.limits.stores import (
     BLOB_PART_BYTES,
     BLOB_PARTS_MAX,
@@ -78,6 +90,11 @@ assert RATE_LOOK_S < SWARM_UNPAID_S_MAX / 2
 # A neighbour is doubted before it is dropped.
 assert SWARM_IN_LINE_S_MAX < SWARM_PIECE_S_MAX
 assert SWARM_UNPAID_S_MAX + CHUNK_BYTES_MAX / SWARM_SLOW_BYTES_PER_S < SWARM_PIECE_S_MAX
+# The regions give up sooner than the main store, and a step that fails is taken again before that is decided anew.
+assert REGION_RETENTION_DAYS <= MAIN_RETENTION_DAYS
+assert REGION_RETENTION_COUNT <= MAIN_RETENTION_COUNT
+assert REGION_RETENTION_BYTES <= MAIN_RETENTION_BYTES
+assert SURPLUS_RETRY_S <= COLLECTING_INTERVAL_S <= RETENTION_INTERVAL_S < RECORD_AGAIN_S
 # A push that is not too old to be taken is remembered if it was taken before.
 assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
 assert STATUS_LEASE_S > 2 * STATUS_SEND_S_MAX

@@ -8,6 +8,7 @@ from fleetcast.model.build import Build
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, RegionName, ServiceName
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
+from fleetcast.model.retention import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,13 @@ class Artifact:
     created_at_ms: int
     deployable: bool
     """Complete in every bucket that counts."""
+    pinned: bool = False
+    """Never collected."""
+    collected: Tier | None = None
+    """``regions``: their copies were, and the next deployment makes them again; ``main``: all of it was, and it has to be built
+    again."""
+    collected_why: str = ""
+    """Where it has to be built again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,10 @@ class ArtifactDetail:
     deployable: bool
     build: BuildId | None = None
     """That made it; ``None`` from a control that does not say."""
+    pinned: bool = False
+    collected: Tier | None = None
+    """As of an :class:`Artifact`."""
+    collected_why: str = ""
     protocol: Protocol = PROTOCOL
 
 

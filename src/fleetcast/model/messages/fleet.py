@@ -33,6 +33,18 @@ class RegionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredTotals:
+    """What there is of artifacts; equal files count once. What is being collected does not count."""
+
+    main_artifacts: int
+    main_bytes: int
+    region_artifacts: int
+    """That every region's bucket has, or is to have."""
+    region_bytes: int
+    pinned: int
+
+
+@dataclass(frozen=True, slots=True)
 class FleetStatus:
     """``GET /v1/status``. Machines are counted by region here; ``GET /v1/machines`` lists them."""
 
@@ -43,6 +55,8 @@ class FleetStatus:
     """The newest of each service."""
     alarms: tuple[str, ...] = ()
     """What a person should know of control itself."""
+    stored: StoredTotals | None = None
+    """``None``: from a control that does not say."""
     protocol: Protocol = PROTOCOL
 
 

@@ -63,6 +63,23 @@ class SourceGrants:
 
 
 @dataclass(frozen=True, slots=True)
+class Surplus:
+    """``POST /v1/regions/{region}/surplus``: copies in the bucket of which the region has no record. It has deleted what it was
+    told to before."""
+
+    region: RegionName
+    digests: tuple[Digest, ...]
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class SurplusJudged:
+    delete: tuple[Digest, ...]
+    """Those that were collected: delete them, unless their record has come back, and ask again."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class RegionReport:
     """``POST /v1/regions/{region}/report`` every few seconds. Repeats all it knows: nothing is lost with one of them."""
 
