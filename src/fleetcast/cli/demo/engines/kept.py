@@ -121,14 +121,14 @@ class Kept(ABC):
         except subprocess.TimeoutExpired:
             raise Unavailable("engine_not_ended", f"{self.name} does not end: {self._last_words()}") from None
 
-    def _prepare(self, command: Sequence[str]) -> None:
-        """Run a program that makes what the server needs. Raises :class:`Unavailable` with its last words."""
+    def _prepare(self, command: Sequence[str], advice: str = "look after that") -> None:
+        """Run a program that makes what the server needs. Raises :class:`Unavailable` with its last words, and ``advice``."""
         done = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=self._environment(), start_new_session=True
         )
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise Unavailable("engine_not_made", f"{self.name} cannot be set up: {said}")
+            raise Unavailable("engine_not_made", f"{self.name} cannot be set up ({said}): {advice}")
 
     def _environment(self) -> dict[str, str]:
         """With what tells whose they are (``launch/sweeper.py``)."""

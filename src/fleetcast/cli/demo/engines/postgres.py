@@ -1,7 +1,4 @@
-"""A PostgreSQL server of our own, in a directory of its own.
-
-PostgreSQL refuses to run as root: there it runs in a user namespace, where root is somebody else.
-"""
+"""A PostgreSQL server of our own, in a directory of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +23,6 @@ PASSWORD: Final = "pw-of-fleetcast"
 _SUPERUSER: Final = "postgres"
 _STATUS: Final = 7
 """Line of postmaster.pid."""
-_UNDER_ROOT: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 _QUICK: Final = {"fsync": "off", "full_page_writes": "off"}
 """What is lost with the host's power is lost; a server that is killed recovers all the same."""
 
@@ -60,12 +56,16 @@ class PostgresServer(Kept):
         password.write_text(PASSWORD)
         made = ["--pgdata", str(self._data), "--username", _SUPERUSER, "--pwfile", str(password), "--auth=scram-sha-256"]
         made += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-        self._prepare(_command("initdb", *made))
+        initdb = [*programs.postgres("initdb"), *made]
+        if os.geteuid() == 0:
+            self._prepare(initdb, "where we are root it takes user namespaces: allow them, or be another user")
+        else:
+            self._prepare(initdb)
 
     def commands(self) -> Sequence[Sequence[str]]:
         self._pid_file.unlink(missing_ok=True)
         options = [option for name, value in self._settings.items() for option in ("-c", f"{name}={value}")]
-        return (_command("postgres", "-D", str(self._data), *options, "-p", str(self._port or 5432)),)
+        return ([*programs.postgres("postgres"), "-D", str(self._data), *options, "-p", str(self._port or 5432)],)
 
     def answers(self) -> bool:
         """By what the server says of itself."""
@@ -137,8 +137,3 @@ def postgres_server(
         yield server
     finally:
         server.close()
-
-
-def _command(program: str, *arguments: str) -> list[str]:
-    before = _UNDER_ROOT if os.geteuid() == 0 else ()
-    return [*before, str(programs.postgres(program)), *arguments]

