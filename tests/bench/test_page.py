@@ -33,6 +33,16 @@ DELIVERED: dict[str, Any] = {
     "spread": {"wire_over_size": [0.0171, 0.0176]},
     "worst": {f"{part}_bytes": 1000 for part in PARTS},
 }
+COPIED: dict[str, Any] = {
+    "size_bytes": 2 << 30,
+    "bytes_first": 10 << 30,
+    "bytes_delta": 250 << 20,
+    "delta_over_first": 0.0244,
+    "first_s": 20.0,
+    "plain_s": 15.0,
+    "again_with_delta_s": 12.0,
+    "rss_mib": 150.0,
+}
 CYCLES = {"fleetcast": 1000.0, "procrastinate": 500.0, "pgqueuer": 400.0}
 SETTINGS = ("fresh", "million_rows", "held_transaction")
 RESULT: dict[str, Any] = {
@@ -75,6 +85,10 @@ RESULT: dict[str, Any] = {
     **dict.fromkeys(SETTINGS, CYCLES),
     "over_the_faster": dict.fromkeys(SETTINGS, 2.0),
     **dict.fromkeys(("claim_p99_ms", "claim_p50_ms", "offered_per_s", "idle_queries_per_s", "through_api", "sqlite"), 50.0),
+    "regions": 5,
+    "target": 0.03,
+    "embedded": COPIED,
+    "s3": COPIED,
     "connections": 20,
     "callers": 100,
     "history": 1_000_000,

@@ -16,11 +16,13 @@ from fleetcast.model.artifact import ArtifactRecord, regional_content_blob, regi
 from fleetcast.model.errors import Corrupt, Unavailable
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import Digest
-from fleetcast.model.limits import CHUNK_BYTES_MAX, KIB, MIB
+from fleetcast.model.limits import CHUNK_BYTES_MAX, COPY_SLICE_BYTES, KIB, MIB, RATE_BYTES_PER_S_MIN
 from fleetcast.model.messages.regions import SourceGrants
 from fleetcast.replication.copier import Copied, Copier
 from fleetcast.stores.data_port import DataPort
 from fleetcast.stores.directory_blobs import DirectoryBlobs
+from fleetcast.stores.limiter import Limiter
+from fleetcast.stores.rates import UNLIMITED
 from fleetcast.stores.sqlite_kv import SqliteKv
 from roots import root_of
 
@@ -212,3 +214,42 @@ async def test_a_source_that_is_corrupt_where_it_is_read_is_refused(
     with pytest.raises(Corrupt, match="chunk"):
         await copier.copy(new, unheard, [old.release.digest])
     assert await bucket.stat(regional_content_blob(new.release.digest)) is None
+
+
+class Counting(Limiter):
+    """A limit that nobody reaches, and how much was paid for."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 50)
+        self.paid: list[tuple[str, int]] = []
+
+    def pay(self, whose: str, size: int, still: Callable[[], bool]) -> bool:
+        self.paid.append((whose, size))
+        return super().pay(whose, size, still)
+
+
+async def test_what_travels_is_paid_for_and_nothing_else(main: MainStore, bucket: DirectoryBlobs, notes: SqliteKv) -> None:
+    limit = Counting()
+    copier = Copier(bucket, main, [main.worker_key], notes, limit)
+    old, new = await main.put("old", OLD), await main.put("new", NEW)
+    whole, again = await copier.copy(old, unheard), await copier.copy(new, unheard, [old.release.digest])
+    for record, copied in ((old, whole), (new, again)):
+        assert sum(size for whose, size in limit.paid if whose == record.release.digest) == copied.fetched_bytes
+    assert max(size for _, size in limit.paid) <= COPY_SLICE_BYTES, "others would wait for long"
+
+
+async def test_a_copy_that_waits_for_its_limit_ends_when_it_is_told_to(
+    main: MainStore, bucket: DirectoryBlobs, notes: SqliteKv
+) -> None:
+    limit = Limiter(RATE_BYTES_PER_S_MIN)
+    copier = Copier(bucket, main, [main.worker_key], notes, limit)
+    record = await main.put("old", OLD)
+    begun = asyncio.Event()
+    copying = asyncio.create_task(copier.copy(record, lambda _: begun.set()))
+    await asyncio.wait_for(begun.wait(), 30)
+    copying.cancel()
+    await asyncio.wait([copying], timeout=30)
+    assert copying.cancelled()
+    limit.change(UNLIMITED)
+    await copier.copy(record, unheard)
+    assert await held(bucket, record) == OLD

@@ -44,8 +44,8 @@ _PIPELINE: Final = "catch_errors s3api tempauth slo dlo copy proxy-server"
 class SwiftServer(Kept):
     """One node with one copy of everything."""
 
-    def __init__(self, directory: Path, *, remains: bool = False) -> None:
-        """Make its files; it is started by :meth:`start`.
+    def __init__(self, directory: Path, *, port: int = _PORTS["proxy"], remains: bool = False) -> None:
+        """Make its files; it is started by :meth:`start`. ``port``: of the S3 API.
 
         Raises:
             Refused: the file system has no extended attributes.
@@ -53,6 +53,8 @@ class SwiftServer(Kept):
         """
         super().__init__("the S3 server", directory, remains=remains)
         self.address = "127." + ".".join(str(random.SystemRandom().randint(1, 254)) for _ in range(3))
+        self.port = port
+        self._ports = {**_PORTS, "proxy": port}
         _check_attributes(directory)
         (directory / "bin").mkdir()
         for name in _PORTS:
@@ -61,14 +63,9 @@ class SwiftServer(Kept):
         (directory / "swift.conf").write_text(
             "[swift-hash]\nswift_hash_path_suffix = fleetcast\n[storage-policy:0]\nname = one\ndefault = yes\n"
         )
-        for name, port in _PORTS.items():
-            (directory / f"{name}.conf").write_text(self._settings(name, port))
-        self._prepare([sys.executable, "-c", _RINGS, str(directory), self.address, *map(str, _PORTS.values())])
-
-    @property
-    def port(self) -> int:
-        """Of the S3 API."""
-        return _PORTS["proxy"]
+        for name, listening in self._ports.items():
+            (directory / f"{name}.conf").write_text(self._settings(name, listening))
+        self._prepare([sys.executable, "-c", _RINGS, str(directory), self.address, *map(str, self._ports.values())])
 
     @property
     def endpoint(self) -> str:
@@ -82,7 +79,7 @@ class SwiftServer(Kept):
         return [(str(self.directory / "bin" / f"swift-{name}-server"), str(self.directory / f"{name}.conf")) for name in _PORTS]
 
     def answers(self) -> bool:
-        return all(self._answers(port) for port in _PORTS.values())
+        return all(self._answers(port) for port in self._ports.values())
 
     def create_bucket(self, name: str) -> None:
         self.client().create_bucket(Bucket=name)
@@ -159,11 +156,11 @@ class SwiftServer(Kept):
 
 
 @contextlib.contextmanager
-def swift_server(*, parent: Path | None = None) -> Iterator[SwiftServer]:
-    """A server that runs, in a directory below ``parent`` (where temporary files go)."""
+def swift_server(*, parent: Path | None = None, port: int = _PORTS["proxy"]) -> Iterator[SwiftServer]:
+    """A server that runs, in a directory below ``parent`` (where temporary files go). ``port``: of the S3 API."""
     directory = Path(tempfile.mkdtemp(prefix="fleetcast-s3-", dir=parent or "/tmp"))
     try:
-        server = SwiftServer(directory)
+        server = SwiftServer(directory, port=port)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise

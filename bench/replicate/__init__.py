@@ -1,0 +1,1 @@
+"""How long regions take to copy an artifact, and how much of the next one travels."""
