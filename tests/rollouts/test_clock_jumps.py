@@ -9,10 +9,14 @@ from sqlalchemy import update
 
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.plan import Policy, Stage
 from fleetcast.rollouts.controller import RolloutController
+from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import goals
 from fleetcast.stores.database import read_clock_ms
 from jumps import JUMPS, Steady
+from paper_company import WEB, sha
 
 
 async def jump(company: Any, deployment: Any, steady: Steady, seconds: int) -> None:
@@ -52,6 +56,28 @@ async def test_it_ends_well_where_all_is_well(company: Any, jump_s: int) -> None
     await company.everywhere(deployment)
     await company.step()
     assert await company.state(deployment) is DeploymentState.SUCCEEDED
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+async def test_a_wave_is_neither_late_nor_endless_for_it(company: Any, jump_s: int) -> None:
+    steady = Steady()
+    company.controller = RolloutController(company.database, company.kv, company.queue, steady=steady)
+    plan = Policy(stages=(Stage(percent=50, bake_s=60),))
+    deployment = (await company.triggers.deploy(DeployRequest(WEB, sha("a"), plan=plan))).id
+    await company.make("a")
+    await company.step()
+
+    async def passed(seconds: int) -> None:
+        async with company.database.transaction() as tx:
+            await tx.execute(update(rollouts).values(wave_at=rollouts.c.wave_at - seconds * 1000))
+
+    await passed(jump_s)
+    await jump(company, deployment, steady, jump_s)
+    await company.step()
+    assert await company.state(deployment) is DeploymentState.DISTRIBUTING, "not too late for hours that never were"
+    await passed(1861)
+    await company.step()
+    assert await company.state(deployment) is DeploymentState.FAILED, "and too late when its time is over"
 
 
 @pytest.mark.parametrize("jump_s", JUMPS)

@@ -6,17 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetcast.model.generation import Generation
-from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
+from fleetcast.model.goal import Goal, Limits, ReleaseRef
 from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, MachineId, RegionName, ServiceName
 from fleetcast.model.machine import Machine, Selector
-from fleetcast.rollouts.planner import Order, grown, halted, plan, renewed, succeeded
+from fleetcast.rollouts.planner import Order, halted, plan, renewed, succeeded
 
-selectors = st.builds(
-    Selector,
-    regions=st.lists(st.sampled_from([RegionName("eu"), RegionName("us")]), unique=True, max_size=2).map(tuple),
-    labels=st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy"), max_size=2),
-)
-cohorts = st.lists(st.builds(Cohort, selectors, st.integers(0, EVERYONE)), max_size=4).map(tuple)
 machines = st.builds(Machine, st.sampled_from("abcdef").map(MachineId), st.sampled_from(["eu", "us"]).map(RegionName))
 
 
@@ -68,17 +62,6 @@ def test_after_an_abort_machines_keep_what_they_run_and_empty_ones_take_the_base
     machine: Machine, running: ReleaseRef | None
 ) -> None:
     assert halted(_goal(), Generation(0, 2), 1000).release_for(machine, running) == (running or A)
-
-
-@given(cohorts, cohorts)
-def test_thresholds_only_grow(old: tuple[Cohort, ...], wanted: tuple[Cohort, ...]) -> None:
-    result = grown(old, wanted)
-    assert [cohort.selector for cohort in result] == [cohort.selector for cohort in wanted]
-    for before in old:
-        for after, asked in zip(result, wanted, strict=True):
-            assert after.threshold >= asked.threshold
-            if after.selector == before.selector:
-                assert after.threshold >= before.threshold
 
 
 def test_planning_the_same_deployment_again_takes_nobody_out() -> None:

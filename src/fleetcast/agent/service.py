@@ -140,6 +140,7 @@ class ServiceDriver:
         root = self._store.root(goal.target.root)
         status = self._process_status()
         down = status is ProcessStatus.DOWN and self._memory.state.activation is None
+        active = self._memory.state.active
         return service_report(
             goal,
             self._memory.state,
@@ -150,6 +151,7 @@ class ServiceDriver:
             waiting_for=self._waiting_for(goal),
             error=self._trouble() or ("its process is down and will be started again" if down else ""),
             clock=clock,
+            deaths=self._deaths.lately(active.activation) if active else 0,
         )
 
     def _gone(self) -> bool:

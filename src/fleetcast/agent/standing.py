@@ -42,9 +42,10 @@ def service_report(
     waiting_for: str,
     error: str,
     clock: Clock,
+    deaths: int = 0,
 ) -> ServiceReport:
     """``whole``: the target is on disk, verified. ``content_size``: of the target, 0 until its root is known.
-    ``up``: what is active is not down at the moment.
+    ``up``: what is active is not down at the moment; ``deaths``: how often in a row its process has died lately.
 
     ``waiting_for`` and ``error`` are about the change-over; the fetch brings its own.
     """
@@ -70,6 +71,7 @@ def service_report(
         waiting_for=waiting_for if _waits(phase, state) else "",
         error=failure.error if failure else error,
         output=output,
+        deaths=deaths,
     )
 
 

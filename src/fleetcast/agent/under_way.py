@@ -70,3 +70,9 @@ class Deaths:
         else:
             self.count += 1
         self._instance, self._activation, self.since_ms = instance.id, instance.activation, now_ms
+
+    def lately(self, activation: str) -> int:
+        """Of the processes of this change-over, unless the newest one has lived for ``RESTART_STABLE_S`` by now."""
+        if activation != self._activation or boots.uptime_ms() - self.since_ms >= RESTART_STABLE_S * 1000:
+            return 0
+        return self.count

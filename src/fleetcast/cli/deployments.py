@@ -29,13 +29,15 @@ def deploy(
     rebuild: bool = False,
     allow_unmerged: bool = False,
     urgent: bool = False,
+    plan: str | None = None,
+    dry_run: bool = False,
     no_wait: bool = False,
     json: bool = False,
     connection: Connection = NO_CONNECTION,
 ) -> int:
     """Take a commit to the service's machines. A commit that is built already is not built again.
 
-    For example: `fleetcast deploy web@main`, or `fleetcast deploy web@7e583c86`
+    For example: `fleetcast deploy web@main`, `fleetcast deploy web@7e583c86`, or `fleetcast deploy web@main --plan canary`
 
     Parameters
     ----------
@@ -47,18 +49,28 @@ def deploy(
         Take a commit that is not on the service's trunk.
     urgent
         Let its build pass ordinary ones in line: a hotfix.
+    plan
+        How it is rolled out, instead of as the service says: all-at-once, canary, region-by-region, cautious, or the path of a
+        TOML file.
+    dry_run
+        Print what would happen wave by wave, and do nothing.
     no_wait
         Only trigger it.
     json
         Print the deployment as JSON, at the end.
     """
-    from fleetcast.model.messages.deployments import DeployRequest
+    from fleetcast.cli.plans import policy_of, preview_text
+    from fleetcast.model.messages.deployments import DeployRequest, PreviewRequest
 
-    wanted = commits.parse(what)
+    wanted, policy = commits.parse(what), None if plan is None else policy_of(plan)
+    if dry_run:
+        preview = connection.ask(lambda control: control.preview(PreviewRequest(wanted.service, policy)))
+        print_json(preview) if json else print(preview_text(preview))
+        return 0
 
     async def trigger(control: ControlClient) -> Deployment:
         commit = await commits.resolve(control, wanted, quiet=json)
-        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent)
+        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent, policy)
         triggered = await control.deploy(request)
         return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
 

@@ -32,6 +32,7 @@ def add(
     health: str | None = None,
     network: bool | None = None,
     max_unavailable: int | None = None,
+    plan: str = "all-at-once",
     on_push: Literal["nothing", "build", "deploy"] = "nothing",
     poll_every: int | None = None,
     json: bool = False,
@@ -67,23 +68,25 @@ def add(
         Whether the build command may use the network.
     max_unavailable
         How many machines of a region may restart at once; default: as many as like.
+    plan
+        How deployments are rolled out: all-at-once, canary, region-by-region, cautious, or the path of a TOML file.
     on_push
         What a new head of the trunk triggers, once control hears of it.
     poll_every
-        Seconds between two looks at the trunk, for servers that cannot call control; default: it waits for webhooks.
+        Seconds between two looks at the trunk, where no webhook can call control; default: it waits for webhooks.
     json
         Print the service as JSON.
     """
+    from fleetcast.cli.plans import policy_of
     from fleetcast.model.build import Recipe
     from fleetcast.model.ids import service_name
     from fleetcast.model.messages.services import ServiceSpec
     from fleetcast.model.push import OnPush
 
     wanted, (location, empty) = service_name(name), _located(repository, trunk)
-    selector, push = _selector(region, zone, label), OnPush(on_push)
     recipe = Recipe(build=build, output=output, activate=activate, health=health, network=network)
-    spec = ServiceSpec(wanted, location, trunk, selector=selector, recipe=recipe)
-    spec = replace(spec, max_unavailable=max_unavailable, on_push=push, poll_every_s=poll_every)
+    spec = ServiceSpec(wanted, location, trunk, selector=_selector(region, zone, label), recipe=recipe, plan=policy_of(plan))
+    spec = replace(spec, max_unavailable=max_unavailable, on_push=OnPush(on_push), poll_every_s=poll_every)
     _show_stored(*connection.ask(lambda control: _put(control, spec)), empty=empty, json=json)
 
 
@@ -178,6 +181,8 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
         return
     print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
     print(f"  max-unavailable: {_facts(spec)['max-unavailable']}")
+    if spec.plan.all_stages:
+        print(f"  plan: {_facts(spec)['plan']}")
     if spec.on_push != "nothing":
         print(f"  on push: {_facts(spec)['on push']}, polled: {_facts(spec)['polled']}")
     for part, said in _overrides(spec.recipe).items():
@@ -246,6 +251,7 @@ def _facts(spec: ServiceSpec) -> dict[str, str]:
         "trunk": spec.trunk or "any branch",
         "runs on": _selection(spec),
         "max-unavailable": "any number" if spec.max_unavailable is None else str(spec.max_unavailable),
+        "plan": spec.plan.name,
         "on push": spec.on_push.value,
         "polled": "no" if spec.poll_every_s is None else f"every {spec.poll_every_s} s",
         **{part: "as the commit says" if said is None else said for part, said in _overrides(spec.recipe).items()},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import SHOWN, describe
 from fleetcast.cli.output import ago, counted, fitted, print_json, seconds, short, size
+from fleetcast.cli.plans import waves_text
 from fleetcast.cli.terminal import stdout_table, stdout_width
 from fleetcast.model.lines import showable
 
@@ -130,7 +131,10 @@ def _deployment_text(found: DeploymentDetail) -> str:
     copies = [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]
     when = ago(time.time() - found.deployment.created_at_ms / 1000)
     by = "" if found.deployment.build is None else f", build {found.deployment.build}"
-    return f"{describe(found.deployment)}\ntriggered {when}{by}\n{stdout_table(['BUCKET', 'COPY', 'WAITS FOR'], copies)}"
+    waves = f"\n{waves_text(found)}" if found.waves else ""
+    plan = f", rolled out by {found.deployment.plan}"
+    table = stdout_table(["BUCKET", "COPY", "WAITS FOR"], copies)
+    return f"{describe(found.deployment)}\ntriggered {when}{by}{plan}\n{table}{waves}"
 
 
 def standing_of(region: RegionStatus) -> str:

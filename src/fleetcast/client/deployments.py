@@ -12,7 +12,14 @@ from fleetcast.http.session import Session
 from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
-from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage, DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import (
+    DeploymentDetail,
+    DeploymentPage,
+    DeployRequest,
+    Preview,
+    PreviewRequest,
+    RollbackRequest,
+)
 from fleetcast.model.messages.services import ServicePage, ServiceRemoved, ServiceSpec
 
 
@@ -52,6 +59,10 @@ class Deployments:
             lambda headers: self._session.ask("POST", "/v1/deployments", request, headers=headers, reply=Deployment), key
         )
 
+    async def preview(self, request: PreviewRequest) -> Preview:
+        """What a deployment would do now; changes nothing. Raises :class:`NotFound`, :class:`Unprocessable`."""
+        return await self._session.ask("POST", "/v1/previews", request, reply=Preview)
+
     async def rollback(self, request: RollbackRequest, *, key: str | None = None) -> Deployment:
         """Trigger a rollback; ``key`` as for :meth:`deploy`. Raises :class:`Refused` when there is nothing to go back to."""
         return await trigger_once(
@@ -61,6 +72,18 @@ class Deployments:
     async def abort(self, deployment: DeploymentId) -> Deployment:
         """End an unfinished deployment ABORTED. Raises :class:`NotFound`, :class:`Refused` when it has ended."""
         return await self._session.ask("POST", f"/v1/deployments/{deployment}/abort", reply=Deployment)
+
+    async def pause(self, deployment: DeploymentId) -> Deployment:
+        """Let in no further wave for now. Raises :class:`NotFound`, :class:`Refused` where nothing is left to hold back."""
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/pause", reply=Deployment)
+
+    async def resume(self, deployment: DeploymentId) -> Deployment:
+        """Go on with one that is paused. Raises :class:`NotFound`, :class:`Refused` when it is not."""
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/resume", reply=Deployment)
+
+    async def promote(self, deployment: DeploymentId) -> Deployment:
+        """Skip the bake of the wave under way. Raises :class:`NotFound`, :class:`Refused` when none bakes."""
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/promote", reply=Deployment)
 
     async def deployment(self, deployment: DeploymentId, *, wait_s: float = 0.0, seen: str = "") -> DeploymentDetail:
         """One deployment; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleetcast.control import queries
+from fleetcast.control import previews, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.control.streams import DeploymentSource
@@ -27,14 +29,23 @@ from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import KeyReused, NotFound, Refused, Unprocessable
 from fleetcast.model.ids import NAME, DeploymentId, commit_sha, environment_name, service_name
 from fleetcast.model.limits import PAGE_ITEMS
-from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage, DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import (
+    DeploymentDetail,
+    DeploymentPage,
+    DeployRequest,
+    Preview,
+    PreviewRequest,
+    RollbackRequest,
+)
+from fleetcast.rollouts import deployments as known
+from fleetcast.rollouts import holding_back
 from fleetcast.rollouts.deployments import Wanted
 from fleetcast.schema.idempotency import request_key
 
 STATE: Final = {"enum": list(DeploymentState)}
 
 
-@post("/v1/deployments", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
+@post("/v1/deployments", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused, Unprocessable))
 async def deploy(data: JSONBody[DeployRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Deployment:
     """Bring a commit to a service's machines, building it first where no artifact of it exists.
 
@@ -43,6 +54,13 @@ async def deploy(data: JSONBody[DeployRequest], parts: PartsHere, idempotency_ke
     service_name(data.service)
     commit_sha(data.commit_sha)
     return _woken(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data)))
+
+
+@post("/v1/previews", status_code=200, guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def preview(data: JSONBody[PreviewRequest], parts: PartsHere) -> Preview:
+    """What a deployment of a service would do now, wave by wave. Changes nothing."""
+    service_name(data.service)
+    return await previews.preview(parts, data)
 
 
 @post("/v1/rollbacks", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
@@ -61,6 +79,24 @@ async def rollback(data: JSONBody[RollbackRequest], parts: PartsHere, idempotenc
 async def abort_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
     """End a deployment where it stands: machines keep what they run, nobody else switches over."""
     return _woken(parts, await parts.triggers.abort(DeploymentId(deployment)))
+
+
+@post("/v1/deployments/{deployment:str}/pause", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def pause_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
+    """Let in no further wave until it is resumed, within a day; then it has FAILED."""
+    return await _told(parts, DeploymentId(deployment), holding_back.pause)
+
+
+@post("/v1/deployments/{deployment:str}/resume", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def resume_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
+    """Go on with one that is paused."""
+    return await _told(parts, DeploymentId(deployment), holding_back.resume)
+
+
+@post("/v1/deployments/{deployment:str}/promote", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def promote_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
+    """Skip the bake of the wave that is under way; its machines have to be healthy all the same."""
+    return await _told(parts, DeploymentId(deployment), holding_back.promote)
 
 
 @get(
@@ -106,10 +142,29 @@ async def list_deployments(
     return await queries.deployment_page(parts, Wanted(named, chosen(DeploymentState, in_state), where), after, limit)
 
 
+async def _told(
+    parts: Parts, deployment: DeploymentId, what: Callable[[AsyncConnection, DeploymentId], Awaitable[None]]
+) -> Deployment:
+    async with parts.database.transaction() as tx:
+        await what(tx, deployment)
+        shown = await known.get_deployment(tx, deployment)
+    return _woken(parts, shown)
+
+
 def _woken(parts: Parts, triggered: Deployment) -> Deployment:
     """Everybody whom a trigger concerns, told."""
     parts.stir(ended=triggered.build if triggered.state.ended else None)
     return triggered
 
 
-HANDLERS = (deploy, rollback, abort_deployment, get_deployment, list_deployments)
+HANDLERS = (
+    deploy,
+    preview,
+    rollback,
+    abort_deployment,
+    pause_deployment,
+    resume_deployment,
+    promote_deployment,
+    get_deployment,
+    list_deployments,
+)

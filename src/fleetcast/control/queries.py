@@ -26,6 +26,7 @@ from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployme
 from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
 from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.rollouts.trunk_looks import failing
+from fleetcast.rollouts.waves import wave_pictures
 from fleetcast.schema.tables import artifacts
 
 
@@ -79,11 +80,12 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
     """Raises :class:`NotFound`."""
     async with parts.database.reading() as reading:
         shown = await get_deployment(reading, deployment)
+        waves = await wave_pictures(reading, deployment)
     build = await parts.queue.get(shown.build) if shown.build is not None else None
     replicas = await _replicas(parts, shown.release.digest) if shown.release is not None else ()
     picture = await picture_of(parts, shown, build, replicas)
     version = hashlib.blake2s(messages.encode((shown, build, replicas, picture.without_ages)), digest_size=12).hexdigest()
-    return DeploymentDetail(shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s)
+    return DeploymentDetail(shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s, waves)
 
 
 async def deployment_page(parts: Parts, wanted: Wanted, after: str, limit: int) -> DeploymentPage:

@@ -12,6 +12,7 @@ from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MA
 from fleetcast.model.messages.services import REPOSITORY, TRUNK, ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.push import OnPush
+from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.services import known_service, put_service
 from fleetcast.stores.database import Database
 
@@ -22,7 +23,7 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
     Raises:
         Invalid: a name in it is illegal, the repository is missing, a limit is not positive, the recipe is none that a machine
             could carry out.
-        Unprocessable: it is too large as a whole.
+        Unprocessable: it is too large as a whole, or its plan cannot be taken.
         Refused: it exists in another environment.
     """
     _check(spec)
@@ -59,6 +60,7 @@ def _check(spec: ServiceSpec) -> None:
             "service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it"
         )
     _check_pushes(spec)
+    must_be_legal(spec.plan)
     if spec.max_unavailable is not None and spec.max_unavailable < 1:
         raise Invalid(
             "illegal_max_unavailable",

@@ -10,6 +10,7 @@ from typing import Final
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, ServiceName
+from fleetcast.model.plan import Preset
 from fleetcast.model.spelling import Natural
 
 
@@ -103,3 +104,9 @@ class Deployment:
     progress: Progress
     rolled_back_by: DeploymentId | None = None
     """The rollback that took this release back, if one did."""
+    plan: str = Preset.ALL_AT_ONCE.value
+    """The name of the policy by which it is rolled out."""
+    wave: int = 0
+    """Of ``waves``, the one that was let in last, from 1; 0: none yet, or all at once."""
+    waves: int = 0
+    paused: bool = False

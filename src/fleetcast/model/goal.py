@@ -77,17 +77,12 @@ class Goal:
 
     def activates(self, machine: Machine) -> bool:
         """Whether the waves written so far have reached this machine. No cohort matches: they have not."""
-        for cohort in self.cohorts:
-            if cohort.selector.matches(machine):
-                return activation_hash(self.deployment, machine.id) <= cohort.threshold
-        return False
+        threshold = threshold_for(self.cohorts, machine)
+        return threshold >= EVERYONE or threshold >= activation_hash(self.deployment, machine.id)
 
     def complete_for(self, machine: Machine) -> bool:
         """Whether the cohort that decides for this machine has let everybody in."""
-        for cohort in self.cohorts:
-            if cohort.selector.matches(machine):
-                return cohort.threshold >= EVERYONE
-        return False
+        return threshold_for(self.cohorts, machine) >= EVERYONE
 
     def release_for(self, machine: Machine, running: ReleaseRef | None) -> ReleaseRef | None:
         """What ``machine`` should run, given what it runs. ``None``: nothing yet.
@@ -98,6 +93,11 @@ class Goal:
         if running is None and self.baseline is not None and not self.complete_for(machine):
             return self.baseline
         return self.target if self.activates(machine) else running
+
+
+def threshold_for(cohorts: tuple[Cohort, ...], machine: Machine) -> int:
+    """Of the cohort that decides for a machine, the first that matches it; below every hash where none does."""
+    return next((cohort.threshold for cohort in cohorts if cohort.selector.matches(machine)), -1)
 
 
 def activation_hash(deployment: DeploymentId, machine: MachineId) -> int:

@@ -52,6 +52,8 @@ class ServiceReport:
     """The goal is a tombstone: ACTIVATING means that the service is being stopped and cleared away, ACTIVE that it is gone."""
     output: tuple[str, ...] = ()
     """The last lines of what failed; at most ``FAILURE_LINES_MAX``."""
+    deaths: Natural = 0
+    """How often in a row the process of what is active has died, lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,22 @@ class MachineProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class CohortCounts:
+    """Of the machines of one region that a goal's waves have let in so far; who is in none of the four is on its way."""
+
+    generation: Generation
+    """Of the goal by whose cohorts this was counted."""
+    inside: Natural
+    active: Natural
+    """ACTIVE, and up."""
+    failed: Natural
+    flapping: Natural
+    """Were ACTIVE, and have died ``FLAPS_MAX`` times in a row since."""
+    silent: Natural
+    """Have not been heard of for ``MACHINE_SILENCE_S_MAX``."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentRollup:
     """One region's sum of its machines' reports on one deployment."""
 
@@ -125,3 +143,5 @@ class DeploymentRollup:
     """Reporting machines by :class:`Phase`; empty from a region of an older version."""
     machines: tuple[MachineProgress, ...] = ()
     """Some of the selected machines one by one, those that are not done first; at most ``ROLLUP_MACHINES_MAX``."""
+    cohort: CohortCounts | None = None
+    """``None``: from a region of an older version. No wave goes on without it."""

@@ -134,8 +134,9 @@ class MachineBook:
         key = goal.environment, goal.service
         for known in self._known.values():
             if goal.selects(known.machine):
-                report = None if self._silent(known, now) else known.services.get(key)
-                yield Told(known.machine, report, max(0, int((now - known.heard_at) * 1000)))
+                silent = self._silent(known, now)
+                report = None if silent else known.services.get(key)
+                yield Told(known.machine, report, max(0, int((now - known.heard_at) * 1000)), silent)
 
     def alarms(self, now: float) -> Iterator[str]:
         """Alarms of the machines that report, each with the machine's name."""
@@ -187,7 +188,7 @@ class MachineBook:
 def _plausible(report: ServiceReport) -> ServiceReport:
     """The report, its lines cut to ``REPORTED_LINE_CHARS_MAX``. Raises :class:`Invalid`."""
     sizes = (report.bytes.origin, report.bytes.peer, report.bytes.local, report.target_bytes)
-    numbers = (report.active_age_ms, report.generation.epoch, report.generation.counter)
+    numbers = (report.active_age_ms, report.generation.epoch, report.generation.counter, report.deaths)
     if not (0 <= min(sizes) <= max(sizes) <= ARTIFACT_CONTENT_BYTES_MAX and 0 <= min(numbers) <= max(numbers) <= _NUMBER_MAX):
         raise Invalid("implausible_report", f"the report on {report.service} has a number that no machine can mean")
     if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX and not report.output:

@@ -19,6 +19,7 @@ def progress_interval_s(machines: int, interval_s: float) -> float:
 def standing(rollups: tuple[DeploymentRollup, ...], copies: tuple[CopyProgress, ...]) -> object:
     """What a region reports of its deployments and copies, without what changes by itself: equal where nothing moved."""
     counts = tuple(
-        (rollup.deployment, rollup.reporting, rollup.fetched, rollup.active, rollup.failed, rollup.bytes) for rollup in rollups
+        (rollup.deployment, rollup.reporting, rollup.fetched, rollup.active, rollup.failed, rollup.bytes, rollup.cohort)
+        for rollup in rollups
     )
     return counts, tuple((copy.digest, copy.bytes_copied) for copy in copies)

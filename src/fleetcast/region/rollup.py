@@ -11,9 +11,9 @@ from typing import Final
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import MachineId
-from fleetcast.model.limits import ROLLUP_FAILURES_MAX, ROLLUP_MACHINES_MAX, ROLLUP_SETTLED_S
+from fleetcast.model.limits import FLAPS_MAX, ROLLUP_FAILURES_MAX, ROLLUP_MACHINES_MAX, ROLLUP_SETTLED_S
 from fleetcast.model.machine import Machine
-from fleetcast.model.report import DeploymentRollup, MachineProgress, NamedFailure, Phase, ServiceReport
+from fleetcast.model.report import CohortCounts, DeploymentRollup, MachineProgress, NamedFailure, Phase, ServiceReport
 
 _UNHEARD: Final = 1
 _WORTH_A_LOOK: Final = {Phase.FAILED: 0, Phase.ACTIVATING: 1, Phase.FETCHED: 1, Phase.FETCHING: 2, Phase.ACTIVE: 3}
@@ -29,6 +29,8 @@ class Told:
     """``None``: nothing about this service, or it has been silent for too long."""
     age_ms: int
     """How long ago it said so."""
+    silent: bool = False
+    """It has said nothing at all for too long."""
 
 
 def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
@@ -43,6 +45,7 @@ def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
             waiting.append(NamedFailure(each.machine.id, _unheard(each)))
     active = [(each, report) for each, report in current if report.phase is Phase.ACTIVE]
     failed = [NamedFailure(each.machine.id, report.error) for each, report in current if report.phase is Phase.FAILED]
+    flapping = [NamedFailure(each.machine.id, _died(report)) for each, report in active if _flaps(report)]
     waiting += [
         NamedFailure(each.machine.id, report.waiting_for or report.phase.lower())
         for each, report in current
@@ -62,11 +65,34 @@ def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
         failed=len(failed),
         bytes=_sum(report.bytes for _, report in current),
         last_active_age_ms=last_active_age_ms,
-        failures=_some(failed),
+        failures=_some(failed + flapping),
         waiting=_some(waiting),
         phases=dict(Counter(str(report.phase) for _, report in current)),
         machines=() if settled else _sample(goal, everybody),
+        cohort=_cohort(goal, everybody),
     )
+
+
+def _cohort(goal: Goal, everybody: Sequence[Told]) -> CohortCounts:
+    inside = [each for each in everybody if goal.activates(each.machine)]
+    reports = [each.report for each in inside if each.report is not None and each.report.deployment == goal.deployment]
+    active = [report for report in reports if report.phase is Phase.ACTIVE]
+    return CohortCounts(
+        generation=goal.generation,
+        inside=len(inside),
+        active=sum(report.running is not None and not _flaps(report) for report in active),
+        failed=sum(report.phase is Phase.FAILED for report in reports),
+        flapping=sum(map(_flaps, active)),
+        silent=sum(each.silent for each in inside),
+    )
+
+
+def _flaps(report: ServiceReport) -> bool:
+    return report.deaths >= FLAPS_MAX
+
+
+def _died(report: ServiceReport) -> str:
+    return f"its process died {report.deaths} times in a row"
 
 
 def _sample(goal: Goal, everybody: Sequence[Told]) -> tuple[MachineProgress, ...]:

@@ -14,6 +14,7 @@ from sqlalchemy import case, or_, select, update
 from fleetcast.model.clocks import ClockWatch
 from fleetcast.model.limits import CLOCK_JUMP_S_MIN
 from fleetcast.rollouts.deployments import UNFINISHED
+from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -34,7 +35,17 @@ class DeploymentClock:
         soon = now_ms() + CLOCK_JUMP_S_MIN * 1000
         unfinished = deployments.c.state.in_(UNFINISHED)
         claimed_ahead = deployments.c.claim_expires_at > soon + self._lease_ms
-        ahead = or_(deployments.c.built_at > soon, deployments.c.goal_at > soon, claimed_ahead)
+        ahead = or_(
+            deployments.c.built_at > soon,
+            deployments.c.goal_at > soon,
+            claimed_ahead,
+            select(rollouts.c.deployment)
+            .where(
+                rollouts.c.deployment == deployments.c.id,
+                or_(rollouts.c.wave_at > soon, rollouts.c.healthy_at > soon, rollouts.c.paused_at > soon),
+            )
+            .exists(),
+        )
         async with self._database.reading() as reading:
             jumped_ms = self._watch.jumped_ms(await read_clock_ms(reading), self._steady())
             some = select(deployments.c.id).where(unfinished, ahead).limit(1)
@@ -46,6 +57,10 @@ class DeploymentClock:
             goal_at=case((deployments.c.goal_at.is_not(None), now_ms())),
             claim_expires_at=case((claimed_ahead, now_ms() - 1), else_=deployments.c.claim_expires_at),
         )
+        waves = update(rollouts).where(rollouts.c.deployment.in_(select(deployments.c.id).where(unfinished)))
         async with self._database.transaction() as tx:
             await tx.execute(stamped)
+            for column in (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.paused_at):
+                wrong = column.is_not(None) if jumped_ms else column > soon
+                await tx.execute(waves.where(wrong).values({column: now_ms()}))
         log.warning("clock_jumped", seconds=round(jumped_ms / 1000), what="unfinished deployments count from now")

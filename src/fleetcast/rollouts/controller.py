@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.errors import FleetcastError, Stale
-from fleetcast.model.goal import Limits
+from fleetcast.model.generation import Generation
+from fleetcast.model.goal import Goal, Limits
 from fleetcast.model.ids import DeploymentId, Digest, ServiceName, Token
 from fleetcast.model.limits import (
     DISTRIBUTE_S_MAX,
@@ -33,13 +34,18 @@ from fleetcast.model.limits import (
     TOKEN_BYTES,
 )
 from fleetcast.rollouts.clock_jumps import DeploymentClock
+from fleetcast.rollouts.cohorts import Alike, open_next
 from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows, end, move, release_of
+from fleetcast.rollouts.entering import take_back
 from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
 from fleetcast.rollouts.gate import GateLimits, Step, next_step
 from fleetcast.rollouts.goals import read_standing, write_goal
-from fleetcast.rollouts.planner import Order, plan, succeeded
+from fleetcast.rollouts.inventory import alike
+from fleetcast.rollouts.planner import Order, halted, plan, succeeded, widened
 from fleetcast.rollouts.publishing import Publisher
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
+from fleetcast.rollouts.wave_plan import draw_up
+from fleetcast.rollouts.waves import record_health, record_passed, record_wave
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
@@ -186,11 +192,15 @@ class RolloutController:
         for taken in range(_STEPS_MAX):
             async with self._database.reading() as reading:
                 row, step, _ = await self._decide(reading, deployment)
-            if (step.state, step.reason) == (row.state, row.reason):
-                return taken > 0
+                if _nothing_new(row, step):
+                    return taken > 0
+                # Where machines are many this takes a while: outside of the transaction that all others wait for.
+                fleet = await _fleet(reading, row) if _lets_in(row, step) else None
             async with self._database.transaction() as tx:
                 row, step, now = await self._decide(tx, deployment)
-                await self._take(tx, row, step, now)
+                if _lets_in(row, step) and fleet is None:
+                    return True  # it has become ready only now: at the next turn
+                await self._take(tx, row, step, fleet, now)
             log.info("deployment_step", deployment=deployment, service=row.service, state=step.state, reason=step.reason)
             if step.state == row.state or step.state.ended:
                 break
@@ -206,22 +216,36 @@ class RolloutController:
         now = await read_clock_ms(reading)
         return row, next_step(await gather(reading, row), self._limits, now), now
 
-    async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, now: int) -> None:
-        if step.state == row.state:
+    async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, fleet: Sequence[Alike] | None, now: int) -> None:
+        if step.next_wave and fleet is not None:
             await move(tx, row, step.state, reason=step.reason)
+            record_passed(tx, row, step.reason)
+            await self._widen(tx, row, fleet, now)
+        elif step.state == row.state:
+            await move(tx, row, step.state, reason=step.reason)
+            await record_health(tx, row, step.healthy_at_ms)
         elif step.state is DeploymentState.REPLICATING:
             made = await built_artifact(tx, row)
             assert made is not None
             await move(tx, row, step.state, reason=step.reason, artifact_id=made.id, built_at=made.finished_at)
         elif step.state is DeploymentState.DISTRIBUTING:
-            await self._set_going(tx, row, now)
+            await self._set_going(tx, row, fleet, now)
+        elif step.state is DeploymentState.ROLLED_BACK:
+            await self._take_back(tx, row, step.reason, now)
         else:
+            if row.plan is not None and step.state is DeploymentState.SUCCEEDED:
+                record_passed(tx, row, step.reason)
             await self._end(tx, row, step.state, step.reason)
             if step.state is DeploymentState.SUCCEEDED:
                 await self._settle(tx, row, now)
+            elif step.halt:
+                await self._halt(tx, row, now)
 
-    async def _set_going(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
-        """Decide on the deployment's goal, and end everything older of the same service and environment with it."""
+    async def _set_going(self, tx: AsyncConnection, row: AnyRow, fleet: Sequence[Alike] | None, now: int) -> None:
+        """Decide on the deployment's goal, and end everything older of the same service and environment with it.
+
+        ``fleet``: of one that goes in waves.
+        """
         service, rollback = ServiceName(row.service), row.kind == DeploymentKind.ROLLBACK
         standing = await read_standing(tx, service, row.environment)
         assert standing is not None
@@ -234,8 +258,13 @@ class RolloutController:
             target=release_of(row),
             limits=Limits(max_unavailable=row.max_unavailable),
         )
-        generation = standing.generation.next()
-        goal = plan(order, generation, standing.goal, await baseline(tx, service, row.environment), self._expiry(now))
+        generation, before = standing.generation.next(), await baseline(tx, service, row.environment)
+        goal = plan(order, generation, standing.goal, before, self._expiry(now))
+        if fleet is not None:
+            drawn = draw_up(row.policy, fleet)
+            opening = open_next(drawn, -1, (), fleet)
+            goal = plan(order, generation, standing.goal, before, self._expiry(now), opening.cohorts)
+            await record_wave(tx, row, drawn, opening, generation, now)
         await write_goal(tx, goal, row.sequence, over=standing.generation)
         replicated_at = row.built_at
         if not rollback:
@@ -263,17 +292,71 @@ class RolloutController:
     async def _end(self, tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: str) -> None:
         await end(tx, row, state, reason + await stop_unwanted(tx, self._builds, row, state))
 
+    async def _widen(self, tx: AsyncConnection, row: AnyRow, fleet: Sequence[Alike], now: int) -> None:
+        """Let in the next wave: one write, however many machines it means."""
+        before = await _own_goal(tx, row)
+        opening = open_next(row.plan, row.wave, before.cohorts, fleet)
+        goal = await self._rewrite(tx, row, lambda goal, *more: widened(goal, opening.cohorts, *more), now)
+        await record_wave(tx, row, row.plan, opening, goal.generation, now)
+
+    async def _take_back(self, tx: AsyncConnection, row: AnyRow, why: str, now: int) -> None:
+        """End a deployment that proved sick, and have its machines go back: by a rollback like any other."""
+        back = await take_back(tx, row)
+        if back is None:
+            why += "; there is no other release to go back to, so machines keep what they run"
+            await self._end(tx, row, DeploymentState.FAILED, why)
+        else:
+            rollback, target = back
+            await self._end(
+                tx, row, DeploymentState.ROLLED_BACK, f"{why}; rollback {rollback} goes back to {target.artifact_name}"
+            )
+            await tx.execute(update(deployments).where(deployments.c.id == row.id).values(rolled_back_by=rollback))
+            self._woken.set()  # it is ours to carry out, and nobody is to wait for the next look
+        await self._halt(tx, row, now)
+
+    async def _halt(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
+        """From now on nobody switches over to this deployment's release any more."""
+        await self._rewrite(tx, row, halted, now)
+
     async def _settle(self, tx: AsyncConnection, row: AnyRow, now: int) -> None:
         """After success the target is what an empty machine takes."""
-        standing = await read_standing(tx, ServiceName(row.service), row.environment)
-        assert standing is not None
-        assert standing.goal is not None
-        assert standing.goal.deployment == row.id
-        goal = succeeded(standing.goal, standing.generation.next(), self._expiry(now))
-        await write_goal(tx, goal, row.sequence, over=standing.generation)
+        await self._rewrite(tx, row, succeeded, now)
+
+    async def _rewrite(
+        self, tx: AsyncConnection, row: AnyRow, change: Callable[[Goal, Generation, int], Goal], now: int
+    ) -> Goal:
+        """Write what ``change`` makes of the deployment's goal, the next generation and the expiry."""
+        before = await _own_goal(tx, row)
+        goal = change(before, before.generation.next(), self._expiry(now))
+        await write_goal(tx, goal, row.sequence, over=before.generation)
+        return goal
 
     def _expiry(self, now: int) -> int:
         return now + int(self._goal_lifetime_s * 1000)
+
+
+async def _own_goal(tx: AsyncConnection, row: AnyRow) -> Goal:
+    """The last one that this deployment has written."""
+    standing = await read_standing(tx, ServiceName(row.service), row.environment)
+    assert standing is not None
+    assert standing.goal is not None
+    assert standing.goal.deployment == row.id
+    return standing.goal
+
+
+def _nothing_new(row: AnyRow, step: Step) -> bool:
+    known = (row.state, row.reason, row.healthy_at)
+    return not step.next_wave and (step.state, step.reason, step.healthy_at_ms) == known
+
+
+def _lets_in(row: AnyRow, step: Step) -> bool:
+    """Whether a step lets in a wave, for which it has to be known who is there."""
+    begins = row.state == DeploymentState.REPLICATING and step.state is DeploymentState.DISTRIBUTING
+    return step.next_wave or (begins and row.policy is not None and bool(row.policy.all_stages))
+
+
+async def _fleet(reading: AsyncConnection, row: AnyRow) -> Sequence[Alike]:
+    return await alike(reading, row.selector, DeploymentId(row.id))
 
 
 async def _mark_rolled_back(tx: AsyncConnection, row: AnyRow) -> None:

@@ -24,9 +24,11 @@ from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, ServiceName
 from fleetcast.model.limits import DEPLOYMENTS_LISTED_MAX
 from fleetcast.model.machine import Selector
+from fleetcast.model.plan import Policy
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.events import record_event
+from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import artifacts, deployments, goals, services
 from fleetcast.stores.database import now_ms
 
@@ -39,12 +41,16 @@ _ARTIFACT_COLUMNS: Final = (
     artifacts.c.root.label("artifact_root"),
     artifacts.c.content_size.label("artifact_bytes"),
 )
+_ROLLOUT_COLUMNS: Final = tuple(column for column in rollouts.c if column.name != "deployment")
 
 
 def deployment_rows() -> AnyRows:
-    """Rows of ``deployments``, each with ``artifact_name``, ``_digest``, ``_root`` and ``_bytes``, NULL before it is built."""
-    return select(deployments, *_ARTIFACT_COLUMNS).join_from(
-        deployments, artifacts, deployments.c.artifact_id == artifacts.c.id, isouter=True
+    """Rows of ``deployments``, each with ``artifact_name``, ``_digest``, ``_root`` and ``_bytes``, NULL before it is built, and
+    with the columns of ``rollouts``, NULL in a deployment of an older version."""
+    return (
+        select(deployments, *_ARTIFACT_COLUMNS, *_ROLLOUT_COLUMNS)
+        .join_from(deployments, artifacts, deployments.c.artifact_id == artifacts.c.id, isouter=True)
+        .join(rollouts, rollouts.c.deployment == deployments.c.id, isouter=True)
     )
 
 
@@ -200,6 +206,10 @@ async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
         artifact_bytes=row.artifact_bytes,
         progress=_frozen(row) if state.ended else total(await by_region(reading, DeploymentId(row.id), row.selector)),
         rolled_back_by=None if row.rolled_back_by is None else DeploymentId(row.rolled_back_by),
+        plan=Policy().name if row.policy is None else row.policy.name,
+        wave=0 if row.wave is None else row.wave + 1,
+        waves=0 if row.plan is None else len(row.plan.waves),
+        paused=row.paused_at is not None and not state.ended,
     )
 
 

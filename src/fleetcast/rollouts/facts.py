@@ -11,8 +11,9 @@ from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.rollouts.gate import BuildFacts, Facts
-from fleetcast.rollouts.inventory import silent
+from fleetcast.rollouts.inventory import silent, silent_regions
 from fleetcast.rollouts.progress import by_region
+from fleetcast.rollouts.waves import wave_facts
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, deployments, goals, jobs, releases
 
@@ -27,6 +28,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         release = (await reading.execute(looked_at)).one_or_none()
     distributing = state is DeploymentState.DISTRIBUTING
     regions = await by_region(reading, DeploymentId(row.id), row.selector) if distributing else ()
+    facts = tuple(region.facts for region in regions)
     return Facts(
         state=state,
         sequence=row.sequence,
@@ -38,8 +40,10 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         going_back=row.kind == DeploymentKind.ROLLBACK and release is not None and release.completed_at is not None,
         replicas_waiting_for="" if release is None else release.waiting_for,
         goal_at_ms=row.goal_at,
-        regions=tuple(region.facts for region in regions),
-        silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing else (),
+        regions=facts,
+        silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing and row.plan is None else (),
+        wave=wave_facts(row, facts, await silent_regions(reading)) if distributing and row.plan is not None else None,
+        paused_at_ms=row.paused_at,
     )
 
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from fleetcast.model.build import ABORTED, BuildStatus
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId, MachineId, RegionName
-from fleetcast.model.limits import REASON_NAMES_MAX
-from fleetcast.model.report import NamedFailure, by_reason
+from fleetcast.model.limits import PAUSE_S_MAX, REASON_NAMES_MAX
+from fleetcast.model.report import CohortCounts, NamedFailure
+from fleetcast.model.spans import span
+from fleetcast.rollouts.reasons import and_more, named
+from fleetcast.rollouts.wave_gate import Verdict, WaveFacts, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class RegionFacts:
     failed: int = 0
     failures: tuple[NamedFailure, ...] = ()
     waiting: tuple[NamedFailure, ...] = ()
+    cohort: CohortCounts | None = None
+    """Of those that its waves have let in so far."""
+    report_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,9 @@ class Facts:
     """To what was a release once."""
     silent: tuple[MachineId, ...] = ()
     """Meant machines that have not been heard of for a while."""
+    wave: WaveFacts | None = None
+    """While it is DISTRIBUTING in several waves; ``None``: everybody is let in at once."""
+    paused_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,12 @@ class Step:
 
     state: DeploymentState
     reason: str
+    next_wave: bool = False
+    """Let in the next wave."""
+    halt: bool = False
+    """It ends with machines outside its waves: they stay outside."""
+    healthy_at_ms: int | None = None
+    """Of :class:`~fleetcast.rollouts.wave_gate.Judgement`."""
 
 
 def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
@@ -81,6 +96,8 @@ def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
         return _building(facts)
     if facts.state is DeploymentState.REPLICATING:
         return _replicating(facts, limits, now_ms)
+    if facts.wave is not None:
+        return _in_waves(facts.wave, limits, now_ms)
     return _distributing(facts, limits, now_ms)
 
 
@@ -101,6 +118,10 @@ def _building(facts: Facts) -> Step:
 
 
 def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
+    if (facts.deployable or facts.going_back) and facts.paused_at_ms is not None:
+        if _past(facts.paused_at_ms, PAUSE_S_MAX, now_ms):
+            return Step(DeploymentState.FAILED, f"paused for {span(PAUSE_S_MAX)}, and nobody resumed it")
+        return Step(facts.state, "complete in every region; paused before its first machine")
     if facts.deployable:
         return Step(DeploymentState.DISTRIBUTING, "complete in every region")
     if facts.going_back:
@@ -123,10 +144,22 @@ def _distributing(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     failed = sum(region.failed for region in facts.regions)
     if failed and all(region.active + region.failed >= region.expected for region in facts.regions):
         failures = [failure for region in facts.regions for failure in region.failures]
-        return Step(DeploymentState.FAILED, f"{failed} of {total} machines failed: {_named(failures, failed)}")
+        return Step(DeploymentState.FAILED, f"{failed} of {total} machines failed: {named(failures, failed)}")
     if late:
         return Step(DeploymentState.FAILED, _too_late(facts, limits))
     return Step(facts.state, f"waiting for {_behind(facts)}")
+
+
+def _in_waves(wave: WaveFacts, limits: GateLimits, now_ms: int) -> Step:
+    judged = judge(wave, limits.distribute_s_max, now_ms)
+    if judged.verdict is Verdict.ROLL_BACK:
+        return Step(DeploymentState.ROLLED_BACK, judged.reason, halt=True)
+    if judged.verdict is Verdict.STOP:
+        return Step(DeploymentState.FAILED, judged.reason, halt=True)
+    if judged.verdict is Verdict.ADVANCE and wave.last:
+        return Step(DeploymentState.SUCCEEDED, judged.reason)
+    advance = judged.verdict is Verdict.ADVANCE
+    return Step(DeploymentState.DISTRIBUTING, judged.reason, next_wave=advance, healthy_at_ms=judged.healthy_at_ms)
 
 
 def _past(since_ms: int | None, bound_s: float, now_ms: int) -> bool:
@@ -140,26 +173,15 @@ def _behind(facts: Facts) -> str:
         + (f", {region.failed} failed" if region.failed else "")
         for region in behind[:REASON_NAMES_MAX]
     ]
-    return "; ".join(texts) + _and_more(len(behind) - REASON_NAMES_MAX)
+    return "; ".join(texts) + and_more(len(behind) - REASON_NAMES_MAX)
 
 
 def _too_late(facts: Facts, limits: GateLimits) -> str:
     """Names who is missing: those that say what they wait for, those that failed, those that say nothing."""
-    named: dict[MachineId, NamedFailure] = {machine: NamedFailure(machine, "silent") for machine in facts.silent}
+    missed: dict[MachineId, NamedFailure] = {machine: NamedFailure(machine, "silent") for machine in facts.silent}
     for region in facts.regions:
         for entry in (*region.waiting, *region.failures):
-            named.setdefault(entry.machine, entry)
+            missed.setdefault(entry.machine, entry)
     missing = sum(max(0, region.expected - region.active) for region in facts.regions)
     text = f"not on every machine within {limits.distribute_s_max:g} s: {_behind(facts)}"
-    return f"{text}: {_named(list(named.values()), missing)}" if named else text
-
-
-def _named(entries: list[NamedFailure], total: int) -> str:
-    named = entries[:REASON_NAMES_MAX]
-    groups = by_reason((entry.machine, entry.error) for entry in named)
-    texts = [", ".join(machines) + (f": {error}" if error else "") for error, machines in groups.items()]
-    return "; ".join(texts) + _and_more(total - len(named), "; ")
-
-
-def _and_more(count: int, before: str = " ") -> str:
-    return f"{before}and {count} more" if count > 0 else ""
+    return f"{text}: {named(list(missed.values()), missing)}" if missed else text

@@ -41,3 +41,18 @@ def back_to(history: Sequence[Past], current: Past, to: CommitSha | None) -> Pas
     else:
         candidates = [past for past in candidates if past.commit_sha == to]
     return max(candidates, key=lambda past: past.sequence, default=None)
+
+
+def last_good(history: Sequence[Past], sick: Past) -> Past | None:
+    """The deployment to whose release machines go back from one that proved sick while it was rolled out; ``None``: there is
+    none, or it is the same release.
+
+    Unlike a person, who asks for something else than what runs, this goes to the release that the machines outside still run.
+    """
+    earlier = [
+        past
+        for past in history
+        if past.sequence < sick.sequence and past.state is DeploymentState.SUCCEEDED and not past.rolled_back
+    ]
+    newest = max(earlier, key=lambda past: past.sequence, default=None)
+    return None if newest is None or newest.root == sick.root else newest

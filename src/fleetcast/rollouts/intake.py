@@ -150,6 +150,7 @@ def _rollup_row(rollup: DeploymentRollup, region: RegionName, now: int) -> dict[
         "reported_at": now,
         "phases": rollup.phases,
         "machines": rollup.machines,
+        "cohort": rollup.cohort,
     }
 
 

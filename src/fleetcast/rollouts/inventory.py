@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.event import EventKind
-from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.goal import activation_hash
+from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import CLOCK_SKEW_S_MAX, MACHINE_SILENCE_S_MAX
 from fleetcast.model.machine import Machine, Selector
+from fleetcast.rollouts.cohorts import Alike
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import machines, regions
@@ -155,6 +157,11 @@ async def drain_silent(tx: AsyncConnection, region: RegionName, silence_s: float
         log.warning("region_silent", region=region, silence_s=silence_s)
 
 
+async def silent_regions(reading: AsyncConnection) -> frozenset[RegionName]:
+    """Those that are drained because they say nothing."""
+    return frozenset((await reading.execute(select(regions.c.name).where(regions.c.silent_at.is_not(None)))).scalars())
+
+
 async def still_silent(tx: AsyncConnection, region: RegionName) -> None:
     """One that came back and fell silent again before it had caught up."""
     back = update(regions).where(regions.c.name == region, regions.c.returned_at.is_not(None))
@@ -209,6 +216,28 @@ async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: 
         if selector.matches(Machine(MachineId(""), region, zone=row.zone, labels=row.labels)):
             counts[region] = counts.get(region, 0) + row.alike
     return dict(sorted(counts.items()))
+
+
+async def alike(reading: AsyncConnection, selector: Selector, deployment: DeploymentId) -> tuple[Alike, ...]:
+    """All machines that ``selector`` matches, retired ones and those of drained regions left out, by where they are.
+
+    One pass over them: each row costs a hash, and what a selector looks at is compared once for all that are alike.
+    """
+    labels = type_coerce(machines.c.labels, Text)  # as it stands: decoded once for all that have the same
+    rows = select(machines.c.id, machines.c.region, machines.c.zone, labels, _SILENT).join(regions)
+    rows = rows.where(*_MEANT_TO_RUN, *_may_match(selector))
+    groups: dict[tuple[str, str, str], tuple[list[int], list[int]] | None] = {}
+    likes: dict[tuple[str, str, str], Machine] = {}
+    for id_, region, zone, text, is_silent in await reading.execute(rows):
+        place = (region, zone, text)
+        if place not in groups:
+            labelled = msgspec.json.decode(text, type=dict[str, str])
+            likes[place] = Machine(MachineId(""), RegionName(region), zone, labels=labelled)
+            groups[place] = ([], []) if selector.matches(likes[place]) else None
+        if (hashes := groups[place]) is not None:
+            hashes[bool(is_silent)].append(activation_hash(deployment, id_))
+    found = ((likes[place], hashes) for place, hashes in sorted(groups.items()) if hashes is not None)
+    return tuple(Alike(like, sorted(reporting), sorted(quiet)) for like, (reporting, quiet) in found)
 
 
 async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> tuple[MachineId, ...]:

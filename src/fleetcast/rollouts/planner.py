@@ -1,4 +1,4 @@
-"""What goal to write next (pure). For now every plan is one wave: all machines at once.
+"""What goal to write next (pure).
 
 Thresholds of one deployment only grow. The generation is the caller's: the one after the last that was written.
 """
@@ -6,11 +6,13 @@ Thresholds of one deployment only grow. The generation is the caller's: the one 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.machine import Selector
+from fleetcast.rollouts.cohorts import grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,23 @@ class Order:
     limits: Limits
 
 
-def plan(order: Order, generation: Generation, previous: Goal | None, baseline: ReleaseRef | None, expires_at_ms: int) -> Goal:
+ALL: Final = (Cohort(Selector(), EVERYONE),)
+"""The cohorts of a plan without waves: all machines at once."""
+
+
+def plan(
+    order: Order,
+    generation: Generation,
+    previous: Goal | None,
+    baseline: ReleaseRef | None,
+    expires_at_ms: int,
+    cohorts: tuple[Cohort, ...] = ALL,
+) -> Goal:
     """The goal that carries out ``order``: its first, or, when ``previous`` is of the same deployment, its next.
 
     ``baseline`` is the last release whose deployment succeeded and was not rolled back; a rollback's is its target.
+    ``cohorts``: who may activate.
     """
-    cohorts: tuple[Cohort, ...] = (Cohort(Selector(), EVERYONE),)
     if previous is not None and previous.deployment == order.deployment:
         cohorts = grown(previous.cohorts, cohorts)
     return Goal(
@@ -49,15 +62,9 @@ def plan(order: Order, generation: Generation, previous: Goal | None, baseline: 
     )
 
 
-def grown(old: tuple[Cohort, ...], wanted: tuple[Cohort, ...]) -> tuple[Cohort, ...]:
-    """``wanted``, no threshold of it lower than that of the cohort with the same selector in ``old``."""
-    return tuple(
-        replace(
-            cohort,
-            threshold=max([cohort.threshold, *(before.threshold for before in old if before.selector == cohort.selector)]),
-        )
-        for cohort in wanted
-    )
+def widened(goal: Goal, cohorts: tuple[Cohort, ...], generation: Generation, expires_at_ms: int) -> Goal:
+    """The goal of the next wave: whoever was let in stays so."""
+    return replace(goal, generation=generation, cohorts=grown(goal.cohorts, cohorts), expires_at_ms=expires_at_ms)
 
 
 def succeeded(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:

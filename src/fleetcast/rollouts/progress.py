@@ -14,6 +14,7 @@ from fleetcast.model.machine import Selector
 from fleetcast.rollouts.gate import RegionFacts
 from fleetcast.rollouts.inventory import expected
 from fleetcast.schema.tables import rollups
+from fleetcast.stores.database import read_clock_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ async def by_region(reading: AsyncConnection, deployment: DeploymentId, selector
     """Every region that counts, by name; one that has not reported has zeros."""
     rows = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == deployment))}
     found: list[RegionProgress] = []
+    now = await read_clock_ms(reading)
     for region, count in (await expected(reading, selector)).items():
         row = rows.get(region)
         if row is None:
@@ -38,7 +40,16 @@ async def by_region(reading: AsyncConnection, deployment: DeploymentId, selector
             continue
         found.append(
             RegionProgress(
-                RegionFacts(region, count, row.active, row.failed, row.failures, row.waiting),
+                RegionFacts(
+                    region,
+                    count,
+                    row.active,
+                    row.failed,
+                    row.failures,
+                    row.waiting,
+                    row.cohort,
+                    report_age_s=abs(now - row.reported_at) / 1000,  # dated later than now: before the clock was set back
+                ),
                 reporting=row.reporting,
                 fetched=row.fetched,
                 bytes=ByteCounts(row.origin_bytes, row.peer_bytes, row.local_bytes),

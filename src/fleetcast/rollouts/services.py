@@ -37,6 +37,7 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "max_unavailable": spec.max_unavailable,
         "on_push": spec.on_push,
         "poll_every_s": spec.poll_every_s,
+        "plan": spec.plan,
         "updated_at": now,
         "removed_at": None,
     }
@@ -89,4 +90,5 @@ def _spec(row: AnyRow) -> ServiceSpec:
         max_unavailable=row.max_unavailable,
         on_push=OnPush(row.on_push),
         poll_every_s=row.poll_every_s,
+        plan=row.plan,
     )

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import Any, Final
-
-import structlog
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.build import BuildOrder, Lane
-from fleetcast.model.deployment import Deployment, DeploymentKind, DeploymentState
+from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import NotFound, Refused
-from fleetcast.model.event import EventKind
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, ServiceName, commit_sha
 from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.model.plan import Policy
 from fleetcast.model.push import OnPush
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
-from fleetcast.rollouts.goals import mint_sequence, read_standing, write_goal
+from fleetcast.rollouts.entering import Entry, enter, enter_rollback, past_of
+from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to
 from fleetcast.rollouts.inventory import expected
+from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.schema.columns import AnyRow, AnyRows
-from fleetcast.schema.events import record_event
 from fleetcast.schema.idempotency import RequestKey, once
 from fleetcast.schema.release_locks import in_main_store, lock_releases
 from fleetcast.schema.tables import artifacts, deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
-
-log = structlog.get_logger(__name__)
-
-_ID_BYTES: Final = 8
 
 
 class Triggers:
@@ -55,9 +48,12 @@ class Triggers:
             NotFound: no such service.
             Refused: the service selects no machine; or the commit's artifact was built without checking that it is on
                 the trunk, or its build is under way on other terms.
+            Unprocessable: its plan cannot be taken.
             KeyReused: the key came with another request.
         """
         sha = commit_sha(request.commit_sha)
+        if request.plan is not None:
+            must_be_legal(request.plan)
         async with self._database.transaction() as tx:
             deployment = await once(tx, key, lambda: self._deploy(tx, request, sha))
             shown = await get_deployment(tx, DeploymentId(deployment))
@@ -156,9 +152,10 @@ class Triggers:
         spec = await get_service(tx, request.service)
         await _must_select_a_machine(tx, spec)
         found = await self._artifact_or_build(tx, spec, sha, request)
+        entry = _entry(spec, sha, spec.plan if request.plan is None else request.plan)
         if isinstance(found, int):
-            return await _insert(tx, spec, sha, state=DeploymentState.BUILDING, build_id=found)
-        return await _insert(tx, spec, sha, state=DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms())
+            return await enter(tx, entry, DeploymentState.BUILDING, build_id=found)
+        return await enter(tx, entry, DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms())
 
     async def _build(self, tx: AsyncConnection, request: BuildRequest, sha: CommitSha) -> str:
         found = await self._artifact_or_build(tx, await get_service(tx, request.service), sha, request)
@@ -171,16 +168,11 @@ class Triggers:
         if not await _kept(tx, Digest(target.artifact_digest)):
             collected = (await tx.execute(select(artifacts).where(artifacts.c.id == target.artifact_id))).one()
             raise _collected(collected, f"fleetcast deploy {spec.name}@{target.commit_sha} --rebuild")
-        return await _insert(
-            tx,
-            spec,
-            CommitSha(target.commit_sha),
-            kind=DeploymentKind.ROLLBACK,
-            state=DeploymentState.REPLICATING,
-            artifact_id=target.artifact_id,
-            back_to_sequence=target.sequence,
-            built_at=now_ms(),
-        )
+        return await enter_rollback(tx, _entry(spec, CommitSha(target.commit_sha), Policy()), target)
+
+
+def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy) -> Entry:
+    return Entry(spec.name, spec.environment, sha, spec.selector, spec.max_unavailable, policy)
 
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:
@@ -215,37 +207,6 @@ def _collected(artifact: AnyRow, command: str) -> Refused:
     return Refused("artifact_collected", f"{artifact.name} was collected{why}: {command} builds it again")
 
 
-async def _insert(tx: AsyncConnection, spec: ServiceSpec, sha: CommitSha, **values: Any) -> DeploymentId:
-    deployment = DeploymentId(secrets.token_hex(_ID_BYTES))
-    values.setdefault("kind", DeploymentKind.DEPLOY)
-    sequence = await mint_sequence(tx, spec.name, spec.environment)
-    await tx.execute(
-        insert(deployments).values(
-            id=deployment,
-            service=spec.name,
-            environment=spec.environment,
-            sequence=sequence,
-            commit_sha=sha,
-            selector=spec.selector,
-            max_unavailable=spec.max_unavailable,
-            created_at=now_ms(),
-            **values,
-        )
-    )
-    record_event(
-        tx,
-        EventKind.DEPLOYMENT_TRIGGERED,
-        deployment,
-        service=spec.name,
-        state=values["state"],
-        text=f"{values['kind']} of {sha}",
-    )
-    log.info(
-        "deployment_triggered", deployment=deployment, service=spec.name, commit=sha, kind=values["kind"], sequence=sequence
-    )
-    return deployment
-
-
 async def _release_to_go_back_to(tx: AsyncConnection, spec: ServiceSpec, to: CommitSha | None) -> AnyRow:
     """The row of the deployment whose release the rollback runs again."""
     standing = await read_standing(tx, spec.name, spec.environment)
@@ -258,11 +219,11 @@ async def _release_to_go_back_to(tx: AsyncConnection, spec: ServiceSpec, to: Com
             "nothing_deployed", f"{spec.name} was removed, and not deployed since it was added again: deploy a commit"
         )
     goal = deployment_rows().where(deployments.c.id == standing.goal.deployment)
-    current = _past((await tx.execute(goal)).one())
+    current = past_of((await tx.execute(goal)).one())
     if to == current.commit_sha:
         raise Refused("already_there", f"the goal of {spec.name} is {to} already")
     rows = {row.id: row for row in await tx.execute(_may_be_gone_back_to(spec, current, to))}
-    chosen = back_to([_past(row) for row in rows.values()], current, to)
+    chosen = back_to([past_of(row) for row in rows.values()], current, to)
     if chosen is not None:
         return rows[chosen.deployment]
     if to is None:
@@ -286,15 +247,4 @@ def _may_be_gone_back_to(spec: ServiceSpec, current: Past, to: CommitSha | None)
         )
         .order_by(deployments.c.sequence.desc())
         .limit(1)
-    )
-
-
-def _past(row: AnyRow) -> Past:
-    return Past(
-        DeploymentId(row.id),
-        row.sequence,
-        DeploymentState(row.state),
-        row.rolled_back_by is not None,
-        CommitSha(row.commit_sha),
-        Digest(row.artifact_root),
     )

@@ -29,8 +29,9 @@ from sqlalchemy import (
 from fleetcast.model.build import BuildStatus, Lane, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.machine import Selector
+from fleetcast.model.plan import Policy
 from fleetcast.model.replication import ReplicaStatus
-from fleetcast.model.report import MachineProgress, NamedFailure
+from fleetcast.model.report import CohortCounts, MachineProgress, NamedFailure
 from fleetcast.model.retention import Collection
 from fleetcast.schema.columns import AsJson, Id
 
@@ -71,6 +72,7 @@ services: Final = Table(
     # What a new head of the trunk triggers, and how often control looks for one; NULL: it does not.
     Column("on_push", String(16), nullable=False, server_default="nothing"),
     Column("poll_every_s", Integer),
+    Column("plan", AsJson(Policy), nullable=False, server_default=text("'{}'")),
 )
 
 jobs: Final = Table(
@@ -358,6 +360,8 @@ rollups: Final = Table(
     # Machines by phase, and a bounded sample of them one by one: for the live picture, nothing is decided by it.
     Column("phases", AsJson(Mapping[str, int]), nullable=False, server_default=text("'{}'")),
     Column("machines", AsJson(tuple[MachineProgress, ...]), nullable=False, server_default=text("'[]'")),
+    # Of the machines that the goal's waves have let in; NULL from a region of an older version.
+    Column("cohort", AsJson(CohortCounts)),
 )
 
 idempotency_keys: Final = Table(

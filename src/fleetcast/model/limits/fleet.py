@@ -24,6 +24,22 @@ ROLLOUT_LEASE_S: Final = 15
 """How long a controller's claim on a deployment lives without renewal: another goes on after that."""
 DISTRIBUTE_S_MAX: Final = 30 * 60
 REPLICATE_S_MAX: Final = 30 * 60
+BAKE_S_MAX: Final = 24 * 3600
+"""Of one stage."""
+STAGES_MAX: Final = 20
+STAGE_NAME_CHARS_MAX: Final = 63
+PLAN_REGIONS_MAX: Final = 100
+"""That a plan names, or takes together."""
+STAGE_WAVES_MAX: Final = 20
+"""Of a stage that goes by region; where regions are more, it takes more of them together. Each is a write of the goal."""
+WAVE_S_USUAL: Final = 60
+"""How long a wave after the first is expected to take, its bake apart, where no deployment has shown it."""
+FIRST_WAVE_S_USUAL: Final = 15 * 60
+"""The same for the first, in which machines fetch."""
+PAUSE_S_MAX: Final = 24 * 3600
+"""A deployment that was paused for so long is FAILED: machines keep what they run."""
+FLAPS_MAX: Final = 3
+"""A machine whose new release died so often in a row has failed it, although its health check passed once."""
 REASON_NAMES_MAX: Final = 5
 """Machines, or regions, that a reason names before it counts the others."""
 SILENT_MACHINES_NAMED_MAX: Final = 20

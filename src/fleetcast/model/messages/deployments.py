@@ -8,6 +8,7 @@ from fleetcast.model.build import Build
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import CommitSha, ServiceName
 from fleetcast.model.picture import RegionPicture
+from fleetcast.model.plan import PlannedWave, Policy, WavePicture
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
 
@@ -22,6 +23,8 @@ class DeployRequest:
     allow_unmerged: bool = False
     urgent: bool = False
     """Its build passes ordinary ones in line."""
+    plan: Policy | None = None
+    """How it is rolled out; ``None``: as the service says."""
     protocol: Protocol = PROTOCOL
 
 
@@ -34,6 +37,36 @@ class RollbackRequest:
 
     service: ServiceName
     to: CommitSha | None = None
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRequest:
+    """``POST /v1/previews``: what a deployment of a service would do now. Changes nothing."""
+
+    service: ServiceName
+    plan: Policy | None = None
+    """``None``: the service's own."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A plan for the machines there are. Times in seconds from the moment the release is deployable."""
+
+    service: ServiceName
+    plan: str
+    """Its policy's name."""
+    waves: tuple[PlannedWave, ...]
+    machines: int
+    ends_s: float
+    """When it will be over if machines take as long as they usually do."""
+    budget_s: float
+    """In which a release should be on every machine."""
+    bound_s: float
+    """When it has ended at the latest, whatever happens, unless somebody pauses it."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know before."""
     protocol: Protocol = PROTOCOL
 
 
@@ -52,6 +85,8 @@ class DeploymentDetail:
     """In the queue, while the build is QUEUED."""
     age_s: float = 0.0
     """Since the trigger, until the end, when this was answered."""
+    waves: tuple[WavePicture, ...] = ()
+    """In order, once the goal is written; empty where everybody is let in at once."""
     protocol: Protocol = PROTOCOL
 
 

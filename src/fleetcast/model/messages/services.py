@@ -9,6 +9,7 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.ids import NAME, ServiceName
 from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MACHINES_MAX
 from fleetcast.model.machine import Selector
+from fleetcast.model.plan import Policy
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.push import OnPush
 from fleetcast.model.spelling import Spelling, stated
@@ -35,6 +36,8 @@ class ServiceSpec:
     """What a new head of the trunk triggers, once control has heard of it: by a webhook, or because it looks."""
     poll_every_s: Annotated[int, stated(minimum=POLL_EVERY_S_MIN, maximum=POLL_EVERY_S_MAX)] | None = None
     """How often control looks for a new head; ``None``: it waits for webhooks."""
+    plan: Policy = field(default_factory=Policy)
+    """How its deployments are rolled out."""
     protocol: Protocol = PROTOCOL
 
 

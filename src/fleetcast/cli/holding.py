@@ -1,0 +1,86 @@
+"""``fleetcast pause``, ``resume`` and ``promote``: a deployment on its way through its waves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.deployments import describe
+from fleetcast.cli.output import print_json
+
+if TYPE_CHECKING:
+    from fleetcast.client.control import ControlClient
+    from fleetcast.model.deployment import Deployment
+    from fleetcast.model.ids import DeploymentId
+
+
+def pause(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Let in no further wave of a deployment for now. What runs stays; a wave that proves sick goes back all the same.
+
+    For example: `fleetcast pause web`, or `fleetcast pause 5e1f0c2ab3d49a77`
+
+    Parameters
+    ----------
+    what
+        A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    json
+        Print the deployment as JSON.
+    """
+    from fleetcast.model.limits import PAUSE_S_MAX
+    from fleetcast.model.spans import span
+
+    bound = f"it has FAILED, and machines keep what they run, unless it is resumed within {span(PAUSE_S_MAX)}"
+    _do(lambda control, deployment: control.pause(deployment), what, bound, json=json, connection=connection)
+
+
+def resume(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Go on with a deployment that is paused.
+
+    For example: `fleetcast resume web`
+
+    Parameters
+    ----------
+    what
+        A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    json
+        Print the deployment as JSON.
+    """
+    said = "it goes on"
+    _do(lambda control, deployment: control.resume(deployment), what, said, json=json, connection=connection)
+
+
+def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Skip what is left of the bake of a deployment's present wave. Its machines have to be healthy all the same.
+
+    For example: `fleetcast promote web`
+
+    Parameters
+    ----------
+    what
+        A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    json
+        Print the deployment as JSON.
+    """
+    said = "the next wave is let in as soon as this one is healthy"
+    _do(lambda control, deployment: control.promote(deployment), what, said, json=json, connection=connection)
+
+
+def _do(
+    call: Callable[[ControlClient, DeploymentId], Awaitable[Deployment]],
+    what: str,
+    said: str,
+    *,
+    json: bool,
+    connection: Connection,
+) -> None:
+    from fleetcast.cli.naming import deployment_meant
+
+    async def told(control: ControlClient) -> Deployment:
+        return await call(control, await deployment_meant(control, what))
+
+    shown = connection.ask(told)
+    if json:
+        print_json(shown)
+    else:
+        print(f"{describe(shown)}; {said}")

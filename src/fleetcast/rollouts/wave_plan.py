@@ -1,0 +1,95 @@
+"""From a policy and a fleet to the waves of one deployment, with their reasons and the time they take (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fleetcast.model.goal import Cohort
+from fleetcast.model.ids import RegionName
+from fleetcast.model.limits import STAGE_WAVES_MAX
+from fleetcast.model.machine import Selector
+from fleetcast.model.plan import Plan, PlannedWave, Policy, Stage, Wave
+from fleetcast.rollouts.cohorts import Alike, open_next
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Seconds that machines need to come up: in the first wave, which everybody fetches in, and in each later one."""
+
+    first_wave_s: float
+    wave_s: float
+
+
+def draw_up(policy: Policy, fleet: Sequence[Alike]) -> Plan:
+    """The plan for the machines there are. It ends with a wave for everybody, whether the policy has one or not: what joins
+    in the middle, or is meant by no stage, comes with that at the latest."""
+    regions = in_order(policy, {alike.like.region for alike in fleet if len(alike)})
+    waves = [wave for stage in policy.all_stages for wave in _of(stage, policy, regions)]
+    if not policy.all_stages:
+        waves.append(Wave("everyone", Selector(), None, None, 0, "all at once"))
+    elif policy.all_stages[-1].whole and waves:
+        # The last of them lets in whoever is left, in regions that join meanwhile too.
+        waves[-1] = replace(waves[-1], selector=Selector(), percent=None)
+    else:
+        waves.append(Wave("everyone else", Selector(), None, None, 0, "no stage before means all of them"))
+    plan = Plan(policy.name, tuple(waves), policy.failed_percent, policy.unreachable_percent)
+    return replace(plan, waves=tuple(_counted(plan, fleet)))
+
+
+def in_order(policy: Policy, regions: set[RegionName]) -> list[RegionName]:
+    """As the policy takes them: those it names, then the others by name."""
+    first = [region for region in dict.fromkeys(policy.region_order) if region in regions]
+    return [*first, *sorted(regions - set(first))]
+
+
+def timetable(plan: Plan, usual: Usual) -> tuple[PlannedWave, ...]:
+    """When each wave starts and passes, if all goes as it usually does."""
+    planned, now_s = [], 0.0
+    for number, wave in enumerate(plan.waves):
+        takes_s = (usual.wave_s if number else usual.first_wave_s) + wave.bake_s
+        planned.append(PlannedWave(wave, now_s, now_s + takes_s))
+        now_s += takes_s
+    return tuple(planned)
+
+
+def bound_s(plan: Plan, wave_s_max: float) -> float:
+    """Within how many seconds from its goal a deployment by this plan has ended, whatever happens, pauses apart."""
+    return sum(wave_s_max + wave.bake_s for wave in plan.waves)
+
+
+def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator[Wave]:
+    percent = None if stage.percent == 100 else stage.percent
+    share = f"{stage.count} of " if stage.count is not None else "" if percent is None else f"{percent}% of "
+    if not stage.by_region:
+        name = stage.name or f"{share}{_words(stage.selector)}"
+        yield Wave(name, stage.selector, percent, stage.count, stage.bake_s, f"{share}{_words(stage.selector)}")
+        return
+    here = [region for region in regions if not stage.regions or region in stage.regions]
+    together = max(policy.regions_at_once, -(-len(here) // STAGE_WAVES_MAX))
+    for first in range(0, len(here), together):
+        some = tuple(here[first : first + together])
+        selector = replace(stage.selector, regions=some)
+        name = " ".join((stage.name, *some)).strip()
+        reason = f"{share}{_words(selector)}: at most {together} {'region' if together == 1 else 'regions'} at once"
+        yield Wave(name, selector, percent, stage.count, stage.bake_s, reason)
+
+
+def _words(selector: Selector) -> str:
+    parts = [*selector.regions, *selector.zones, *(f"{key}={value}" for key, value in selector.labels.items())]
+    return " ".join(parts) or "everyone"
+
+
+def _counted(plan: Plan, fleet: Sequence[Alike]) -> Iterator[Wave]:
+    """Each wave with the machines that it adds to those before it."""
+    number, cohorts = -1, tuple[Cohort, ...]()
+    before: Mapping[RegionName, int] = {}
+    counts: dict[int, dict[RegionName, int]] = {}
+    while number < len(plan.waves) - 1:
+        opening = open_next(plan, number, cohorts, fleet)
+        number, cohorts = opening.number, opening.cohorts
+        added = {region: count - before.get(region, 0) for region, count in opening.expected.items()}
+        counts[number] = {region: count for region, count in added.items() if count}
+        before = opening.expected
+    for each, wave in enumerate(plan.waves):
+        yield replace(wave, machines=counts.get(each, {}))

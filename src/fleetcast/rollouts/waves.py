@@ -1,0 +1,106 @@
+"""How far a deployment is with its waves, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.event import EventKind
+from fleetcast.model.generation import Generation
+from fleetcast.model.ids import DeploymentId, RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.plan import Plan, WavePicture
+from fleetcast.rollouts.cohorts import Opening
+from fleetcast.rollouts.gate import RegionFacts
+from fleetcast.rollouts.wave_gate import RegionWave, WaveFacts
+from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.events import record_event
+from fleetcast.schema.rollout_tables import rollouts
+
+
+def wave_facts(row: AnyRow, regions: Sequence[RegionFacts], silent: Set[RegionName] = frozenset()) -> WaveFacts | None:
+    """Of a row of :func:`~fleetcast.rollouts.deployments.deployment_rows`; ``None``: it has no waves, or none was let in.
+
+    ``regions``: those that count. What one has reported counts by this wave's goal or a later one, and not for long.
+    ``silent``: those that do not count because they say nothing. One that was let in before is waited for all the same: it may
+    be the release that has silenced it. A person who drains it says otherwise.
+    """
+    if row.plan is None or row.wave is None:
+        return None
+    let_in_by = Generation(row.wave_epoch, row.wave_counter)
+    inside = []
+    for region in regions:
+        expected = min(row.wave_expected.get(region.region, 0), region.expected)
+        told = region.cohort
+        if told is not None and (told.generation < let_in_by or region.report_age_s > MACHINE_SILENCE_S_MAX):
+            told = None
+        if expected or (told is not None and told.inside):
+            mute = row.wave_silent.get(region.region, 0)
+            inside.append(RegionWave(region.region, expected, told, mute, region.failures, region.waiting))
+    inside += [RegionWave(region, row.wave_expected[region], None) for region in sorted(silent & row.wave_expected.keys())]
+    return WaveFacts(
+        plan=row.plan,
+        number=row.wave,
+        wave_at_ms=row.wave_at,
+        healthy_at_ms=row.healthy_at,
+        promoted=row.promoted_wave == row.wave,
+        paused_at_ms=row.paused_at,
+        fleet=sum(region.expected for region in regions),
+        regions=tuple(inside),
+    )
+
+
+async def record_wave(tx: AsyncConnection, row: AnyRow, plan: Plan, opening: Opening, generation: Generation, now: int) -> None:
+    """This wave is let in by the goal of ``generation``, which ``tx`` writes."""
+    for number in opening.skipped:
+        _told(tx, row, f"{plan.title(number)} skipped: it means no machine")
+    await tx.execute(
+        update(rollouts)
+        .where(rollouts.c.deployment == row.id)
+        .values(
+            plan=plan,
+            wave=opening.number,
+            wave_at=now,
+            wave_epoch=generation.epoch,
+            wave_counter=generation.counter,
+            wave_expected=opening.expected,
+            wave_silent=opening.silent,
+            healthy_at=None,
+        )
+    )
+    machines = ", ".join(f"{count} of {region}" for region, count in opening.expected.items())
+    _told(tx, row, f"{plan.title(opening.number)} is let in: inside are now {machines or 'no machines'}")
+
+
+async def record_health(tx: AsyncConnection, row: AnyRow, healthy_at_ms: int | None) -> None:
+    """Since when everybody inside is healthy."""
+    if row.healthy_at != healthy_at_ms:
+        await tx.execute(update(rollouts).where(rollouts.c.deployment == row.id).values(healthy_at=healthy_at_ms))
+
+
+def record_passed(tx: AsyncConnection, row: AnyRow, figures: str) -> None:
+    """The wave has passed, with the figures that decided it."""
+    _told(tx, row, figures)
+
+
+async def wave_pictures(reading: AsyncConnection, deployment: DeploymentId) -> tuple[WavePicture, ...]:
+    """For people to look at; none where everybody is let in at once, or nobody is yet."""
+    row = (await reading.execute(select(rollouts).where(rollouts.c.deployment == deployment))).one_or_none()
+    if row is None or row.plan is None:
+        return ()
+    return tuple(
+        WavePicture(wave.name, _standing(number, row.wave), sum(wave.machines.values()), wave.bake_s, wave.reason)
+        for number, wave in enumerate(row.plan.waves)
+    )
+
+
+def _standing(number: int, under_way: int) -> str:
+    return "passed" if number < under_way else "under way" if number == under_way else "to come"
+
+
+def _told(tx: AsyncConnection, row: AnyRow, text: str) -> None:
+    state = DeploymentState.DISTRIBUTING
+    record_event(tx, EventKind.DEPLOYMENT_WAVE, row.id, service=row.service, state=state, text=text)

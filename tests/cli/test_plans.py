@@ -1,0 +1,68 @@
+"""Which plan a word means, and what a preview says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleetcast.cli.plans import policy_of, preview_text
+from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Unprocessable
+from fleetcast.model.ids import RegionName, ServiceName
+from fleetcast.model.machine import Selector
+from fleetcast.model.messages.deployments import Preview
+from fleetcast.model.plan import PlannedWave, Policy, Preset, Stage, Wave
+
+
+@pytest.mark.parametrize("preset", Preset)
+def test_a_preset_by_its_name(preset: Preset) -> None:
+    assert policy_of(preset.value) == Policy(preset)
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.toml"
+    path.write_text('regions_at_once = 2\n[[stages]]\nname = "canary"\ncount = 3\n[[stages]]\nby_region = true\nbake_s = 60\n')
+    assert policy_of(str(path)) == Policy(
+        regions_at_once=2, stages=(Stage("canary", count=3), Stage(by_region=True, bake_s=60))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("regions_at_once = ", Invalid, "has no plan"),
+        ('failed_percent = "none"', Invalid, "has no plan: Expected `int`, got `str` - at `$.failed_percent`"),
+        ("[[stages]]\nbake = 5", Invalid, "stage 1: there is no key 'bake': there are name, regions, zones, labels,"),
+        ("[[stages]]\npercent = 500", Unprocessable, "stage 1: percent is 500: say 1 to 100"),
+    ],
+)
+def test_a_file_that_is_none_is_told_in_a_line(tmp_path: Path, text: str, error: type[FleetcastError], said: str) -> None:
+    path = tmp_path / "rollout.toml"
+    path.write_text(text)
+    with pytest.raises(error) as refused:
+        policy_of(str(path))
+    assert said in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+def test_what_is_neither() -> None:
+    with pytest.raises(Invalid, match="there is no plan 'canray': say all-at-once, canary, region-by-region, cautious"):
+        policy_of("canray")
+    with pytest.raises(NotFound, match=r"there is no file nowhere/rollout\.toml"):
+        policy_of("nowhere/rollout.toml")
+
+
+def test_a_preview_is_a_line_a_wave() -> None:
+    first = Wave("canary", Selector(), 1, None, 300, "1% of everyone", {RegionName("eu"): 1})
+    rest = Wave("everyone", Selector(), None, None, 0, "everyone", {RegionName("eu"): 39, RegionName("us"): 60})
+    waves = (PlannedWave(first, 0, 360), PlannedWave(rest, 360, 420))
+    preview = Preview(ServiceName("web"), "canary", waves, 100, 420, 1800, 3900, ("it names region mars, which is not there",))
+    assert preview_text(preview).splitlines() == [
+        "web by canary: 100 machines in 2 waves; every machine fetches from the first wave on",
+        "WAVE  NAME      MACHINES      BAKES  STARTS   PASSES  WHO",
+        "   1  canary    eu 1          5 min  at once  +6 min  1% of everyone",
+        "   2  everyone  eu 39, us 60      -  +6 min   +7 min  everyone",
+        "expected to end 7 min after its release is deployable, within the budget of 30 min; "
+        "has ended after 1 h whatever happens, pauses apart",
+        "note: it names region mars, which is not there",
+    ]

@@ -1,0 +1,192 @@
+"""What becomes of a fleet, told with the reasons of every step. Decisions, triggers and tables are real; machines, regions and
+the time are played. ``pytest tests/scenarios --golden`` writes the texts anew, to be looked at."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleetcast.model.ids import DeploymentId, MachineId, RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.plan import Policy, Preset, Stage
+from fleetcast.rollouts.holding_back import pause, promote, resume
+from fleetcast.rollouts.inventory import drain
+from story import TURN_S, Golden, Story
+
+pytestmark = pytest.mark.one_engine
+
+EU, US = RegionName("eu"), RegionName("us")
+WAVES = Policy(stages=(Stage("canary", count=3, bake_s=60), Stage(by_region=True, bake_s=40)))
+
+
+async def _settled(story: Story, **counts: int) -> None:
+    """So many machines a region run ``a``."""
+    await story.fleet.join(counts, zones=2)
+    await story.deploy("a")
+    await story.until_ended()
+    story.lines.clear()
+
+
+def _sick(story: Story, commit: str) -> None:
+    story.fleet.sick = lambda _machine, release: release.artifact.startswith(f"web/{commit}")
+
+
+async def test_canary_stops_a_sick_build(story: Story, golden: Golden) -> None:
+    await _settled(story, ap=8, eu=8, us=8)
+    _sick(story, "b")
+    await story.deploy("b", WAVES)
+    await story.until_ended()
+    tried = sum("b" in played.ever for played in story.fleet.machines.values())
+    story.say(f"{tried} machines ever tried b")
+    golden(story)
+
+
+async def test_bake(story: Story, golden: Golden) -> None:
+    """A process that dies, and comes up again, in the middle of a bake begins it anew."""
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b", WAVES)
+    await story.go_on(4)
+    flaky = next(played for played in story.fleet.machines.values() if played.runs == "b")
+    flaky.down = True
+    story.say(f"{flaky.machine.id} is down")
+    await story.go_on(1)
+    flaky.down = False
+    story.say(f"{flaky.machine.id} is up again")
+    await story.until_ended()
+    golden(story)
+
+
+async def test_two_overlapping_deployments(story: Story, golden: Golden) -> None:
+    """The later one is still being built when the earlier one goes out, and takes its place once it is ready."""
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b", WAVES)
+    await story.go_on(2)
+    await story.deploy("c", WAVES, built=False)
+    await story.go_on(3)
+    story.say("c is built")
+    await story.company.make("c")
+    await story.until_ended()
+    golden(story)
+
+
+async def test_supersede_at_half_way(story: Story, golden: Golden) -> None:
+    """What every machine ran, in order: those that the earlier one had not reached never see it."""
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b", WAVES)
+    await story.go_on(9)
+    await story.deploy("c")
+    await story.until_ended()
+    histories: dict[str, int] = {}
+    for played in story.fleet.machines.values():
+        histories[" ".join(played.ever)] = histories.get(" ".join(played.ever), 0) + 1
+    story.say(f"machines by what they ran: {dict(sorted(histories.items()))}")
+    golden(story)
+
+
+async def test_abort_in_every_phase(story: Story, golden: Golden) -> None:
+    await _settled(story, eu=8, us=8)
+
+    async def abort(deployment: DeploymentId, when: str) -> None:
+        story.say(f"abort, {when}")
+        await story.company.triggers.abort(deployment)
+        await story.go_on(2)
+
+    deployment = await story.deploy("b", WAVES, built=False)
+    await story.go_on(1)
+    await abort(deployment, "while it is being built")
+    deployment = await story.deploy("c", WAVES, built=False)
+    await story.company.claim()
+    await story.company.finish("c")
+    await story.go_on(1)
+    await abort(deployment, "while it is being copied")
+    deployment = await story.deploy("d", WAVES)
+    await story.go_on(1)
+    await abort(deployment, "while its first wave comes up")
+    deployment = await story.deploy("e", WAVES)
+    await story.go_on(4)
+    await abort(deployment, "while it bakes")
+    deployment = await story.deploy("f", WAVES)
+    await story.go_on(8)
+    await abort(deployment, "in its second wave")
+    golden(story)
+
+
+async def test_region_drained(story: Story, golden: Golden) -> None:
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b", Policy(Preset.REGION_BY_REGION))
+    story.fleet.away.add(EU)
+    story.say("eu says nothing to control any more")
+    await story.go_on(4)
+    story.say("eu is drained")
+    async with story.company.database.transaction() as tx:
+        await drain(tx, EU, drained=True)
+    await story.until_ended()
+    golden(story)
+
+
+async def test_unreachable(story: Story, golden: Golden) -> None:
+    """One machine in twenty; it catches up when it is back."""
+    await _settled(story, eu=20, us=20)
+    asleep = [played for played in story.fleet.machines.values() if played.machine.id in ("eu-7", "us-7")]
+    for played in asleep:
+        played.silent = True
+    story.say("eu-7 and us-7 say nothing any more")
+    await story.go_on(2 * MACHINE_SILENCE_S_MAX // TURN_S + 1)
+    await story.deploy("b", WAVES)
+    await story.until_ended()
+    for played in asleep:
+        played.silent = False
+    story.say("eu-7 and us-7 are back")
+    await story.go_on(2)
+    golden(story)
+
+
+async def test_half_of_a_zone_dies_in_a_wave(story: Story, golden: Golden) -> None:
+    """That is no fault of the release: it is not taken off those that run it."""
+    await _settled(story, eu=12, us=12)
+    await story.deploy("b", WAVES)
+    await story.go_on(7)
+    dead = [played for played in story.fleet.of(EU) if played.machine.zone == "z1"][:3]
+    for played in dead:
+        played.silent = True
+    story.say(f"{', '.join(played.machine.id for played in dead)} die")
+    await story.until_ended(120)
+    await story.go_on(2)
+    golden(story)
+
+
+async def test_empty_machine_joins(story: Story, golden: Golden) -> None:
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b", WAVES)
+    await story.go_on(3)
+    story.say("us-9 joins, empty")
+    await story.fleet.join({"us": 1}, zones=2)
+    await story.until_ended()
+    story.say(f"us-9 ran {' '.join(story.fleet.machines[MachineId('us-9')].ever)}")
+    golden(story)
+
+
+async def test_rollback_during_rollback(story: Story, golden: Golden) -> None:
+    """Somebody asks for a rollback while the one that a sick release has caused is under way."""
+    await _settled(story, eu=8, us=8)
+    await story.deploy("b")
+    await story.until_ended()
+    _sick(story, "c")
+    await story.deploy("c", WAVES)
+    await story.go_on(3)
+    back = await story.company.rollback()
+    story.say(f"somebody rolls back: {back}")
+    await story.until_ended()
+    golden(story)
+
+
+async def test_paused_promoted(story: Story, golden: Golden) -> None:
+    await _settled(story, eu=8, us=8)
+    b = await story.deploy("b", WAVES)
+    await story.go_on(2)
+    for what, text, turns in ((pause, "paused", 6), (resume, "resumed", 3), (promote, "promoted", 4)):
+        async with story.company.database.transaction() as tx:
+            await what(tx, b)
+        story.say(text)
+        await story.go_on(turns)
+    await story.until_ended()
+    golden(story)

@@ -1,0 +1,135 @@
+"""Machines that a test invents: each decides by the goal of its region as an agent does, its region sums up as regions do.
+
+What a machine does takes a turn: it hears of a goal in one, and is through with it in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.goal import Goal, ReleaseRef
+from fleetcast.model.ids import DeploymentId, MachineId, RegionName
+from fleetcast.model.machine import Machine
+from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.report import Phase, ServiceReport
+from fleetcast.region.rollup import Told, roll_up
+from fleetcast.rollouts.intake import record_hello, record_report
+from paper_company import Company
+
+Sick = Callable[[MachineId, ReleaseRef], bool]
+"""Whether a release fails its health check on a machine."""
+
+
+@dataclass
+class Played:
+    machine: Machine
+    running: ReleaseRef | None = None
+    report: ServiceReport | None = None
+    """The last one that its region heard."""
+    silent: bool = False
+    ever: list[str] = field(default_factory=list)
+    """Letters of the commits that ran here, in order."""
+    failed: set[DeploymentId] = field(default_factory=set)
+    changing: bool = False
+    down: bool = False
+    """What was ACTIVE has died, and is not up again."""
+    deaths: int = 0
+
+    @property
+    def runs(self) -> str:
+        """The letter of the commit that runs; ``-``: nothing does."""
+        return "-" if self.running is None else _letter(self.running)
+
+
+@dataclass
+class Fleet:
+    """The machines of a :class:`Company`, by id."""
+
+    company: Company
+    machines: dict[MachineId, Played] = field(default_factory=dict)
+    away: set[RegionName] = field(default_factory=set)
+    """Regions whose process says nothing to control."""
+    sick: Sick = lambda _machine, _release: False
+
+    async def join(self, counts: Mapping[str, int], *, zones: int = 1) -> None:
+        """So many machines a region, ``eu-1`` and so on; they are known to control from then on."""
+        for region, count in counts.items():
+            await record_hello(self.company.database, RegionHello(RegionName(region), f"http://{region}", "00"))
+            first = len(self.of(RegionName(region))) + 1
+            for number in range(first, first + count):
+                machine = Machine(MachineId(f"{region}-{number}"), RegionName(region), zone=f"z{number % zones}")
+                self.machines[machine.id] = Played(machine)
+        await self.report()
+
+    def of(self, region: RegionName) -> list[Played]:
+        return [played for played in self.machines.values() if played.machine.region == region]
+
+    @property
+    def regions(self) -> list[RegionName]:
+        return sorted({played.machine.region for played in self.machines.values()})
+
+    async def turn(self) -> Goal | None:
+        """Every machine that can does what the goal asks of it, and every region that can says so."""
+        goal = await self.company.goal()
+        if goal is not None:
+            for played in self.machines.values():
+                if not played.silent:
+                    self._act(played, goal)
+        await self.report(goal)
+        return goal
+
+    async def report(self, goal: Goal | None = None) -> None:
+        for region in self.regions:
+            if region in self.away:
+                continue
+            played = self.of(region)
+            told = [Told(one.machine, None if one.silent else one.report, 0, one.silent) for one in played]
+            rollups = () if goal is None else (roll_up(goal, told),)
+            heard = tuple(one.machine for one in played if not one.silent)
+            await record_report(self.company.database, RegionReport(region, heard, rollups, ()))
+
+    def runs(self, machines: Iterable[Played] | None = None) -> dict[str, int]:
+        """How many machines run what."""
+        counts: dict[str, int] = {}
+        for played in machines if machines is not None else self.machines.values():
+            counts[played.runs] = counts.get(played.runs, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def _act(self, played: Played, goal: Goal) -> None:
+        wanted = goal.release_for(played.machine, played.running)
+        changing, played.changing = played.changing, False
+        if wanted is not None and wanted != played.running and goal.deployment not in played.failed:
+            if not changing:
+                played.changing = True
+            elif self.sick(played.machine.id, wanted):
+                played.failed.add(goal.deployment)
+                played.ever.append(_letter(wanted))
+            else:
+                played.running, played.deaths = wanted, 0
+                played.ever.append(_letter(wanted))
+        phase = Phase.ACTIVATING if played.changing else Phase.FETCHED
+        if goal.deployment in played.failed:
+            phase = Phase.FAILED
+        elif played.running == goal.target:
+            phase = Phase.ACTIVE
+        played.report = ServiceReport(
+            service=goal.service,
+            environment=goal.environment,
+            generation=goal.generation,
+            deployment=goal.deployment,
+            target=goal.target,
+            phase=phase,
+            running=None if played.changing or played.down else played.running,
+            bytes=ByteCounts(local=1000),
+            target_bytes=1000,
+            active_age_ms=0,
+            waiting_for="its wave" if phase is Phase.FETCHED else "",
+            error="health check failed" if phase is Phase.FAILED else "",
+            deaths=played.deaths,
+        )
+
+
+def _letter(release: ReleaseRef) -> str:
+    return release.artifact.partition("/")[2][0]

@@ -1,0 +1,112 @@
+"""Deployments of an invented fleet in virtual time, told as a text: whenever a reason or what machines run has changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import update
+
+from fleetcast.model.ids import DeploymentId
+from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.plan import Policy
+from fleetcast.rollouts.deployments import Wanted, list_deployments
+from fleetcast.schema.rollout_tables import rollouts
+from fleetcast.schema.tables import deployments, goals, machines, regions, rollups
+from paper_company import WEB, Company, sha
+from played_fleet import Fleet
+
+TURN_S = 20
+_STAMPS = (
+    deployments.c.created_at,
+    deployments.c.built_at,
+    deployments.c.replicated_at,
+    deployments.c.goal_at,
+    deployments.c.claim_expires_at,
+    rollouts.c.wave_at,
+    rollouts.c.healthy_at,
+    rollouts.c.paused_at,
+    rollups.c.reported_at,
+    rollups.c.last_active_at,
+    machines.c.last_seen_at,
+    regions.c.last_report_at,
+    goals.c.expires_at,
+)
+
+
+@dataclass
+class Story:
+    """A turn is 20 s: control decides, machines do what their goal says, regions report, and all stamps grow older."""
+
+    company: Company
+    now_s: int = 0
+    lines: list[str] = field(default_factory=list)
+    _told: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.fleet = Fleet(self.company)
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self.lines)
+
+    def say(self, text: str) -> None:
+        self.lines.append(f"{self._clock} * {text}")
+
+    async def deploy(self, commit: str, policy: Policy | None = None, *, built: bool = True) -> DeploymentId:
+        """Somebody triggers it; by the next turn it is built, and in every bucket."""
+        deployment = (await self.company.triggers.deploy(DeployRequest(WEB, sha(commit), plan=policy))).id
+        self.say(f"deploy {commit}: {deployment}" + (f" by {policy.name}" if policy else ""))
+        if built:
+            await self.company.make(commit)
+        return deployment
+
+    async def go_on(self, turns: int) -> None:
+        for _ in range(turns):
+            await self.company.step()
+            await self._tell()
+            await self.fleet.turn()
+            await self._pass()
+        await self.company.step()
+        await self._tell()
+
+    async def until_ended(self, turns_max: int = 40) -> None:
+        """Until no deployment is under way; in the end, a turn in which machines see to it."""
+        for _ in range(turns_max):
+            async with self.company.database.reading() as reading:
+                found = await list_deployments(reading, Wanted(), None, at_most=20)
+            if all(deployment.state.ended for deployment in found):
+                break
+            await self.go_on(1)
+        else:
+            raise AssertionError(f"something does not end:\n{self.text}")
+
+    @property
+    def _clock(self) -> str:
+        return f"{self.now_s // 60:3}:{self.now_s % 60:02}"
+
+    async def _pass(self) -> None:
+        self.now_s += TURN_S
+        async with self.company.database.transaction() as tx:
+            for table in {column.table for column in _STAMPS}:
+                ours = {column: column - TURN_S * 1000 for column in _STAMPS if column.table is table}
+                await tx.execute(update(table).values(ours))
+
+    async def _tell(self) -> None:
+        async with self.company.database.reading() as reading:
+            found = await list_deployments(reading, Wanted(), None, at_most=20)
+        for deployment in sorted(found, key=lambda one: int(one.id[1:])):
+            reason = re.sub(r"\d\d:\d\d:\d\d UTC", "then", deployment.reason).replace(sha("a"), "a").replace(sha("b"), "b")
+            self._line(deployment.id, f"{deployment.state}: {reason}")
+        here = {region: self.fleet.runs(self.fleet.of(region)) for region in self.fleet.regions}
+        runs = "; ".join(f"{region} " + " ".join(f"{n} {what}" for what, n in each.items()) for region, each in here.items())
+        self._line("machines", runs)
+
+    def _line(self, what: str, text: str) -> None:
+        if self._told.get(what) != text:
+            self._told[what] = text
+            self.lines.append(f"{self._clock}   {what} {text}")
+
+
+Golden = Callable[[Story], None]
