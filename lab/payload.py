@@ -51,6 +51,8 @@ class Payload:
     """Ranges of the content with other bytes: offset and length, in the files one after another as if nothing were inserted."""
     inserted_bytes: int = 0
     """In front of everything, in the first file; ``size_bytes`` is without them."""
+    activate: str = ""
+    """What is run; empty: nothing."""
 
 
 def commit(repository: Path, payload: Payload) -> str:
@@ -60,7 +62,8 @@ def commit(repository: Path, payload: Payload) -> str:
         _git(repository, "init", "--quiet", "--initial-branch=main")
     recipe = {"command": f"'{sys.executable}' build.py", "output": "dist"}
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in recipe.items())
-    (repository / "fleetcast.toml").write_text(f"[build]\n{lines}")
+    run = f"[run]\nactivate = {json.dumps(payload.activate)}\n" if payload.activate else ""
+    (repository / "fleetcast.toml").write_text(f"[build]\n{lines}{run}")
     (repository / "build.py").write_text(_BUILD)
     (repository / "payload.json").write_text(json.dumps(asdict(payload)))
     _git(repository, "add", "--all")

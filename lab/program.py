@@ -59,8 +59,15 @@ class Program:
 
     def peak_rss_bytes(self) -> int:
         """The most memory it ever had resident."""
+        return self._status_bytes("VmHWM")
+
+    def rss_bytes(self) -> int:
+        """The memory it has resident now."""
+        return self._status_bytes("VmRSS")
+
+    def _status_bytes(self, name: str) -> int:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * _KIB for line in lines if line.startswith("VmHWM:"))
+        return next(int(line.split()[1]) * _KIB for line in lines if line.startswith(f"{name}:"))
 
     def last_words(self) -> str:
         """The last line it said."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import delta, goal, packing, queue, replicate, swarm
+from bench.page import delta, goal, idle, packing, queue, replicate, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -23,6 +23,7 @@ SECTIONS = {
     "goal": goal.goal,
     "goal-etcd": goal.goal,
     "replicate": replicate.replicate,
+    "idle-agent": idle.idle,
 }
 CHARTS = {"hosts.svg": ("swarm-hosts", swarm.lab_chart), "loopback.svg": ("swarm-loopback", swarm.loopback_chart)}
 

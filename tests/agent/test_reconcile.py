@@ -85,6 +85,18 @@ def test_outside_the_wave_the_target_is_fetched_and_nothing_is_activated() -> No
     assert reconcile(seen(goal(B, A, threshold=OUT), ServiceState(active=running(A)), disk(A, B)), 0) == Decision()
 
 
+def test_what_runs_is_repaired_once_there_is_nothing_else_to_fetch() -> None:
+    state = ServiceState(active=running(A))
+    repair = reconcile(seen(goal(A, A), state, disk(A), damaged=True), 0).fetch
+    assert repair is not None
+    assert (repair.release, repair.repair, repair.deployment) == (A, True, None)
+    first = reconcile(seen(goal(B, A), state, disk(A), damaged=True), 0).fetch
+    assert first is not None
+    assert (first.release, first.repair) == (B, False)
+    changing = replace(state, activation=begun(B, 1))
+    assert reconcile(seen(goal(B, A), changing, disk(A, B), damaged=True), 0).fetch is None
+
+
 def test_an_empty_machine_takes_the_baseline_first_and_then_fetches_the_target() -> None:
     wanted = goal(B, A, threshold=OUT)
     first = reconcile(seen(wanted, ServiceState(), disk(), started=False), 0)

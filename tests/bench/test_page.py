@@ -46,6 +46,10 @@ COPIED: dict[str, Any] = {
 CYCLES = {"fleetcast": 1000.0, "procrastinate": 500.0, "pgqueuer": 400.0}
 SETTINGS = ("fresh", "million_rows", "held_transaction")
 RESULT: dict[str, Any] = {
+    "rss_mib": 48.0,
+    "cpu_percent": 0.05,
+    "seconds": 300,
+    "files": 1000,
     "command": "python -m bench.swarm --hosts 3",
     "machine": {"processor": "Abacus", "cores": 2, "kernel": "6.1", "python": "3.11.2"},
     "runs": 3,

@@ -28,6 +28,9 @@ class AgentConfig:
     bandwidth: Bandwidth = field(default_factory=Bandwidth)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services see; wins over the environment of a recipe, being about this one machine."""
+    observe: bool = False
+    """What was changed on this machine is reported, and not put right."""
+    drift_look_s: float = limits.DRIFT_LOOK_S
     stop_grace_s: float = limits.STOP_GRACE_S
     """Between asking a service to end and killing it."""
     settle_s: float = limits.ACTIVATION_SETTLE_S

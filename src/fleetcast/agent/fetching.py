@@ -16,6 +16,7 @@ from fleetcast.agent.hooks import HookFailed
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
+from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import FetchStanding
@@ -104,6 +105,39 @@ class Fetcher:
                 await asyncio.sleep(retry_s(failures, self._rng))
         finally:
             self._standing = None
+
+    async def repair(self, release: ReleaseRef, mend: Callable[[Path], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
+        """Fetch a whole release once more, most of it from itself, and hand the copy's tree to ``mend``; its answer.
+
+        Raises:
+            FleetcastError, OSError: to be tried again.
+        """
+        root = self._store.root(release.root)
+        if root is None:
+            raise Unavailable("root_missing", f"the signed root of {release.artifact} is not on this machine")
+        async with self._sharing.lock(release.digest):
+            envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
+            directory = await to_the_end(self._store.receive(release.digest, envelope))
+            ended = asyncio.Event()
+            self._standing = FetchStanding(release)
+            try:
+                fetch = await self._started(root, release, directory, ended)
+                try:
+                    await self._finished(fetch, ended)
+                finally:
+                    # It holds files open for writing, and what is to take their place must not be.
+                    await to_the_end(asyncio.to_thread(fetch.cancel))
+                return await to_the_end(self._mend(root, release, directory, mend))
+            finally:
+                self._standing = None
+
+    async def _mend(
+        self, root: Root, release: ReleaseRef, fresh: Path, mend: Callable[[Path], Awaitable[tuple[str, ...]]]
+    ) -> tuple[str, ...]:
+        mended = await mend(fresh / "tree")
+        await self._store.discard(Surplus(incoming=frozenset({release.digest})))
+        await self._sharing.share(root, release.root, self._layout.release(release.digest))
+        return mended
 
     def _failed(self, release: ReleaseRef, error: FleetcastError | OSError | HookFailed) -> None:
         error = obstacle(error) if isinstance(error, OSError) else error

@@ -7,7 +7,7 @@
     <root>/labels.json                the labels that people gave this machine
     <root>/services/<environment>/<service>/
         state.json                    what is active, what is being activated, what failed
-        releases/<digest>/            whole releases: root, manifest, tree/
+        releases/<digest>/            whole releases: root, manifest, tree/, seal (how its files looked when verified)
         incoming/<digest>/            a release being fetched
         roots/<root digest>           verified signed roots; several may name one release
         discarded/                    releases on their way out
@@ -81,6 +81,9 @@ class ServiceLayout:
 
     def tree(self, digest: Digest) -> Path:
         return self.releases / digest / "tree"
+
+    def seal(self, digest: Digest) -> Path:
+        return self.releases / digest / "seal"
 
     def make(self) -> None:
         """Create the directories that are missing."""

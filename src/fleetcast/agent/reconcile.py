@@ -62,6 +62,8 @@ class Observed:
     deaths: int
     """How often in a row the process has died."""
     down_since_ms: int
+    damaged: bool = False
+    """Files of what is active are not as released, and are to be put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Fetch:
     deployment: DeploymentId | None
     """For which the bytes are counted; ``None``: for none."""
     reason: str
+    repair: bool = False
+    """It is on disk already, and not all of it is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +201,16 @@ def _begun(seen: Observed) -> Activate | None:
 
 
 def _fetch(seen: Observed, goal: Goal, wanted: ReleaseRef | None) -> Fetch | None:
-    """One at a time; what an empty machine shall run comes before what it shall only have."""
+    """One at a time; what an empty machine shall run comes before what it shall only have, and that before repairs."""
     for release in (wanted, goal.target):
         if release is None or seen.disk.has(release) or seen.state.failure(goal.deployment, release.root):
             continue
         if release.root == goal.target.root:
             return Fetch(release, goal.deployment, f"target of deployment {goal.deployment}")
         return Fetch(release, None, f"baseline of deployment {goal.deployment}, and nothing runs here")
+    active = seen.state.active
+    if seen.damaged and active is not None and seen.state.activation is None and seen.disk.has(active.release):
+        return Fetch(active.release, None, "files of what runs were changed", repair=True)
     return None
 
 

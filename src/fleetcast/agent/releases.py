@@ -19,6 +19,7 @@ from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import Disk
 from fleetcast.agent.retention import Surplus
 from fleetcast.artifacts import tree as trees
+from fleetcast.artifacts.manifest import Manifest, decode, manifest_digest
 from fleetcast.artifacts.signing import PublicKey, verify_root
 from fleetcast.model import ids
 from fleetcast.model.artifact import Root
@@ -45,6 +46,10 @@ class ReleaseStore:
             _remove(path)
         self._releases = set(_named(self._layout.releases))
         self._incoming = set(_named(self._layout.incoming))
+        for digest in self._incoming & self._releases:
+            # Of a repair that was cut off.
+            _remove(self._layout.incoming / digest)
+            self._incoming.discard(digest)
         self._roots = {}
         for digest in _named(self._layout.roots):
             path = self._layout.roots / digest
@@ -85,6 +90,13 @@ class ReleaseStore:
         self._incoming.discard(digest)
         self._releases.add(digest)
         return final
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """Of a whole release. Raises :class:`Corrupt` or :class:`OSError` when it is not what it was. Blocking."""
+        encoded = (self._layout.release(digest) / "manifest").read_bytes()
+        if manifest_digest(encoded) != digest:
+            raise Corrupt("corrupt_manifest", f"the manifest of release {digest} has changed on this machine's disk")
+        return decode(encoded)
 
     async def discard(self, surplus: Surplus) -> None:
         """Remove what nobody needs. The space is free when this returns."""

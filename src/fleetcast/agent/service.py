@@ -13,6 +13,7 @@ import structlog
 from fleetcast.agent import health, retention, spawning
 from fleetcast.agent.activation import Activator
 from fleetcast.agent.config import AgentConfig
+from fleetcast.agent.drift import DriftWatch
 from fleetcast.agent.fetching import Fetcher, Untrusted
 from fleetcast.agent.hooks import HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
@@ -35,8 +36,8 @@ from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.generation import FIRST
 from fleetcast.model.goal import Goal, ReleaseRef
-from fleetcast.model.ids import ServiceName
-from fleetcast.model.limits import AGENT_TICK_S, SERVICE_LOG_BYTES_MAX
+from fleetcast.model.ids import Digest, ServiceName
+from fleetcast.model.limits import AGENT_TICK_S, DRIFT_REPAIR_PAUSE_S, SERVICE_LOG_BYTES_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.permit import PermitRequest
 from fleetcast.model.report import ServiceReport
@@ -83,12 +84,15 @@ class ServiceDriver:
         self._activator = Activator(
             around.config, key, layout, self._store, self._memory, self._process, self._permits, self._hooks, around.alarm
         )
+        self._drift = DriftWatch(layout, self._store, self._settled, around.config.drift_look_s, self.look)
+        self._repair_again_ms = 0
+        """Uptime before which nothing is repaired."""
         self._wake = asyncio.Event()
         self._fetch: UnderWay[Fetch] | None = None
         self._activation: UnderWay[Activate] | None = None
         self._watching: UnderWay[Instance] | None = None
         self._deaths = Deaths()
-        self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch")}
+        self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch", "repair")}
 
     async def find_again(self) -> None:
         """What is on disk, and share it; what hooks and checks have left running is ended.
@@ -117,6 +121,7 @@ class ServiceDriver:
 
     async def run(self) -> None:
         """Until cancelled. What runs then goes on running."""
+        watching = asyncio.create_task(self._drift.run())
         try:
             while True:
                 self._wake.clear()
@@ -128,6 +133,8 @@ class ServiceDriver:
                     async with asyncio.timeout(pause_s):
                         await self._wake.wait()
         finally:
+            watching.cancel()
+            await asyncio.wait({watching})
             await self._leave()
 
     def report(self, clock: Clock) -> ServiceReport | None:
@@ -152,7 +159,13 @@ class ServiceDriver:
             error=self._trouble() or ("its process is down and will be started again" if down else ""),
             clock=clock,
             deaths=self._deaths.lately(active.activation) if active else 0,
+            drift=self._drift.lines,
         )
+
+    def _settled(self) -> Digest | None:
+        """The release that is active, while nothing is being changed about it."""
+        active = self._memory.state.active
+        return active.release.digest if active is not None and self._memory.state.activation is None else None
 
     def _gone(self) -> bool:
         """Whether nothing of this service is left here but what outlives its removal."""
@@ -189,6 +202,8 @@ class ServiceDriver:
             self._fetch = None
         if self._activation is not None and self._activation.over:
             self._activation = None
+        if self._activation is None:
+            await self._straighten()
         decision = reconcile(self._observe(), self._around.now_ms())
         if not await self._follow_activation(decision):
             return 0.0
@@ -216,7 +231,17 @@ class ServiceDriver:
             started=instance is not None,
             deaths=self._deaths.count,
             down_since_ms=self._deaths.since_ms,
+            damaged=not self._around.config.observe and self._damaged(),
         )
+
+    def _damaged(self) -> bool:
+        settled = self._settled()
+        return settled is not None and self._drift.damaged(settled) and boots.uptime_ms() >= self._repair_again_ms
+
+    async def _straighten(self) -> None:
+        where = await self._drift.straighten(repair=not self._around.config.observe)
+        if where:
+            self._around.alarm(f"{self._key.service}: {where}, and was put right")
 
     def _process_status(self) -> ProcessStatus:
         active = self._memory.state.active
@@ -260,7 +285,8 @@ class ServiceDriver:
         if decision.collect:
             await self._collect(decision.collect)
         if wanted is not None:
-            self._fetch = UnderWay(wanted, asyncio.create_task(self._bring_in(wanted.release)))
+            bringing = self._repair(wanted.release) if wanted.repair else self._bring_in(wanted.release)
+            self._fetch = UnderWay(wanted, asyncio.create_task(bringing))
 
     async def _follow_restart(self, decision: Decision) -> float:
         if decision.restart is None:
@@ -288,6 +314,18 @@ class ServiceDriver:
                 except Untrusted as error:
                     await self._refuse(release, str(error))
         finally:
+            self._wake.set()
+
+    async def _repair(self, release: ReleaseRef) -> None:
+        try:
+            async with self._guarded("repair"):
+                mended = await self._fetcher.repair(release, lambda fresh: self._drift.mend(release.digest, fresh))
+                if mended:
+                    said = "; ".join(mended)
+                    log.warning("release_repaired", service=self._key.service, release=release.artifact, lines=mended)
+                    self._around.alarm(f"{release.artifact} was changed on this machine ({said}), and was put right")
+        finally:
+            self._repair_again_ms = boots.uptime_ms() + DRIFT_REPAIR_PAUSE_S * 1000
             self._wake.set()
 
     async def _refuse(self, release: ReleaseRef, error: str) -> None:

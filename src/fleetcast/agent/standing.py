@@ -43,6 +43,7 @@ def service_report(
     error: str,
     clock: Clock,
     deaths: int = 0,
+    drift: tuple[str, ...] = (),
 ) -> ServiceReport:
     """``whole``: the target is on disk, verified. ``content_size``: of the target, 0 until its root is known.
     ``up``: what is active is not down at the moment; ``deaths``: how often in a row its process has died lately.
@@ -72,6 +73,7 @@ def service_report(
         error=failure.error if failure else error,
         output=output,
         deaths=deaths,
+        drift=drift,
     )
 
 

@@ -41,7 +41,7 @@ def differences(manifest: Manifest, tree: Path) -> Iterator[Difference]:
             if (what := _misfit(entry, descriptor)) is not None:
                 gone.add(entry.path)
                 yield Difference(shown(entry.path), what)
-            elif entry.kind in FILE_KINDS and (what := _wrong_mode(entry, descriptor)) is not None:
+            elif (what := _wrong_mode(entry, descriptor)) is not None:
                 yield Difference(shown(entry.path), what)
     finally:
         os.close(descriptor)
@@ -104,7 +104,14 @@ def _misfit(entry: Entry, root: int) -> str | None:
             return None if status.st_size == entry.size else f"has {status.st_size} bytes, not {entry.size}"
 
 
+def misfit(entry: Entry, root: int) -> str | None:
+    """What is wrong with a path below the directory ``root``, but for its content, in a few words; ``None``: nothing."""
+    return _misfit(entry, root) or _wrong_mode(entry, root)
+
+
 def _wrong_mode(entry: Entry, root: int) -> str | None:
+    if entry.kind not in FILE_KINDS:
+        return None
     executable = bool(os.stat(entry.path, dir_fd=root, follow_symlinks=False).st_mode & stat.S_IXUSR)
     if executable == (entry.kind is EntryKind.EXECUTABLE):
         return None

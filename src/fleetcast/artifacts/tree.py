@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -102,8 +102,9 @@ def remove_tree(tree: Path) -> None:
         shutil.rmtree(tree)
 
 
-def verify(manifest: Manifest, tree: Path) -> list[int]:
-    """Hash what is on the disk; the indices, ascending, of the chunks that are missing or wrong there.
+def verify(manifest: Manifest, tree: Path, chunks: Iterable[int] | None = None) -> list[int]:
+    """Hash what is on the disk; the indices, ascending, of the chunks that are missing or wrong there. ``chunks``: of these
+    alone, ascending.
 
     Looks at contents and sizes only, neither at modes nor at symlinks, and at nothing that the manifest does not name.
     """
@@ -111,8 +112,8 @@ def verify(manifest: Manifest, tree: Path) -> list[int]:
     offsets = manifest.chunk_offsets()
     buffer = memoryview(bytearray(CHUNK_BYTES_MAX))
     with TreeFiles(Extents(manifest.entries), tree) as files:
-        for index, length in enumerate(manifest.chunk_lengths):
-            chunk = buffer[:length]
+        for index in range(manifest.chunks) if chunks is None else chunks:
+            chunk = buffer[: manifest.chunk_lengths[index]]
             try:
                 files.read_into(offsets[index], chunk)
             except Corrupt:

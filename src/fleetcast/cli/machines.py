@@ -105,7 +105,8 @@ def _running(answer: MachineAnswer, region: str) -> list[str]:
         if report.error:
             lines.append(f"error: {report.service}: {showable(report.error)}")
             lines += [f"  | {showable(line)}" for line in report.output]
-    return lines + [f"alarm: {alarm}" for alarm in answer.alarms]
+        lines += [f"drift: {report.service}: {showable(line)}" for line in report.drift]
+    return lines + [f"alarm: {showable(alarm)}" for alarm in answer.alarms]
 
 
 def _service_row(report: ServiceReport) -> list[str]:

@@ -213,6 +213,8 @@ class AgentSettings:
     """Fetch from the machines of its own rack, so that a release crosses the rack's uplink about once; off: from anywhere."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services on this machine see, for instance their ``PORT``."""
+    observe: bool = False
+    """Where somebody has changed a file of what runs, or what ``current`` leads to, only report it; off: put it right, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,6 +147,7 @@ def agent(settings: AgentSettings) -> Wired:
         rack_bias=settings.rack_bias,
         bandwidth=Bandwidth(up, down, settings.background),
         environment=dict(settings.environment),
+        observe=settings.observe,
     )
     return Wired(
         partial(process.serve, config), settings, {"upload_bytes_per_s": up.change, "download_bytes_per_s": down.change}

@@ -54,6 +54,8 @@ class ServiceReport:
     """The last lines of what failed; at most ``FAILURE_LINES_MAX``."""
     deaths: Natural = 0
     """How often in a row the process of what is active has died, lately."""
+    drift: tuple[str, ...] = ()
+    """What on this machine is not as the release that runs says, a line each; at most ``DRIFT_LINES_MAX`` + 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from fleetcast.model.goal import Goal
 from fleetcast.model.ids import MachineId, RegionName, machine_id
 from fleetcast.model.limits import (
     ARTIFACT_CONTENT_BYTES_MAX,
+    DRIFT_LINES_MAX,
     FAILURE_LINE_CHARS_MAX,
     FAILURE_LINES_MAX,
     MACHINE_FORGOTTEN_S,
@@ -191,8 +192,9 @@ def _plausible(report: ServiceReport) -> ServiceReport:
     numbers = (report.active_age_ms, report.generation.epoch, report.generation.counter, report.deaths)
     if not (0 <= min(sizes) <= max(sizes) <= ARTIFACT_CONTENT_BYTES_MAX and 0 <= min(numbers) <= max(numbers) <= _NUMBER_MAX):
         raise Invalid("implausible_report", f"the report on {report.service} has a number that no machine can mean")
-    if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX and not report.output:
+    if max(len(report.error), len(report.waiting_for)) <= REPORTED_LINE_CHARS_MAX and not (report.output or report.drift):
         return report
     error, waiting_for = report.error[:REPORTED_LINE_CHARS_MAX], report.waiting_for[:REPORTED_LINE_CHARS_MAX]
     output = tuple(line[:FAILURE_LINE_CHARS_MAX] for line in report.output[-FAILURE_LINES_MAX:])
-    return replace(report, error=error, waiting_for=waiting_for, output=output)
+    drift = tuple(line[:REPORTED_LINE_CHARS_MAX] for line in report.drift[: DRIFT_LINES_MAX + 1])
+    return replace(report, error=error, waiting_for=waiting_for, output=output, drift=drift)

@@ -17,6 +17,10 @@ class Buffers:
         # A list's append and pop are single steps: no lock.
         self._free: list[memoryview] = []
 
+    def drop(self) -> None:
+        """Give the memory of those that are free back: nothing arrives any more."""
+        self._free.clear()
+
     @contextmanager
     def borrow(self) -> Iterator[memoryview]:
         """``CHUNK_BYTES_MAX`` bytes, with anything in them."""

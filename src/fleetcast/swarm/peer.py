@@ -188,6 +188,7 @@ class SwarmPeer:
         self._announcer.add(share)
         if fetch is not None:
             fetch.hand_over(keep=kept is not None)
+            self._drop_buffers()
         self._drop(replaced)
 
     def unshare(self, digest: Digest) -> None:
@@ -256,6 +257,14 @@ class SwarmPeer:
                 del self._fetches[fetch.digest]
         if fetch.holding is not None:
             self._server.drop(fetch.holding)
+        self._drop_buffers()
+
+    def _drop_buffers(self) -> None:
+        """An agent is idle most of its life."""
+        with self._lock:
+            idle = not self._fetches
+        if idle:
+            self._buffers.drop()
 
     def _alarm(self, message: str) -> None:
         if message not in self._alarms:

@@ -39,6 +39,17 @@ AGENT_TICK_S: Final = 5
 AGENT_RETRY_S_MIN: Final = 0.5
 AGENT_RETRY_S_MAX: Final = 15
 """Between an agent's attempts at what failed for reasons outside of it; doubles, with jitter."""
+DRIFT_LOOK_S: Final = 10
+"""How often an agent looks at a part of what runs on its machine, whether somebody has changed it."""
+DRIFT_ENTRIES_PER_LOOK: Final = 500
+DRIFT_HASHED_BYTES_PER_LOOK: Final = 64 * MIB
+"""Of files whose times or modes have changed; one larger file is read in one go."""
+DRIFT_ENTRIES_MAX: Final = 100_000
+"""The files of a release of more are not looked at: their table would stay in memory."""
+DRIFT_REPAIR_PAUSE_S: Final = 60
+"""Between two repairs of one service: who changes files again and again is not fought at once."""
+DRIFT_LINES_MAX: Final = 10
+"""Paths that are reported as changed; the rest is counted."""
 MACHINE_ALARMS_MAX: Final = 20
 MACHINE_ALARM_S: Final = 600
 """How long a machine repeats an alarm after its last occasion."""
