@@ -32,7 +32,8 @@ regions are the programs that ship, all on one machine, so the link is its loopb
 processors and its disk. The clock runs, by the database's, from the moment that regions can know of an artifact until control
 has seen it whole in every bucket. Bytes from the main store are those that the regions receive over connections to it, as the
 kernel counts them: content, manifest and headers. As much memory as the first copies fill is written once and given back
-before them, as for the fleets above. {result["target"]:g} of the first's are wanted at most for the second.
+before them, as for the fleets above. {result["target"]:g} of the first's are wanted at most for the second, of
+2 GiB: at the edges of each range whole chunks travel, which is more of a smaller artifact.
 
 **A plain copy** reads the second artifact from the same store: one process a region, all at a time, one stream each, written
 as it comes, nothing verified and nothing resumable. S3-compatible stores are two servers of OpenStack Swift, one with the main
