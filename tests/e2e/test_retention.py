@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +27,8 @@ def _digest(place: Place, sha: str) -> str:
 
 def _copies(place: Place, digest: str) -> list[str]:
     """Regions whose bucket has anything of an artifact."""
-    buckets = {region: place.directory / "regions" / region / "bucket" / "blobs" / "artifacts" for region in ("eu", "us")}
-    return [region for region, bucket in buckets.items() if (bucket / digest).exists()]
+    found = (place.directory / "regions").glob(f"*/bucket/blobs/artifacts/{digest}")
+    return sorted(copy.relative_to(place.directory / "regions").parts[0] for copy in found)
 
 
 def _shown(place: Place, sha: str) -> tuple[str | None, bool]:
@@ -34,16 +36,21 @@ def _shown(place: Place, sha: str) -> tuple[str | None, bool]:
     return detail["collected"], detail["pinned"]
 
 
-@pytest.mark.timeout(300)
-def test_a_collected_release_is_gone_and_comes_back(tmp_path: Path, start_place: Callable[..., Place]) -> None:
-    place = start_place(machines=2, regions=("eu", "us"), control=RULES)
-    repository = Repository(tmp_path / "web")
+def _five_deployed(place: Place, repository: Repository) -> list[str]:
+    """Commits of ``web``; nobody needs the first."""
     assert place.fleetcast("service", "add", "web", str(repository.path), *RECIPE).returncode == 0
     commits = []
     for version in range(5):
         commits.append(repository.commit({"text": f"version {version}"}))
         assert place.fleetcast("deploy", f"web@{commits[-1]}").returncode == 0
-    first, second, third, _, newest = commits
+    return commits
+
+
+@pytest.mark.timeout(300)
+def test_a_collected_release_is_gone_and_comes_back(tmp_path: Path, start_place: Callable[..., Place]) -> None:
+    place = start_place(machines=2, regions=("eu", "us"), control=RULES)
+    repository = Repository(tmp_path / "web")
+    first, second, third, _, newest = _five_deployed(place, repository)
     digest = _digest(place, first)
     assert _copies(place, digest) == ["eu", "us"]
 
@@ -88,3 +95,23 @@ def test_a_collected_release_is_gone_and_comes_back(tmp_path: Path, start_place:
     again = place.fleetcast("deploy", f"web@{second}", "--rebuild")
     assert (again.returncode, again.stderr) == (0, "")
     assert place.tracebacks() == []
+
+
+@pytest.mark.timeout(300)
+def test_what_was_collected_goes_though_everybody_dies(tmp_path: Path, start_place: Callable[..., Place]) -> None:
+    """The region is stopped when it would delete its copy; it and control are killed before anything is deleted there."""
+    place = start_place(machines=1, control=RULES)
+    first, *_ = _five_deployed(place, Repository(tmp_path / "web"))
+    digest = _digest(place, first)
+    region, control = place.pid("region-local"), place.pid("control")
+    os.kill(region, signal.SIGSTOP)
+    assert place.json("artifact", "collect")["regions"] == [f"web/{first}"]
+    assert _copies(place, digest) == ["local"]
+    os.kill(control, signal.SIGKILL)
+    os.kill(region, signal.SIGKILL)
+
+    wait_until(lambda: _copies(place, digest) == [], "the copy is deleted")
+    assert _shown(place, first) == ("regions", False)
+    back = place.fleetcast("rollback", "web", "--to", first)
+    assert (back.returncode, back.stderr) == (0, "")
+    assert _copies(place, digest) == ["local"]

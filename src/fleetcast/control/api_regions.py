@@ -17,7 +17,7 @@ from fleetcast.http.parameters import DigestInPath, RegionInPath, WaitS
 from fleetcast.model.errors import Invalid, NotFound, Unavailable, Unprocessable
 from fleetcast.model.ids import digest as legal_digest
 from fleetcast.model.ids import machine_id, region_name, service_name
-from fleetcast.model.limits import KV_KEY_BYTES_MAX, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX, SURPLUS_ASKED_MAX
+from fleetcast.model.limits import KV_KEY_BYTES_MAX, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
 from fleetcast.model.messages.regions import (
     DATA_KEY,
     DATA_URL,
@@ -96,10 +96,6 @@ async def answer_about_machine(region: RegionInPath, data: JSONBody[MachineAnswe
 async def judge_surplus(region: RegionInPath, data: JSONBody[Surplus], parts: PartsHere) -> SurplusJudged:
     """Which copies without a record may be deleted."""
     _must_be(data.region, region)
-    if len(data.digests) > SURPLUS_ASKED_MAX:
-        raise Invalid(
-            "too_many", f"{len(data.digests)} copies are too many to ask about at a time: {SURPLUS_ASKED_MAX} are not"
-        )
     held = [legal_digest(digest) for digest in data.digests]
     async with parts.database.transaction() as tx:
         return SurplusJudged(await may_delete(tx, data.region, held))

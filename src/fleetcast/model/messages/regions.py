@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from msgspec import Meta
+
 from fleetcast.model.ids import Digest, MachineId, RegionName
+from fleetcast.model.limits import SURPLUS_ASKED_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
 from fleetcast.model.protocol import PROTOCOL, Protocol
@@ -68,7 +71,7 @@ class Surplus:
     told to before."""
 
     region: RegionName
-    digests: tuple[Digest, ...]
+    digests: Annotated[tuple[Digest, ...], Meta(max_length=SURPLUS_ASKED_MAX)]
     protocol: Protocol = PROTOCOL
 
 
