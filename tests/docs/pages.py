@@ -18,7 +18,7 @@ Kinds of block, by the word after the fence:
     A unit of systemd. It can be read, and the command in it is understood.
 ``toml``, ``json``, ``python``, and ``sh file``
     A paragraph before it that ends with a name (```fleetcast.toml`:``) makes the block a file, written where the session is.
-    Without one: settings or a recipe are read as Fleetcast would, JSON is parsed, Python is run.
+    Without one: settings, a recipe or a plan are read as Fleetcast would, JSON is parsed, Python is run.
 ``text``
     A picture, or words. No commands.
 """

@@ -16,6 +16,7 @@ import pytest
 from cyclopts import App
 
 from fleetcast.cli.main import application
+from fleetcast.cli.plans import policy_of
 from fleetcast.launch.sources import SECTIONS, load
 from fleetcast.worker.recipe import parse_recipe
 
@@ -37,6 +38,9 @@ def test_what_is_not_run_is_right_all_the_same(block: Block, tmp_path: Path) -> 
             if tables.keys() <= SECTIONS.keys():
                 (tmp_path / "settings.toml").write_text(block.text)
                 load(tmp_path / "settings.toml", environ={})
+            elif "stages" in tables:
+                (tmp_path / "rollout.toml").write_text(block.text)
+                policy_of(str(tmp_path / "rollout.toml"))
             else:
                 parse_recipe(block.text.encode())
         case "json":
