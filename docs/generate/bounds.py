@@ -9,9 +9,21 @@ import re
 from sources import documented, one_line, table
 
 from fleetcast.model import limits
-from fleetcast.model.limits import artifacts, builds, fleet, http, machines, processes, pushes, retention, stores, swarm
+from fleetcast.model.limits import (
+    artifacts,
+    backups,
+    builds,
+    fleet,
+    http,
+    machines,
+    processes,
+    pushes,
+    retention,
+    stores,
+    swarm,
+)
 
-PARTS = (artifacts, stores, builds, pushes, fleet, retention, swarm, machines, processes, http)
+PARTS = (artifacts, stores, builds, pushes, fleet, retention, swarm, machines, processes, http, backups)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are

@@ -13,7 +13,7 @@ import pytest
 
 from fleetcast.cli.demo.engines.etcd import EtcdServer
 from fleetcast.model.errors import Compacted, Conflict, Invalid, Unavailable
-from fleetcast.model.limits import KV_CHANGES_MAX, KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX
+from fleetcast.model.limits import KV_CHANGES_MAX, KV_KEY_BYTES_MAX, KV_PAGE_ENTRIES_MAX, KV_VALUE_BYTES_MAX
 from fleetcast.stores.etcd_access import EtcdAccess, etcd_access
 from fleetcast.stores.etcd_kv import EtcdKv
 from fleetcast.stores.kv import Change, Entry, KeyValueStore
@@ -63,6 +63,18 @@ async def test_every_write_of_any_key_raises_the_one_revision(kv: KeyValueStore)
     assert await kv.get("a") == Entry("a", b"3", first + 2, 2)
     assert await kv.get("b") is None
     assert (await kv.range("")).revision == first + 3
+
+
+async def test_all_of_it_page_by_page_is_what_a_snapshot_has(kv: KeyValueStore) -> None:
+    for number in range(KV_PAGE_ENTRIES_MAX + 5):
+        await kv.put(f"a/{number:04}", b"%d" % number)
+    await kv.put("b", b"another")
+    assert len((await kv.page("a/")).entries) == KV_PAGE_ENTRIES_MAX
+    for prefix in ("", "a/", "a/00", "b", "c"):
+        paged: list[Entry] = []
+        while found := (await kv.page(prefix, paged[-1].key if paged else "")).entries:
+            paged += found
+        assert tuple(paged) == (await kv.range(prefix)).entries
 
 
 async def test_a_key_that_is_deleted_and_written_again_starts_at_version_1(kv: KeyValueStore) -> None:

@@ -48,6 +48,8 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "history", "fleetcast.cli.history:history", "Show what builds took and how they ended, by day."),
     ("Deploy", "drain", "fleetcast.cli.fleet:drain", "Leave a region out of what everything waits for."),
     ("Set up", "settings", "fleetcast.cli.settings:settings", "Show every setting, and where its value comes from."),
+    ("Set up", "backup", "fleetcast.cli.backups:backup", "Write all that control knows into one file."),
+    ("Set up", "restore", "fleetcast.cli.backups:restore", "Put a backup back, on any engine."),
     ("Set up", "completion", "fleetcast.cli.completion:completion", "Print what teaches a shell to complete commands."),
     ("Single processes", "control", "fleetcast.cli.processes:control", "Run the global process."),
     ("Single processes", "worker", "fleetcast.cli.processes:worker", "Run a worker, which builds."),

@@ -32,6 +32,7 @@ from fleetcast.control.hooks.deliveries import forget_deliveries
 from fleetcast.control.loops import regularly
 from fleetcast.control.parts import Parts
 from fleetcast.control.polling import Polling
+from fleetcast.control.presence import Presence
 from fleetcast.control.silence import Silence
 from fleetcast.control.statuses.outbox import forget_statuses
 from fleetcast.control.statuses.sending import status_loops
@@ -82,6 +83,8 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
         sock = serving.bind(config.host, config.port, "port of [control]")
         opened.callback(sock.close)
         database = await _database(opened, config.database_url)
+        presence = Presence(database, f"{gethostname()} {serving.url_of(sock)}")
+        await presence.begin()
         apart = config.replication_database_url not in ("", config.database_url)
         replication_database = await _database(opened, config.replication_database_url) if apart else database
         kv = await open_kv(config.kv_path, config.kv_etcd)
@@ -96,7 +99,7 @@ async def serve(config: ControlConfig, stop: asyncio.Event, listening: Listening
 
         await parts.queue.begin()
         app = control_app(parts)
-        async with _running(_loops(parts, stop)):
+        async with _running({**_loops(parts, stop), "presence": presence.run(stop)}):
             await serving.serve(app, sock, stop, started=started)
     log.info("control_stopped")
 

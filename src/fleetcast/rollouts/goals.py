@@ -14,6 +14,7 @@ from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import ServiceName
 from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.origins import least_epoch
 from fleetcast.schema.tables import deployments, goals
 from fleetcast.schema.upsert import upsert
 
@@ -35,7 +36,8 @@ class Standing:
 
 async def mint_sequence(tx: AsyncConnection, service: ServiceName, environment: str) -> int:
     """The next trigger's number, from 1. Triggers of one service and environment wait for each other here."""
-    row = {"service": service, "environment": environment, "sequence": 0, "published": True}
+    epoch = await least_epoch(tx)
+    row = {"service": service, "environment": environment, "sequence": 0, "published": True, "epoch": epoch}
     await upsert(tx, goals, [row], update=["service"])
     minted = await tx.execute(
         update(goals).where(*_key(service, environment)).values(sequence=goals.c.sequence + 1).returning(goals.c.sequence)

@@ -1,21 +1,27 @@
-"""Bringing a database to the newest schema."""
+"""Bringing a database to the newest schema, or to the one of a backup before it is filled."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from fleetcast.model.errors import Invalid, Refused
+from fleetcast.model.limits import MIGRATION_LOCK_S_MAX
 from fleetcast.stores import sqlite_file
 from fleetcast.stores.database import database_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+NEWEST: Final = "head"
+"""Among revisions: the last there is."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_VERSION_TABLE: Final = "alembic_version"
 _LOCK: Final = 0x666C656574  # an advisory lock's number means nothing; it has to be ours alone
 _SQLITE_WAIT_S: Final = 60
 
@@ -31,26 +37,67 @@ def migrate(address: str) -> None:
         Refused: a later version of this program has upgraded it.
         Unavailable: the server does not answer or refuses us, or the file cannot be used.
     """
-    # Half a second to import, and only processes that own a database need it.
-    from alembic import command
-    from alembic.config import Config
+    with schema_transaction(address) as connection:
+        bound_waits(connection, MIGRATION_LOCK_S_MAX)
+        upgrade(connection)
 
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+
+@contextmanager
+def schema_transaction(address: str) -> Iterator[Connection]:
+    """One transaction in which tables are made and filled, all or nothing. No other process migrates meanwhile, so none
+    starts to work on this database. Blocking; raises as :func:`migrate`.
+    """
     url = database_url(address)
     engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            config.attributes["connection"] = connection
-            _must_be_known(connection, config)
-            command.upgrade(config, "head")
+            yield connection
     except DBAPIError as error:
         raise _obstacle(error, url) from error
     finally:
         engine.dispose()
+
+
+def bound_waits(connection: Connection, seconds: int) -> None:
+    """Wait no longer than this for others to let go of a table; then it is :class:`Unavailable`."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{seconds}s'"))
+
+
+def upgrade(connection: Connection, revision: str = NEWEST) -> None:
+    """Go on to ``revision`` from whatever there is, as part of :func:`schema_transaction`."""
+    # Half a second to import, and only processes that own a database need it.
+    from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = connection
+    _must_be_known(connection, config)
+    command.upgrade(config, revision)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision a database is at; ``None``: it has no tables of ours."""
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()
+
+
+def revisions() -> tuple[str, ...]:
+    """All that this program knows, the newest first."""
+    from alembic.script import ScriptDirectory
+
+    return tuple(found.revision for found in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def _must_be_known(connection: Connection, config: Config) -> None:

@@ -23,6 +23,7 @@ from fleetcast.model.limits import (
     ETCD_WATCH_S_MAX,
     KV_CHANGES_BYTES_MAX,
     KV_CHANGES_MAX,
+    KV_PAGE_ENTRIES_MAX,
     KV_WAIT_S_MAX,
 )
 from fleetcast.stores.etcd_access import ID, KEYS, LAST, EtcdAccess
@@ -75,6 +76,9 @@ class EtcdKv(KeyValueStore):
 
     async def range(self, prefix: str) -> Snapshot:
         return await self._run(self._range(encoded(prefix)))
+
+    async def page(self, prefix: str, after: str = "") -> Snapshot:
+        return await self._run(self._page(encoded(prefix), encoded(after)))
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         check_write(key, value)
@@ -139,6 +143,14 @@ class EtcdKv(KeyValueStore):
             with contextlib.suppress(Compacted):  # between two of its pages
                 return await self._pages(prefix)
         raise Unavailable("kv_busy", "etcd is compacted faster than a snapshot of it can be read: try again")
+
+    async def _page(self, prefix: bytes, after: bytes) -> Snapshot:
+        start, end = self._keys + max(prefix, after + b"\0"), end_of(self._keys + prefix)
+        if start >= end:
+            return Snapshot(0, ())
+        asked = {"key": start, "range_end": end, "limit": KV_PAGE_ENTRIES_MAX}
+        page = await self._gateway.call(_RANGE, asked, RangeReply)
+        return Snapshot(page.header.revision, tuple(self._entry(found) for found in page.kvs))
 
     async def _pages(self, prefix: bytes) -> Snapshot:
         """All pages as of the revision of the first."""

@@ -51,6 +51,13 @@ class KeyValueStore(Protocol):
 
     async def range(self, prefix: str) -> Snapshot: ...
 
+    async def page(self, prefix: str, after: str = "") -> Snapshot:
+        """The next ``KV_PAGE_ENTRIES_MAX`` entries under ``prefix`` behind the key ``after``; none: that was all.
+
+        Each page is a snapshot of its own.
+        """
+        ...
+
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write and return the new revision.
 

@@ -22,6 +22,7 @@ from fleetcast.model.limits import (
     KV_CHANGES_BYTES_MAX,
     KV_CHANGES_MAX,
     KV_LOOK_INTERVAL_S,
+    KV_PAGE_ENTRIES_MAX,
     KV_WAIT_S_MAX,
 )
 from fleetcast.stores import sqlite_file
@@ -78,6 +79,9 @@ class SqliteKv(KeyValueStore):
 
     async def range(self, prefix: str) -> Snapshot:
         return await self._run(_range, encoded(prefix))
+
+    async def page(self, prefix: str, after: str = "") -> Snapshot:
+        return await self._run(_range, encoded(prefix), encoded(after), KV_PAGE_ENTRIES_MAX)
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         check_write(key, value)
@@ -178,13 +182,13 @@ def _get(connection: sqlite3.Connection, key: bytes) -> Entry | None:
     return None if row is None else Entry(row[0].decode(), row[1], row[2], row[3])
 
 
-def _range(connection: sqlite3.Connection, prefix: bytes) -> Snapshot:
+def _range(connection: sqlite3.Connection, prefix: bytes, after: bytes = b"", entries_max: int = -1) -> Snapshot:
     with _transaction(connection, "BEGIN"):
         revision = _revision(connection)
         rows = connection.execute(
             "SELECT key, value, mod_revision, version FROM entries"
-            " WHERE key >= ? AND key < ? AND value IS NOT NULL ORDER BY key",
-            (prefix, end_of(prefix)),
+            " WHERE key >= ? AND key > ? AND key < ? AND value IS NOT NULL ORDER BY key LIMIT ?",
+            (prefix, after, end_of(prefix), entries_max),
         )
         return Snapshot(revision, tuple(Entry(key.decode(), value, written, version) for key, value, written, version in rows))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fleetcast.model.limits import relations as relations
 from fleetcast.model.limits.artifacts import *
+from fleetcast.model.limits.backups import *
 from fleetcast.model.limits.builds import *
 from fleetcast.model.limits.fleet import *
 from fleetcast.model.limits.http import *

@@ -24,6 +24,14 @@ PROCESS_LOG_LOOK_INTERVAL_S: Final = 30
 SETTINGS_LOOK_INTERVAL_S: Final = 2
 """How often a process looks whether its settings file was changed."""
 
+# Control processes, in their database
+CONTROL_SEEN_INTERVAL_S: Final = 5
+"""How often one says that it runs."""
+CONTROL_SEEN_S_MAX: Final = 20
+"""One that has not said so for so long has ended."""
+CONTROL_FORGOTTEN_S: Final = 3600
+"""One that has not said so for so long is not named any more."""
+
 # Clocks
 CLOCK_SKEW_S_MAX: Final = 60
 """How far a clock may be off its neighbour's before somebody is told."""

@@ -23,6 +23,7 @@ from fleetcast.model.limits.fleet import (
     REPLICATE_S_MAX,
 )
 from fleetcast.model.limits.http import MESSAGE_BYTES_MAX, STREAM_EVENT_BYTES_MAX
+from fleetcast.model.limits.processes import CONTROL_FORGOTTEN_S, CONTROL_SEEN_INTERVAL_S, CONTROL_SEEN_S_MAX
 from fleetcast.model.limits.pushes import (
     HOOK_AGE_S_MAX,
     HOOK_DELIVERIES_KEPT_S,
@@ -105,3 +106,4 @@ assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S
 assert COPY_PARTS_AT_ONCE_MAX < COPY_LANES_MAX
 assert COPY_BACKOFF_S_MAX < COPY_FAILING_S_MAX < REPLICATE_S_MAX
 assert 2 * REGION_REPORT_INTERVAL_S < REGION_SILENCE_S_MAX < REPLICATE_S_MAX
+assert 2 * CONTROL_SEEN_INTERVAL_S < CONTROL_SEEN_S_MAX < CONTROL_FORGOTTEN_S

@@ -98,6 +98,8 @@ KV_CHANGES_BYTES_MAX: Final = 2 * MIB
 """Values in one answer; a single change may be larger."""
 KV_LOOK_INTERVAL_S: Final = 0.25
 """How often somebody who waits for changes looks for those of other processes."""
+KV_PAGE_ENTRIES_MAX: Final = 200
+"""Entries that are read at a time by who reads all of a store."""
 KV_HISTORY_REVISIONS: Final = 100_000
 """Revisions kept behind the newest before compaction."""
 KV_COMPACT_INTERVAL_S: Final = 600

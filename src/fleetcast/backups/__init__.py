@@ -1,0 +1,1 @@
+"""Everything that control knows, in one file: taken while it runs, put back on any engine."""
