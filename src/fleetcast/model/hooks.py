@@ -32,7 +32,7 @@ class Hook:
     """After so long everything that it started is ended, and it has failed."""
 
 
-HOOK_NAME: Final = Spelling("|".join(HookName).join("()"))
+HOOK_NAME: Final = Spelling(f"({'|'.join(HookName)})")
 Hooks: TypeAlias = Mapping[Annotated[str, HOOK_NAME.meta], Hook]
 """By :class:`HookName`."""
 
