@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from fleetcast.cli.demo.engines.swift import SECRET, USER, SwiftServer, swift_server
 from fleetcast.launch import installation
 from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
@@ -29,7 +30,6 @@ from lab.errors import LabError
 from lab.host import Host
 from lab.payload import Payload
 from lab.program import LOOK_S, Program, end, pipe, wait_ready
-from lab.swift import SECRET, USER, SwiftServer, swift_server
 
 MAIN_STORE_PORT: Final = 6380
 """Of the S3 server that has the main store: connections to it are told from those to the regions' by their port."""

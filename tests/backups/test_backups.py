@@ -18,6 +18,7 @@ from filled_tables import Store, fill
 from fleetcast.backups.history import begin_history
 from fleetcast.backups.keys import add_missing, held_by
 from fleetcast.backups.restoring import restore_tables, verified
+from fleetcast.cli.demo.engines.postgres import PostgresServer
 from fleetcast.model.errors import Corrupt, FleetcastError, Incompatible, Invalid, NotFound, Refused
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
@@ -29,7 +30,6 @@ from fleetcast.schema.plain_tables import plain_columns, plain_table
 from fleetcast.schema.tables import deployments, events, goals, jobs, metadata, regions, replicas
 from fleetcast.schema.upgrade import revisions, schema_transaction, upgrade
 from fleetcast.stores.database import now_ms
-from lab.postgres import PostgresServer
 
 Open = Callable[[str], Awaitable[Store]]
 

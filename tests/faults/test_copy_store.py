@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from fleetcast.cli.demo.engines.swift import SwiftServer, swift_server
 from fleetcast.model.limits import MIB
-from lab.swift import SwiftServer, swift_server
 from place import Place, Repository, bring_up
 from running import wait_until
 
