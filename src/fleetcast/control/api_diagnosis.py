@@ -10,6 +10,7 @@ from litestar import get
 from fleetcast import __version__
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
+from fleetcast.control.presence import seen
 from fleetcast.control.remote_heads import git_error
 from fleetcast.model.errors import FleetcastError
 from fleetcast.model.limits import SILENT_MACHINES_NAMED_MAX
@@ -25,13 +26,14 @@ _NO_BLOB: Final = "diagnosis/none"
 
 @get("/v1/diagnosis", guards=PEOPLE)
 async def get_diagnosis(parts: PartsHere) -> Diagnosis:
-    """What is wrong with regions, their buckets and machines.
+    """What is wrong with regions, their buckets and machines, and which control processes there are.
 
     Looks into every bucket before it answers.
     """
     async with parts.database.reading() as reading:
         regions = await known_regions(reading)
         machines = len(await known_machines(reading))
+        controls = await seen(reading)
         polled = await count_polled(reading)
         quiet = await silent(reading, Selector(), SILENT_MACHINES_NAMED_MAX + 1)
     main, looks = await asyncio.gather(_look(parts.main), asyncio.gather(*(_region(parts, region) for region in regions)))
@@ -44,13 +46,14 @@ async def get_diagnosis(parts: PartsHere) -> Diagnosis:
         main_bucket_error=main,
         polled=polled,
         git_error=git_error(),
+        controls=controls,
     )
 
 
 async def _region(parts: Parts, region: Region) -> RegionDiagnosis:
     bucket = parts.buckets(region.name)
     error = "it never said where it is" if bucket is None else await _look(bucket)
-    return RegionDiagnosis(region.name, region.drained, region.last_report_age_s, error)
+    return RegionDiagnosis(region.name, region.drained, region.last_report_age_s, error, region.alarms)
 
 
 async def _look(bucket: BlobReader) -> str:

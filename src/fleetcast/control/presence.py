@@ -15,10 +15,12 @@ from typing import Final
 import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast import __version__
 from fleetcast.model.errors import FleetcastError, Stale
 from fleetcast.model.limits import CONTROL_FORGOTTEN_S, CONTROL_SEEN_INTERVAL_S
+from fleetcast.model.messages.diagnosis import ControlDiagnosis
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.schema.installation_tables import control_processes
 from fleetcast.schema.origins import last_origin
@@ -28,6 +30,13 @@ from fleetcast.stores.database import Database, now_ms, read_clock_ms
 log = structlog.get_logger(__name__)
 
 _ID_BYTES: Final = 16
+
+
+async def seen(reading: AsyncConnection) -> tuple[ControlDiagnosis, ...]:
+    """Control processes that said that they run, and not that they end; those that were seen last come first."""
+    now = await read_clock_ms(reading)
+    rows = await reading.execute(select(control_processes).order_by(control_processes.c.seen_at.desc(), control_processes.c.id))
+    return tuple(ControlDiagnosis(row.place, row.version, row.clock_ahead_ms, max(0, now - row.seen_at) / 1000) for row in rows)
 
 
 class Presence:

@@ -71,14 +71,15 @@ class EtcdGateway:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def version(self) -> Version:
-        """Of the server that is asked. Raises :class:`Unavailable`."""
+    async def version(self) -> tuple[Version, str]:
+        """Of the server that is asked, and the date that it gives, in the form of HTTP; empty: none. Raises
+        :class:`Unavailable`."""
         try:
             answer = await self._client.get(f"{self._server}/version")
         except (httpx2.RequestError, OSError) as error:
             raise etcd_errors.away(_reason(error), self.access.place) from error
         try:
-            return decoded(answer.content, Version)
+            return decoded(answer.content, Version), answer.headers.get("date", "")
         except msgspec.MsgspecError:
             raise etcd_errors.not_etcd(answer.status_code, self.access.place) from None
 

@@ -96,7 +96,7 @@ class EtcdKv(KeyValueStore):
 
     async def version(self) -> str:
         """Of the server that is asked."""
-        return (await self._run(self._gateway.version())).etcdserver
+        return (await self._run(self._gateway.version()))[0].etcdserver
 
     async def check_writable(self) -> None:
         """Ask for a write that does not happen: it takes the same rights, a leader, and room. Raises :class:`Unavailable`."""

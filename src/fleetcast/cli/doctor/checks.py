@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from fleetcast.launch.settings import ControlSettings, RegionSettings, Settings
+
+
+ANSWER_WARN_S: Final = 0.5
+"""What engines need for one step, at most: a deployment takes dozens of them."""
 
 
 class Verdict(StrEnum):
@@ -39,6 +43,14 @@ def warn(name: str, says: str, advice: str) -> Check:
 
 def fail(name: str, says: str, advice: str) -> Check:
     return Check(name, Verdict.FAIL, says, advice)
+
+
+def answering(name: str, says: str, step_s: float) -> Check:
+    """Of an engine that is well, unless a step of it takes longer than :data:`ANSWER_WARN_S`."""
+    says = f"{says}, {1000 * step_s:.0f} ms a step"
+    if step_s > ANSWER_WARN_S:
+        return warn(name, says, "look at its disk, its load and the network between: everything waits for it")
+    return ok(name, says)
 
 
 def owners(settings: Settings, of_control: str, of_region: str) -> Iterator[tuple[str, ControlSettings | RegionSettings]]:

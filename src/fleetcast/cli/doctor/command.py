@@ -50,13 +50,17 @@ def _all(connection: Connection) -> Iterator[Check]:
     from fleetcast.cli.doctor.installation import installation, ports_of
     from fleetcast.cli.doctor.key_values import key_values
     from fleetcast.cli.doctor.listeners import listeners
+    from fleetcast.cli.doctor.permissions import permissions
+    from fleetcast.cli.doctor.retention import retention
     from fleetcast.cli.doctor.store import stores
 
     yield from host()
     settings, said = _settings(connection)
     yield from said
     if settings is not None:
+        yield from permissions(settings)
         yield from installation(settings)
+        yield from retention(settings)
         yield from database(settings)
         yield from key_values(settings)
         yield from stores(settings)

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import http.client
-import ssl
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 from fleetcast import __version__
+from fleetcast.cli.doctor.asking import Answer, ask
 from fleetcast.cli.doctor.checks import Check, fail, ok, warn
+from fleetcast.cli.doctor.clocks import clock
+from fleetcast.cli.doctor.control_processes import control_processes
 from fleetcast.http import messages
 from fleetcast.http.problems import raise_problem
 from fleetcast.model import protocol
 from fleetcast.model.errors import FleetcastError, Forbidden, Incompatible, NotFound, Unauthorized
-from fleetcast.model.limits import ANSWER_BYTES_MAX, HTTP_CONNECT_S_MAX, REGION_REPORT_INTERVAL_S
+from fleetcast.model.limits import HTTP_CONNECT_S_MAX, REGION_REPORT_INTERVAL_S
 from fleetcast.model.messages.diagnosis import Diagnosis, RegionDiagnosis
 
-CLOCK_WARN_S: Final = 2.0
-CLOCK_FAIL_S: Final = 30.0
-DATE_RESOLUTION_S: Final = 2.0
-"""A Date header has whole seconds, and a server makes one a second."""
 REPORT_WARN_S: Final = 6 * REGION_REPORT_INTERVAL_S
 REPORT_FAIL_S: Final = 60 * REGION_REPORT_INTERVAL_S
+ALARMS_SHOWN_MAX: Final = 5
+"""Of each region; fleetcast status has them all."""
 ANSWER_S_MAX: Final = 4 * HTTP_CONNECT_S_MAX
-"""Control looks into every bucket before it answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    clock_off_s: float | None
-    """How far this clock is behind (positive) or ahead of control's, at least; ``None``: it did not say."""
 
 
 def control(url: str, token: str, *, down_is_fine: bool) -> Iterator[Check]:
     """All there is to say about it. ``down_is_fine``: nobody has started it here, nor anything else."""
     try:
-        answer = _ask(url, token)
+        # Control looks into every bucket before it answers.
+        answer = ask(url, "/v1/diagnosis", timeout_s=ANSWER_S_MAX, headers={"authorization": f"Bearer {token}"})
     except (OSError, http.client.HTTPException, ValueError) as error:
         says = f"{url} cannot be reached ({error or type(error).__name__})"
         if down_is_fine:
@@ -49,8 +37,8 @@ def control(url: str, token: str, *, down_is_fine: bool) -> Iterator[Check]:
         else:
             yield fail("control", says, "see that it runs, that the address is right, and that no firewall is between")
         return
-    if answer.clock_off_s is not None:
-        yield _clock(answer.clock_off_s)
+    if answer.clock_behind_s is not None:
+        yield clock("clock", "control's", answer.clock_behind_s)
     try:
         diagnosis = _understood(answer)
     except (Unauthorized, Forbidden) as error:
@@ -65,52 +53,16 @@ def control(url: str, token: str, *, down_is_fine: bool) -> Iterator[Check]:
     else:
         yield _version(url, diagnosis)
         yield ok("token", "accepted, as admin's")
+        yield from control_processes(diagnosis.controls)
         yield from _regions(diagnosis)
         yield _machines(diagnosis)
         yield from _polling(diagnosis)
 
 
-def _ask(url: str, token: str) -> _Answer:
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.netloc, timeout=ANSWER_S_MAX, context=ssl.create_default_context()
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.netloc, timeout=ANSWER_S_MAX)
-    try:
-        connection.connect()
-        before = time.time()
-        connection.request("GET", f"{parts.path.rstrip('/')}/v1/diagnosis", headers={"authorization": f"Bearer {token}"})
-        response = connection.getresponse()
-        after = time.time()
-        return _Answer(response.status, response.read(ANSWER_BYTES_MAX), _off_s(response.getheader("Date"), before, after))
-    finally:
-        connection.close()
-
-
-def _off_s(date: str | None, before: float, after: float) -> float | None:
-    try:
-        theirs = parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
-        return None
-    if theirs > after:
-        return theirs - after
-    return min(0.0, theirs + DATE_RESOLUTION_S - before)
-
-
-def _understood(answer: _Answer) -> Diagnosis:
+def _understood(answer: Answer) -> Diagnosis:
     if answer.status != http.client.OK:
         raise_problem(answer.status, answer.body)
     return messages.decode(answer.body, Diagnosis)
-
-
-def _clock(off_s: float) -> Check:
-    if abs(off_s) <= CLOCK_WARN_S:
-        return ok("clock", f"within {CLOCK_WARN_S:g} s of control's")
-    says = f"{abs(off_s):.0f} s {'behind' if off_s > 0 else 'ahead of'} control's"
-    advice = "run an NTP client on both hosts: grants and tickets expire by the clock"
-    return (fail if abs(off_s) > CLOCK_FAIL_S else warn)("clock", says, advice)
 
 
 def _version(url: str, diagnosis: Diagnosis) -> Check:
@@ -129,6 +81,8 @@ def _regions(diagnosis: Diagnosis) -> Iterator[Check]:
         yield warn("regions", "none has ever reported", "start one: fleetcast region, or fleetcast up")
     for region in diagnosis.regions:
         yield _report(region)
+        for alarm in region.alarms[:ALARMS_SHOWN_MAX]:
+            yield warn(f"region {region.name}", "reports an alarm", alarm)
         name = f"bucket {region.name}"
         if region.bucket_error:
             says = f"control cannot look into it: {region.bucket_error}"

@@ -1,10 +1,9 @@
-"""What runs on this host by its settings: secrets, directories, ports."""
+"""What runs on this host by its settings: keys, directories, ports."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from fleetcast.cli.doctor.checks import Check, fail, ok, warn
 from fleetcast.cli.doctor.listeners import listeners
 from fleetcast.cli.output import size
-from fleetcast.http.tokens import Role, token_path
 from fleetcast.model.limits import ARTIFACT_CONTENT_BYTES_MAX, MIB
 
 if TYPE_CHECKING:
@@ -24,39 +22,9 @@ FREE_BYTES_MIN: Final = 512 * MIB
 
 def installation(settings: Settings) -> Iterator[Check]:
     """All there is to say about it; nothing where nothing is configured."""
-    yield from _secrets(settings)
     yield from _public_keys(settings)
     yield from _directories(settings)
     yield from _ports(settings)
-
-
-def _secrets(settings: Settings) -> Iterator[Check]:
-    paths = {worker.token_file for worker in settings.workers} | {worker.signing_key for worker in settings.workers}
-    paths |= {region.token_file for region in settings.regions} | {region.agent_token_file for region in settings.regions}
-    paths |= {agent.token_file for agent in settings.agents}
-    if settings.control is not None:
-        paths |= {token_path(settings.control.secrets, role) for role in Role}
-    bad = [complaint for path in sorted(paths) if (complaint := _secret(path)) is not None]
-    yield from bad
-    if paths and not bad:
-        yield ok("secrets", f"{len(paths)} files, for their owner only")
-
-
-def _secret(path: Path) -> Check | None:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            return fail("secrets", f"others may read {path} (mode {mode:04o})", f"chmod 600 {path}")
-        with open(path, "rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        advice = (
-            "fleetcast up makes it, or copy it from the installation"
-            if isinstance(error, FileNotFoundError)
-            else "be its owner"
-        )
-        return fail("secrets", f"cannot read {path}: {error.strerror}", advice)
-    return fail("secrets", f"{path} is empty", "delete it to have a new one made, or copy it again") if empty else None
 
 
 def _public_keys(settings: Settings) -> Iterator[Check]:
