@@ -17,6 +17,7 @@ from fleetcast.cli.demo.engines.postgres import OWNER, PASSWORD, PostgresServer
 from fleetcast.cli.demo.engines.swift import SwiftServer
 from fleetcast.cli.doctor.checks import ANSWER_WARN_S, Check, Verdict, answering
 from fleetcast.cli.doctor.database import database
+from fleetcast.cli.doctor.installation import installation as directories
 from fleetcast.cli.doctor.key_values import key_values
 from fleetcast.cli.doctor.permissions import permissions
 from fleetcast.cli.doctor.retention import retention
@@ -120,6 +121,14 @@ def test_what_another_user_left_behind_is_told(settings: Settings) -> None:
         path.chmod(0o400)
     (said,) = found(permissions(settings))
     assert str(path) in said
+
+
+def test_a_place_that_cannot_be_looked_into_is_told(change: Change, tmp_path: Path) -> None:
+    """A name that no file may have: as root there is no directory that may not be looked into."""
+    settings = change(directory=tmp_path / ("x" * 300))
+    assert settings.control is not None
+    said = found([*permissions(settings), *directories(settings), *database(settings)])
+    assert any(f"cannot read {settings.control.directory / 'data.key'}: File name too long" in line for line in said)
 
 
 def test_tables_of_another_version_are_told(settings: Settings) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ def answering(name: str, says: str, step_s: float) -> Check:
     if step_s > ANSWER_WARN_S:
         return warn(name, says, "look at its disk, its load and the network between: everything waits for it")
     return ok(name, says)
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is, as far as we may look; ``Path.exists`` raises where we may not."""
+    return os.access(path, os.F_OK)
 
 
 def owners(settings: Settings, of_control: str, of_region: str) -> Iterator[tuple[str, ControlSettings | RegionSettings]]:

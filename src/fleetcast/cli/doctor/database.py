@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fleetcast.cli.doctor.checks import Check, answering, fail, ok, warn
+from fleetcast.cli.doctor.checks import Check, answering, fail, is_there, ok, warn
 from fleetcast.cli.doctor.clocks import behind_s, clock
 from fleetcast.model.errors import FleetcastError
 
@@ -133,8 +133,8 @@ def _file(path: Path) -> Iterator[Check]:
         least = ".".join(map(str, SQLITE_VERSION_MIN))
         yield fail("database", f"SQLite {sqlite3.sqlite_version}", f"use a Python with SQLite {least} or newer")
         return
-    if not path.exists():
-        return  # control has not been started yet
+    if not is_there(path):  # control has not been started yet, or its directory is not ours, which is said elsewhere
+        return
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOOK_S_MAX)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fleetcast.cli.doctor.checks import Check, fail, ok, warn
+from fleetcast.cli.doctor.checks import Check, fail, is_there, ok, warn
 from fleetcast.cli.doctor.listeners import listeners
 from fleetcast.cli.output import size
 from fleetcast.model.limits import ARTIFACT_CONTENT_BYTES_MAX, MIB
@@ -71,7 +71,7 @@ def _directories(settings: Settings) -> Iterator[Check]:
 
 def _nearest(path: Path) -> Path:
     """The path, or what of its parents is there."""
-    return next((each for each in (path, *path.parents) if each.exists()), path)
+    return next((each for each in (path, *path.parents) if is_there(each)), path)
 
 
 def ports_of(settings: Settings) -> dict[int, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fleetcast.cli.doctor.checks import Check, fail, ok, warn
+from fleetcast.cli.doctor.checks import Check, fail, is_there, ok, warn
 from fleetcast.http.tokens import Role, token_path
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _secrets(settings: Settings) -> Iterator[Check]:
     found = {secret.path: secret for secret in _all_secrets(settings)}
     bad = [complaint for _, secret in sorted(found.items()) if (complaint := _look(secret)) is not None]
     yield from bad
-    there = sum(path.exists() for path in found)
+    there = sum(is_there(path) for path in found)
     if found and not bad:
         yield ok("secrets", f"{there} files, for their owner only")
 
@@ -111,7 +111,7 @@ def _owners(settings: Settings) -> Iterator[Check]:
     """Files that another user left behind, for instance who once started Fleetcast as root."""
     for keeper in _keepers(settings):
         for path in (keeper.directory / name for name in _KEPT):
-            if not path.exists():
+            if not is_there(path):
                 continue
             if path.stat().st_uid != keeper.directory.stat().st_uid:
                 says = f"{path} is not of the user who has {keeper.directory}"

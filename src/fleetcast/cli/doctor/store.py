@@ -15,7 +15,7 @@ from fleetcast.model.errors import FleetcastError
 if TYPE_CHECKING:
     from fleetcast.launch.settings import ControlSettings, RegionSettings, Settings
 
-STEPS: Final = 6
+STEPS: Final = 7
 """Requests of a probe, one after the other."""
 _LOOK_S_MAX: Final = 5
 
