@@ -127,7 +127,7 @@ def test_a_service_or_the_beginning_of_an_id_stands_for_a_deployment_and_its_bui
     deployment = fleet.told("status", "web")[0]
     for what in ("web", deployment["id"][:6], deployment["id"]):
         assert f"{deployment['build']} (" in fleet("status", "web").stdout
-        assert f", build {deployment['build']}\n" in fleet("status", deployment["id"]).stdout
+        assert f", build {deployment['build']}, rolled out by all-at-once\n" in fleet("status", deployment["id"]).stdout
         assert fleet.told("watch", what)["id"] == deployment["id"]
         refused = fleet("abort", what)
         assert (refused.returncode, deployment["id"] in refused.stderr) == (4, True), refused.stderr
