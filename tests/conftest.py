@@ -43,7 +43,7 @@ LONG: Final = (
     "builds/",
 )
 """Parts of the paths of files that start processes or search for long, the longest first."""
-TOGETHER: Final = dict.fromkeys(("contracts/test_blobs.py", "e2e/test_s3.py"), "swift")
+TOGETHER: Final = dict.fromkeys(("contracts/test_blobs.py", "e2e/test_s3.py", "e2e/test_migrate.py"), "swift")
 """Files that one worker takes, one after the other: each of them takes a server that is slow to start."""
 
 

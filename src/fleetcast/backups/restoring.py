@@ -8,7 +8,7 @@ today, in one transaction. While it lasts no control process can start on this d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -82,9 +82,8 @@ def restore_tables(address: str, backup: Verified, *, replace: bool, afterwards:
     """
     with schema_transaction(address) as connection:
         bound_waits(connection, RESTORE_WAIT_S_MAX)
-        if places := running(connection):
-            raise _in_use(places)
-        if not replace and (full := _rows_there(connection)):
+        running_refused(connection)
+        if not replace and (full := rows_there(connection)):
             raise Refused(
                 "not_empty",
                 f"the database has something in it already ({full}): use a new one, or say --replace to lose what is there",
@@ -111,6 +110,16 @@ def running(connection: Connection) -> Sequence[str]:
     seen = select(control_processes.c.place, control_processes.c.seen_at, now_ms().label("now"))
     fresh = seen.where(control_processes.c.seen_at > now_ms() - CONTROL_SEEN_S_MAX * 1000)
     return [f"{row.place} ({max(0, row.now - row.seen_at) // 1000} s ago)" for row in connection.execute(fresh)]
+
+
+def running_refused(connection: Connection) -> None:
+    """Raises :class:`Refused` where :func:`running` finds one."""
+    if places := running(connection):
+        raise Refused(
+            "control_running",
+            f"control runs on this database, or did a moment ago: {', '.join(places)}: stop it, wait {CONTROL_SEEN_S_MAX} s, "
+            "and do this again then",
+        )
 
 
 def sums_of(connection: Connection, name: str) -> Sums:
@@ -167,7 +176,7 @@ def _insert(connection: Connection, table: Table | None, batch: Sequence[Mapping
             raise
 
 
-def _rows_there(connection: Connection) -> str:
+def rows_there(connection: Connection) -> str:
     """What is in a database, in a few words; empty: nothing that would be missed."""
     found = []
     for name in plain_columns(connection):
@@ -196,11 +205,3 @@ def _clear(connection: Connection) -> None:
     there = MetaData()
     there.reflect(connection)
     there.drop_all(connection)
-
-
-def _in_use(places: Iterable[str]) -> Refused:
-    return Refused(
-        "control_running",
-        f"control runs on this database, or did a moment ago: {', '.join(places)}: stop it, wait {CONTROL_SEEN_S_MAX} s, "
-        "and restore then",
-    )

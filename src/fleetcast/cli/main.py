@@ -50,6 +50,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Set up", "settings", "fleetcast.cli.settings:settings", "Show every setting, and where its value comes from."),
     ("Set up", "backup", "fleetcast.cli.backups:backup", "Write all that control knows into one file."),
     ("Set up", "restore", "fleetcast.cli.backups:restore", "Put a backup back, on any engine."),
+    ("Set up", "migrate", "fleetcast.cli.migrating:migrate", "Move all that is kept to other engines."),
     ("Set up", "completion", "fleetcast.cli.completion:completion", "Print what teaches a shell to complete commands."),
     ("Single processes", "control", "fleetcast.cli.processes:control", "Run the global process."),
     ("Single processes", "worker", "fleetcast.cli.processes:worker", "Run a worker, which builds."),

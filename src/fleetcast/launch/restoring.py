@@ -20,7 +20,7 @@ from fleetcast.backups.restoring import Verified, restore_tables
 from fleetcast.backups.taking import take_backup
 from fleetcast.launch.database import database_address
 from fleetcast.launch.engines import existing_database, has_kv, opened_blobs, opened_kv
-from fleetcast.launch.settings import ControlSettings, Settings
+from fleetcast.launch.settings import ControlSettings, RegionSettings, Settings
 from fleetcast.model.errors import FleetcastError, Refused
 from fleetcast.model.limits import HTTP_CONNECT_S_MAX
 from fleetcast.schema.tables import artifacts, goals
@@ -84,18 +84,18 @@ async def restore(settings: Settings, control: ControlSettings, backup: Verified
     )
 
 
-def refuse_listening(control: ControlSettings) -> None:
-    """Raises :class:`Refused` where something answers at control's address: a program of before does not say in its database
-    that it runs.
+def refuse_listening(holder: ControlSettings | RegionSettings) -> None:
+    """Raises :class:`Refused` where something answers at the address of control, or of a region: a program of before does not
+    say in its database that it runs, and a region has none.
     """
-    at = urlsplit(control.public_url)
+    who = f"region {holder.name}" if isinstance(holder, RegionSettings) else "control"
+    at = urlsplit(holder.public_url)
     try:
         socket.create_connection((at.hostname or "", at.port or 0), HTTP_CONNECT_S_MAX).close()
     except (OSError, ValueError):
         return
-    raise Refused(
-        "control_running", f"something answers at {control.public_url}, control's address: stop control, and do this again then"
-    )
+    code = f"{who.partition(' ')[0]}_running"
+    raise Refused(code, f"something answers at {holder.public_url}, {who}'s address: stop {who}, and do this again then")
 
 
 async def _seen_by_regions(settings: Settings) -> int:

@@ -32,12 +32,12 @@ origins: Final = Table(
     metadata,
     # Whenever all that is here was put in at once: the last one says which history this is.
     Column("id", Id, primary_key=True, autoincrement=True),
-    # RESTORED.
+    # RESTORED or MOVED.
     Column("kind", String(16), nullable=False),
     Column("at", BigInteger, nullable=False),
     # No goal is written in a lower one (law 3).
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
-    # From when, for people.
+    # From when, for people; what was moved.
     Column("text", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )

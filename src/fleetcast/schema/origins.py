@@ -1,4 +1,4 @@
-"""Where what a database holds comes from: it began here, or with a backup that was restored."""
+"""Where what a database holds comes from: it began here, with a backup that was restored, or on other engines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fleetcast.schema.installation_tables import origins
 
 class OriginKind(StrEnum):
     RESTORED = "RESTORED"
+    MOVED = "MOVED"
+    """The same history on other engines. Its text is the sums of the tables that were moved."""
 
 
 async def last_origin(reading: AsyncConnection) -> AnyRow | None:

@@ -21,3 +21,7 @@ MIGRATION_LOCK_S_MAX: Final = 10
 """For a table that a migration changes, while everybody else waits behind it."""
 RESTORE_NAMED_MAX: Final = 10
 """Services or artifacts that a command names one by one."""
+MIGRATE_BLOBS_AT_ONCE: Final = 4
+"""Blobs that are copied to another store at a time; each holds one buffer of ``BLOB_PART_BYTES``."""
+MIGRATE_TOLD_EVERY_S: Final = 2
+"""Seconds between two lines of progress."""
