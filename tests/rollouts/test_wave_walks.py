@@ -239,6 +239,10 @@ async def test_a_machine_that_joins_in_the_middle_takes_the_baseline_first(fleet
     assert newcomer.ever[0] == "a"
     await _later(fleet, b, 61)
     await _go_on(fleet, 6)
+    if await fleet.company.state(b) is not State.SUCCEEDED:
+        # Its place is among those let in, once in sixteen: then the canary has begun its bake anew, for it.
+        await _later(fleet, b, 61)
+        await _go_on(fleet, 6)
     assert newcomer.runs == "b"
     assert await fleet.company.state(b) is State.SUCCEEDED
 
