@@ -17,7 +17,7 @@ Figure = Callable[[str], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    company = found(tmp_path_factory.mktemp("control"), regions=("eu",), machines=2)
+    company = found(tmp_path_factory.mktemp("control"), regions=("eu",), machines=2, content_mib=96)
     yield company
     company.close()
 
@@ -40,7 +40,8 @@ def test_while_building(company: Company, strike: Strike, figure: Figure, fault:
 
 
 def test_while_replicating(company: Company, strike: Strike, figure: Figure, fault: str) -> None:
-    company.main.down.hold_after(3 * PART_BYTES + PART_BYTES // 2)
+    # Of the parts on their way at a time each may be almost whole: at least four of twelve are.
+    company.main.down.hold_after(7 * PART_BYTES + PART_BYTES // 2)
     deploying = company.deploy()
 
     def replicating() -> bool:
