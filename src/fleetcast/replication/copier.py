@@ -183,11 +183,10 @@ class Copier:
         try:
             await _together(copy_parts() for _ in range(min(len(missing), COPY_PARTS_AT_ONCE_MAX)))
         except NotFound:
-            if await self._has(key, root.content_size):
-                return Copied(
-                    reader.fetched_bytes, reader.reused_bytes
-                )  # another copier went on with the same upload, and was faster
-            raise
+            if not await self._has(key, root.content_size):
+                raise
+            # Another copier went on with the same upload, and was faster.
+            return Copied(reader.fetched_bytes, reader.reused_bytes)
         try:
             await self._bucket.complete(key, upload, [receipts[number] for number in sorted(receipts)])
         except Invalid:
