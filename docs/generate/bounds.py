@@ -21,9 +21,10 @@ from fleetcast.model.limits import (
     retention,
     stores,
     swarm,
+    webhooks,
 )
 
-PARTS = (artifacts, stores, builds, pushes, fleet, retention, swarm, machines, processes, http, backups)
+PARTS = (artifacts, stores, builds, pushes, webhooks, fleet, retention, swarm, machines, processes, http, backups)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are

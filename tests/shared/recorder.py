@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,6 +15,9 @@ class Heard:
     path: str
     token: str
     said: dict[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By their names in lower case."""
+    body: bytes = field(default=b"", compare=False)
 
 
 @dataclass
@@ -24,6 +27,8 @@ class Recorder:
     url: str
     heard: list[Heard] = field(default_factory=list)
     answer: Callable[[Heard], tuple[int, bytes]] = lambda _heard: (201, b'{"id": 1}')
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of every answer."""
 
     @property
     def states(self) -> list[str]:
@@ -39,12 +44,14 @@ def listening() -> Iterator[Recorder]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            heard = Heard(self.path, self.headers["authorization"], body)
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            heard = Heard(self.path, self.headers["authorization"], json.loads(body), headers, body)
             recorder.heard.append(heard)
             status, answer = recorder.answer(heard)
             self.send_response(status)
-            self.send_header("content-length", str(len(answer)))
+            for name, value in {"content-length": str(len(answer)), **recorder.headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
 

@@ -25,6 +25,7 @@ from fleetcast.schema.origins import OriginKind
 from fleetcast.schema.push_tables import commit_statuses, trunk_heads
 from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import deployments, goals, jobs, machines, regions, replicas
+from fleetcast.schema.webhook_tables import webhook_deliveries
 from fleetcast.stores.database import now_ms
 
 _UNFINISHED: Final = tuple(DEPLOYMENT_TRANSITIONS)
@@ -71,7 +72,7 @@ def void_attempts(connection: Connection, reason: str) -> int:
     values: dict[str, Any] = {"status": BuildStatus.QUEUED, "token": None, "worker": "", "claimed_at": None, "not_before": None}
     requeued = connection.execute(ran.values(**values, reason=reason, queued_at=now_ms())).rowcount
     connection.execute(update(deployments).values(token=None, claim_expires_at=None))
-    for table in (trunk_heads, commit_statuses):
+    for table in (trunk_heads, commit_statuses, webhook_deliveries):
         connection.execute(update(table).values(token=None, claim_expires_at=None))
     connection.execute(control_processes.delete())
     return requeued

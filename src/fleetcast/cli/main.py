@@ -93,6 +93,16 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
             ("collect", "fleetcast.cli.retention:collect", "Collect artifacts that nobody needs, or say which and why."),
         ),
     ),
+    (
+        "webhook",
+        "Who is told by HTTP of what happens.",
+        (
+            ("add", "fleetcast.cli.webhooks:add", "Have a URL told of events, or describe that anew."),
+            ("list", "fleetcast.cli.webhooks:list_webhooks", "List the webhooks, and how telling them goes."),
+            ("test", "fleetcast.cli.webhooks:send_test", "Make a delivery now that says only that it is one."),
+            ("remove", "fleetcast.cli.webhooks:remove", "Tell a URL nothing more."),
+        ),
+    ),
 )
 
 

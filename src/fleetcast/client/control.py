@@ -11,10 +11,11 @@ from fleetcast.client.fleet import Fleet
 from fleetcast.client.queue import Queue
 from fleetcast.client.regions import Regions
 from fleetcast.client.retention import Retention
+from fleetcast.client.webhooks import Webhooks
 from fleetcast.http.session import Session
 
 
-class ControlClient(Deployments, Fleet, Events, Artifacts, Retention, Queue, Diagnoses, Builds, Regions):
+class ControlClient(Deployments, Fleet, Events, Artifacts, Retention, Queue, Diagnoses, Webhooks, Builds, Regions):
     """All of control's operations. Which of them succeed depends on the token's role.
 
     Use it as an async context manager, or close it with :meth:`aclose`.

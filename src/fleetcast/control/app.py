@@ -17,6 +17,7 @@ from fleetcast.control import (
     api_regions,
     api_retention,
     api_services,
+    api_webhooks,
 )
 from fleetcast.control.hooks.api import HOOKS
 from fleetcast.control.parts import Parts
@@ -29,6 +30,7 @@ HANDLERS: Final = (
     *api_deployments.HANDLERS,
     *api_fleet.HANDLERS,
     *api_events.HANDLERS,
+    *api_webhooks.HANDLERS,
     *api_artifacts.HANDLERS,
     *api_retention.HANDLERS,
     *api_queue.HANDLERS,

@@ -36,6 +36,8 @@ from fleetcast.control.presence import Presence
 from fleetcast.control.silence import Silence
 from fleetcast.control.statuses.outbox import forget_statuses
 from fleetcast.control.statuses.sending import status_loops
+from fleetcast.control.webhooks.outbox import forget_webhook_deliveries
+from fleetcast.control.webhooks.sending import webhook_loops
 from fleetcast.http import serving
 from fleetcast.http.holding import Bell, Bells, Line, Places
 from fleetcast.http.sse import Streams
@@ -205,6 +207,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
             await forget_keys(tx)
             await forget_deliveries(tx)
             await forget_statuses(tx)
+            await forget_webhook_deliveries(tx)
         await forget_builds(parts.database, config.build_retention_days)
 
     async def move() -> None:
@@ -233,6 +236,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "bells": _close_bells(parts, stop),
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
         **status_loops(parts.database, config, stop),
+        **webhook_loops(parts.database, stop),
         "polling": Polling(parts.database, parts.pushes, parts.stir).run(stop),
         "history": regularly("history", forget, HISTORY_INTERVAL_S, stop),
     }

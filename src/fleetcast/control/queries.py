@@ -12,6 +12,7 @@ from fleetcast.control.fleet_queries import silence_alarm, status_of
 from fleetcast.control.parts import Parts
 from fleetcast.control.pictures import picture_of
 from fleetcast.control.statuses.outbox import untold
+from fleetcast.control.webhooks.registry import undelivered
 from fleetcast.http import messages
 from fleetcast.http.cursors import Row, page, place
 from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName
@@ -44,6 +45,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
                 *silent,
                 *await failing(reading),
                 *await untold(reading),
+                *await undelivered(reading),
             ),
             stored=await stored_totals(reading),
         )

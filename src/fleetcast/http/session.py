@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
 import httpx2
@@ -30,6 +31,17 @@ Params: TypeAlias = Mapping[str, str | int | float]
 
 UNREACHABLE: Final = "unreachable"
 """Code of an :class:`Unavailable` after which the call was surely not carried out: there was nobody to send it to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of a server that is none of ours."""
+
+    status: int
+    body: bytes
+    """Its beginning."""
+    retry_after_s: int | None
+    """What it asks for; ``None``: nothing, or a date."""
 
 
 class Session:
@@ -101,6 +113,32 @@ class Session:
         if answer is None:
             raise self._unavailable("empty_answer", f"gave an empty answer to {method} {path}")
         return answer
+
+    async def post(
+        self, path: str, content: bytes, headers: Mapping[str, str], *, timeout_s: float, answer_bytes_max: int
+    ) -> Answer:
+        """Send ``content`` as it is, to a server that does not speak in our messages, and read the beginning of its answer.
+
+        Raises:
+            Unavailable: there was no answer in time.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._client.stream("POST", path, content=content, headers=headers) as response,
+            ):
+                answer = bytearray()
+                async for piece in response.aiter_bytes():
+                    answer += piece
+                    if len(answer) >= answer_bytes_max:
+                        break
+                asked = response.headers.get("retry-after", "")
+                retry_after_s = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
+                return Answer(response.status_code, bytes(answer[:answer_bytes_max]), retry_after_s)
+        except TimeoutError:
+            raise self._unavailable("timeout", f"did not answer within {timeout_s:g} s") from None
+        except (httpx2.RequestError, httpx2.InvalidURL, OSError) as error:
+            raise self._broken(error) from error
 
     @contextlib.asynccontextmanager
     async def stream(

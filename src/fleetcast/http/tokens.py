@@ -8,7 +8,7 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -39,13 +39,18 @@ def load_or_create(directory: Path, role: Role) -> str:
     return load_or_create_secret(token_path(directory, role))
 
 
-def load_or_create_secret(path: Path) -> str:
-    """The one line in ``path``, made at random (``TOKEN_BYTES``, URL-safe) on the first call. As :func:`load_or_create`."""
+def _random() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def load_or_create_secret(path: Path, make: Callable[[], str] = _random) -> str:
+    """The one line in ``path``, made on the first call: by default at random (``TOKEN_BYTES``, URL-safe). As
+    :func:`load_or_create`."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            file.write(make() + "\n")
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):

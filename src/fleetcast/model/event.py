@@ -41,6 +41,9 @@ class EventKind(StrEnum):
     """From the regions' buckets, or from the main store: the text says which, and why."""
     ARTIFACT_PINNED = "artifact.pinned"
     ARTIFACT_UNPINNED = "artifact.unpinned"
+    WEBHOOK_PUT = "webhook.put"
+    """Who is told of events was added or changed."""
+    WEBHOOK_REMOVED = "webhook.removed"
 
 
 @dataclass(frozen=True, slots=True)

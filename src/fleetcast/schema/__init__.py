@@ -5,6 +5,7 @@ from fleetcast.schema import installation_tables as _installation_tables  # noqa
 from fleetcast.schema import machine_tables as _machine_tables  # noqa: F401 -- likewise
 from fleetcast.schema import push_tables as _push_tables  # noqa: F401 -- likewise
 from fleetcast.schema import rollout_tables as _rollout_tables  # noqa: F401 -- likewise
+from fleetcast.schema import webhook_tables as _webhook_tables  # noqa: F401 -- likewise
 from fleetcast.schema.upgrade import migrate
 
 __all__ = ["migrate"]

@@ -9,14 +9,14 @@ process told a newer one.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, delete, func, null, or_, select, update
+from sqlalchemy import case, delete, func, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleetcast.control import outboxes
 from fleetcast.control.statuses.showing import BEGINS, ENDS, CommitStatus, Forge, Shown, described, shown
 from fleetcast.model.limits import (
     STATUS_EVENTS_MAX,
@@ -26,8 +26,8 @@ from fleetcast.model.limits import (
     STATUSES_KEPT_S,
 )
 from fleetcast.schema.columns import AnyRow
-from fleetcast.schema.push_tables import commit_statuses, event_cursors
-from fleetcast.schema.tables import deployments, events, jobs, services
+from fleetcast.schema.push_tables import commit_statuses
+from fleetcast.schema.tables import deployments, jobs, services
 from fleetcast.schema.upsert import insert_into
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
@@ -49,41 +49,25 @@ class Claimed:
 
 async def gather(database: Database, forges: Sequence[Forge]) -> bool:
     """Take the next events into the outbox. Returns whether there may be more. The first time it begins with the newest."""
-    async with database.reading() as reading:
-        newest = (await reading.execute(select(func.max(events.c.id)))).scalar_one() or 0
-        reached = (await reading.execute(_cursor())).scalar_one_or_none()
-    if reached is not None and reached >= newest:
-        return False
-    async with database.transaction() as tx:
-        await tx.execute(insert_into(tx, event_cursors).values(reader=READER, event_id=newest).on_conflict_do_nothing())
-        reached = (await tx.execute(_cursor().with_for_update())).scalar_one()
-        rows = (
-            await tx.execute(select(events).where(events.c.id > reached).order_by(events.c.id).limit(STATUS_EVENTS_MAX))
-        ).all()
-        if not rows:
-            return False
+
+    async def put(tx: AsyncConnection, rows: Sequence[AnyRow]) -> None:
         oldest = await read_clock_ms(tx) - STATUS_TOLD_S_MAX * 1000
         await _put(tx, forges, [row for row in rows if row.kind in _KINDS and row.at >= oldest])
-        await tx.execute(update(event_cursors).where(event_cursors.c.reader == READER).values(event_id=rows[-1].id))
-    return len(rows) == STATUS_EVENTS_MAX
+
+    return await outboxes.read_on(database, READER, STATUS_EVENTS_MAX, put)
 
 
 async def claim(database: Database, forge: Forge) -> tuple[Claimed, ...]:
     """Up to ``STATUSES_AT_ONCE_MAX`` that are due, those that wait longest first."""
-    due = select(commit_statuses.c.id).where(*_due(forge)).order_by(commit_statuses.c.send_at).limit(STATUSES_AT_ONCE_MAX)
-    async with database.reading() as reading:
-        if (await reading.execute(due.limit(1))).one_or_none() is None:
-            return ()
-    token = secrets.token_hex(16)
-    claimed = (
-        update(commit_statuses)
-        .where(commit_statuses.c.id.in_(due.with_for_update(skip_locked=True)))
-        .values(token=token, claim_expires_at=now_ms() + STATUS_LEASE_S * 1000)
-        .returning(commit_statuses)
+    rows = await outboxes.claim(
+        database,
+        commit_statuses,
+        commit_statuses.c.forge == forge.name,
+        order=commit_statuses.c.send_at,
+        at_once=STATUSES_AT_ONCE_MAX,
+        lease_s=STATUS_LEASE_S,
     )
-    async with database.transaction() as tx:
-        rows = (await tx.execute(claimed)).all()
-    return tuple(Claimed(row.id, row.event_id, row.failures, token, _status(row)) for row in rows)
+    return tuple(Claimed(row.id, row.event_id, row.failures, row.token, _status(row)) for row in rows)
 
 
 async def told(database: Database, one: Claimed) -> None:
@@ -176,18 +160,8 @@ async def _commits(tx: AsyncConnection, found: Sequence[AnyRow]) -> Mapping[tupl
 
 
 async def _end(database: Database, one: Claimed, **values: Any) -> None:
-    ours = (commit_statuses.c.id == one.id, commit_statuses.c.token == one.token)
     async with database.transaction() as tx:
-        await tx.execute(update(commit_statuses).where(*ours).values(token=None, claim_expires_at=None, **values))
-
-
-def _due(forge: Forge) -> tuple[ColumnElement[bool], ...]:
-    free = or_(commit_statuses.c.token.is_(None), commit_statuses.c.claim_expires_at < now_ms())
-    return commit_statuses.c.forge == forge.name, commit_statuses.c.send_at <= now_ms(), free
-
-
-def _cursor() -> Any:
-    return select(event_cursors.c.event_id).where(event_cursors.c.reader == READER)
+        await outboxes.end_claim(tx, commit_statuses, one.id, one.token, **values)
 
 
 def _status(row: AnyRow) -> CommitStatus:

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from fleetcast.control import outboxes
 from fleetcast.control.config import ControlConfig
 from fleetcast.control.loops import regularly
 from fleetcast.control.statuses.outbox import Claimed, claim, gather, not_told, told
@@ -114,6 +115,5 @@ def status_loops(database: Database, config: ControlConfig, stop: asyncio.Event)
 
 
 def backoff_s(failures: int, rng: Random) -> float:
-    """Seconds to wait after ``failures`` (from 1) in a row: doubles, with jitter, so that what failed together is not sent
-    together."""
-    return float(min(STATUS_BACKOFF_S_MAX, STATUS_BACKOFF_S_MIN * 2.0 ** min(failures - 1, 16)) * rng.uniform(0.5, 1.0))
+    """Seconds to wait after ``failures`` (from 1) in a row."""
+    return outboxes.backoff_s(failures, rng, at_least_s=STATUS_BACKOFF_S_MIN, at_most_s=STATUS_BACKOFF_S_MAX)

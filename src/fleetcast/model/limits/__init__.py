@@ -19,3 +19,4 @@ from fleetcast.model.limits.retention import *
 from fleetcast.model.limits.stores import *
 from fleetcast.model.limits.swarm import *
 from fleetcast.model.limits.units import *
+from fleetcast.model.limits.webhooks import *

@@ -71,6 +71,13 @@ from fleetcast.model.limits.swarm import (
     SWARM_STALL_S_MAX,
     SWARM_UNPAID_S_MAX,
 )
+from fleetcast.model.limits.webhooks import (
+    WEBHOOK_BACKOFF_S_MAX,
+    WEBHOOK_DELIVERIES_KEPT_S,
+    WEBHOOK_LEASE_S,
+    WEBHOOK_SEND_S_MAX,
+    WEBHOOK_TOLD_S_MAX,
+)
 
 # A manifest piece goes through the buffers that are there for chunks.
 assert MANIFEST_BYTES_MAX <= MANIFEST_PIECES_MAX * CHUNK_BYTES_MAX
@@ -99,6 +106,8 @@ assert SURPLUS_RETRY_S <= COLLECTING_INTERVAL_S <= RETENTION_INTERVAL_S < RECORD
 # A push that is not too old to be taken is remembered if it was taken before.
 assert HOOK_AGE_S_MAX + 24 * 3600 < HOOK_DELIVERIES_KEPT_S
 assert STATUS_LEASE_S > 2 * STATUS_SEND_S_MAX
+assert WEBHOOK_LEASE_S > 2 * WEBHOOK_SEND_S_MAX
+assert WEBHOOK_BACKOFF_S_MAX < WEBHOOK_TOLD_S_MAX < WEBHOOK_DELIVERIES_KEPT_S
 assert POLL_LEASE_S > 2 * POLL_LOOK_S_MAX
 assert ANNOUNCE_LIFETIME_S >= 2 * ANNOUNCE_INTERVAL_S
 assert MACHINE_SILENCE_S_MAX > 2 * AGENT_REPORT_INTERVAL_S

@@ -1,0 +1,1 @@
+"""Webhooks of ours: others are told by HTTP of what happens."""
