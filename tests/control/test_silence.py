@@ -21,7 +21,7 @@ from fleetcast.schema.tables import artifacts, releases
 from fleetcast.stores.database import Database
 from fleetcast.stores.directory_blobs import DirectoryBlobs
 
-EU, US = RegionName("eu"), RegionName("us")
+EU, US, AP = RegionName("eu"), RegionName("us"), RegionName("ap")
 OLD, NEW = Digest("a" * 64), Digest("b" * 64)
 SILENCE_S, INTERVAL_S = 300.0, 5.0
 
@@ -70,7 +70,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     database = await Database.open(database_url)
-    buckets = {region: DirectoryBlobs(tmp_path / region, data_url="http://x", data_key=b"k" * 32) for region in (EU, US)}
+    buckets = {region: DirectoryBlobs(tmp_path / region, data_url="http://x", data_key=b"k" * 32) for region in (EU, US, AP)}
     status = ReplicationStatus(database, buckets.get)
     changes: list[float] = []
     silence = Silence(
@@ -99,9 +99,7 @@ async def test_nothing_waits_for_it_and_it_catches_up_before_it_counts(world: Wo
     assert world.changes
 
     await world.turns(60, EU, US)
-    assert silence_alarm(await world.region(US)) == (
-        "region us is back and catches up: nothing waits for it until it has every release"
-    )
+    assert silence_alarm(await world.region(US)) == ("region us catches up: nothing waits for it until it has every release")
     assert await world.deployable() == {OLD, NEW}, "what is a release stays one"
     await world.copy(US, NEW)
     await world.turns(INTERVAL_S, EU, US)
@@ -127,3 +125,28 @@ async def test_one_that_falls_silent_again_before_it_has_caught_up_is_away_again
     assert (await world.region(US)).drained, "its bucket has everything, and nobody hears of it"
     await world.turns(INTERVAL_S, EU, US)
     assert not (await world.region(US)).drained
+
+
+async def test_a_new_region_catches_up_before_anything_waits_for_it(world: World) -> None:
+    for region in (EU, US):
+        await world.copy(region, OLD)
+    await world.turns(10, EU, US)
+    await record_hello(world.database, RegionHello(AP, "http://ap", "00"))
+    await world.publish(NEW)
+    for region in (EU, US):
+        await world.copy(region, NEW)
+    await world.turns(10, EU, US, AP)
+    assert await world.deployable() == {OLD, NEW}, "what is in the regions there were can be deployed meanwhile"
+    assert silence_alarm(await world.region(AP)) == "region ap catches up: nothing waits for it until it has every release"
+
+    await world.copy(AP, OLD)
+    await world.turns(INTERVAL_S, EU, US, AP)
+    assert not (await world.region(AP)).drained, "it has what was a release when it joined"
+
+
+async def test_a_region_counts_at_once_where_there_is_no_release_yet(world: World) -> None:
+    await record_hello(world.database, RegionHello(AP, "http://ap", "00"))
+    for region in (EU, US):
+        await world.copy(region, OLD)
+    await world.turns(10, EU, US, AP)
+    assert await world.deployable() == set()

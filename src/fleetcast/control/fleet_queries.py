@@ -86,7 +86,7 @@ def silence_alarm(region: inventory.Region) -> str:
     if region.silent_at_ms is None:
         return ""
     if region.returned:
-        return f"region {region.name} is back and catches up: nothing waits for it until it has every release"
+        return f"region {region.name} catches up: nothing waits for it until it has every release"
     return f"region {region.name} says nothing: nothing waits for it until it is back and has caught up"
 
 

@@ -22,7 +22,7 @@ from fleetcast.rollouts import demands
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
-from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
+from fleetcast.schema.tables import copies, deployments, machines, regions, releases, rollups
 from fleetcast.schema.upsert import upsert
 from fleetcast.stores.database import Database, read_clock_ms
 
@@ -34,15 +34,30 @@ _PLACES: Final = select(
 
 
 async def record_hello(database: Database, hello: RegionHello) -> None:
-    """Know the region, and where its bucket is, from now on. A drained one stays drained."""
+    """Know the region, and where its bucket is, from now on. A drained one stays drained.
+
+    A new one has to copy what the others have before anything waits for it, like one that is back from a silence: counted at
+    once it would take from every release that it can be deployed, until the last of them is there.
+    """
     async with database.transaction() as tx:
         now = await read_clock_ms(tx)
         known = (await tx.execute(select(regions.c.name).where(regions.c.name == hello.region))).one_or_none()
         row = {"name": hello.region, "data_url": hello.data_url, "data_key": hello.data_key, "hello_at": now}
+        text = ""
+        if known is None and await _has_to_catch_up(tx):
+            row |= {"drained": True, "silent_at": now, "returned_at": now}
+            text = "nothing waits for it until it has every release"
         await upsert(tx, regions, [row], update=["data_url", "data_key", "hello_at"])
         if known is None:
-            record_event(tx, EventKind.REGION_JOINED, hello.region)
+            record_event(tx, EventKind.REGION_JOINED, hello.region, text=text)
     log.info("region_hello", region=hello.region, data_url=hello.data_url)
+
+
+async def _has_to_catch_up(tx: AsyncConnection) -> bool:
+    """Whether there are releases, and another region by which they are."""
+    counting = select(regions.c.name).where(regions.c.drained.is_(False)).limit(1)
+    deployable = select(releases.c.digest).where(releases.c.deployable).limit(1)
+    return (await tx.execute(counting)).first() is not None and (await tx.execute(deployable)).first() is not None
 
 
 async def record_report(database: Database, report: RegionReport) -> int:

@@ -169,7 +169,7 @@ async def still_silent(tx: AsyncConnection, region: RegionName) -> None:
 
 
 async def take_back(tx: AsyncConnection, region: RegionName) -> None:
-    """Count a region again that is back from its silence and has caught up, unless a person has decided otherwise."""
+    """Count a region that is back from its silence, or new, and has caught up, unless a person has decided otherwise."""
     back = update(regions).where(regions.c.name == region, regions.c.returned_at.is_not(None))
     if (await tx.execute(back.values(drained=False, silent_at=None, returned_at=None))).rowcount == 1:
         record_event(tx, EventKind.REGION_CAUGHT_UP, region)

@@ -244,7 +244,7 @@ regions: Final = Table(
     Column("hello_at", BigInteger, nullable=False),
     Column("last_report_at", BigInteger),
     Column("alarms", AsJson(tuple[str, ...]), nullable=False, server_default="[]"),
-    # Drained because it said nothing, since when; NULL: it is not drained, or by a person.
+    # Drained because it said nothing, or is new and has to catch up, since when; NULL: it is not drained, or by a person.
     Column("silent_at", BigInteger),
     # When it said something again: it counts once it has what was a release by then.
     Column("returned_at", BigInteger),

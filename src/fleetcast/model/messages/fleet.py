@@ -27,7 +27,7 @@ class RegionStatus:
     alarms: tuple[str, ...] = ()
     """What a person should know: of the region itself, or beginning with a machine's name."""
     silent_at_ms: int | None = None
-    """Since when it is drained because it said nothing (the database's clock, UTC); ``None``: it is not, or by a person."""
+    """Since when it is drained for its silence or as a new one (database's clock, UTC); ``None``: it is not, or by a person."""
     catching_up: bool = False
     """It is back from its silence, and counts again once its bucket has every release."""
 
