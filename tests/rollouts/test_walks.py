@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from fleetcast.model.deployment import DeploymentState as State
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.machine import Machine
+from fleetcast.schema.tables import machines
 
 if TYPE_CHECKING:
     from conftest import Company
@@ -287,7 +290,7 @@ async def test_all_reported_and_some_failed_is_failure_with_names(company: Compa
     await company.active(a, {"eu": 1, "us": 1}, failed={"eu": 1})
     await company.step()
     shown = await company.show(a)
-    assert (shown.state, shown.reason) == (State.FAILED, "1 of 3 machines failed: eu-2: health check failed")
+    assert (shown.state, shown.reason) == (State.FAILED, "1 of 3 machines failed, none may: eu-2: health check failed")
     assert (shown.progress.active, shown.progress.failed, shown.distribute_s) == (2, 1, None)
 
 
@@ -311,6 +314,26 @@ async def test_deadlines_end_a_deployment_and_name_who_is_missing(company: Compa
     await company.step()
     assert (await company.show(b)).reason == "not in every region within 1800 s: us: FAILED (disk full)"
     assert await company.state(b) is State.FAILED
+
+
+async def test_a_rollback_does_not_wait_for_a_machine_that_is_gone(company: Company) -> None:
+    """Its region was started anew since, and knows nothing of it; the inventory does."""
+    await company.succeed("a")
+    await company.succeed("b")
+    company.machines["eu"] = ("eu-1",)
+    async with company.database.transaction() as tx:
+        long_ago = machines.c.last_seen_at - 3 * MACHINE_SILENCE_S_MAX * 1000
+        await tx.execute(update(machines).where(machines.c.id == "eu-2").values(last_seen_at=long_ago))
+    back = await company.rollback()
+    await company.step()
+    await company.active(back, {"us": 1})
+    await company.step()
+    assert (await company.show(back)).reason == "waiting for eu: 0 of 2 machines active, 1 unreachable"
+    await company.everywhere(back)
+    await company.step()
+    shown = await company.show(back)
+    assert (shown.state, shown.reason) == (State.SUCCEEDED, "2 of 3 machines active, 1 unreachable")
+    assert (shown.progress.active, shown.progress.total) == (2, 3)
 
 
 async def test_a_machine_that_joins_meanwhile_is_meant_too(company: Company) -> None:

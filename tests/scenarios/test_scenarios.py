@@ -140,6 +140,39 @@ async def test_unreachable(story: Story, golden: Golden) -> None:
     golden(story)
 
 
+async def test_unreachable_all_at_once(story: Story, golden: Golden) -> None:
+    """Within the budget they hold up nobody, beyond it they are waited for; a rollback waits for none that says nothing."""
+    await _settled(story, eu=20, us=20)
+
+    async def falls_silent(*names: str) -> None:
+        for name in names:
+            story.fleet.machines[MachineId(name)].silent = True
+        story.say(f"{', '.join(names)} say nothing any more")
+        await story.go_on(2 * MACHINE_SILENCE_S_MAX // TURN_S + 1)
+
+    await falls_silent("eu-7", "us-7")
+    await story.deploy("b")
+    await story.until_ended()
+    await falls_silent("eu-8", "us-8")
+    await story.deploy("c")
+    await story.go_on(5)
+    for name in ("eu-7", "us-7"):
+        story.fleet.machines[MachineId(name)].silent = False
+    story.say("eu-7 and us-7 are back")
+    await story.until_ended()
+    await falls_silent(*(f"eu-{number}" for number in range(9, 19)))
+    story.say(f"somebody rolls back: {await story.company.rollback()}")
+    await story.until_ended()
+    for played in story.fleet.machines.values():
+        played.silent = False
+    story.say("everybody is back")
+    await story.go_on(2)
+    story.say(f"eu-7 ran {' '.join(story.fleet.machines[MachineId('eu-7')].ever)}")
+    story.say(f"eu-8 ran {' '.join(story.fleet.machines[MachineId('eu-8')].ever)}")
+    story.say(f"eu-9 ran {' '.join(story.fleet.machines[MachineId('eu-9')].ever)}")
+    golden(story)
+
+
 async def test_half_of_a_zone_dies_in_a_wave(story: Story, golden: Golden) -> None:
     """That is no fault of the release: it is not taken off those that run it."""
     await _settled(story, eu=12, us=12)

@@ -67,9 +67,10 @@ class Policy:
     region_order: Annotated[tuple[RegionName, ...], stated(maxItems=PLAN_REGIONS_MAX)] = ()
     """These first, as they stand; the others follow by name."""
     failed_percent: _Percent = 5
-    """Of the machines let in so far: when more of them fail, the release is sick."""
+    """Of the machines let in so far, in the whole and in each region: when more of them fail, the release is sick."""
     unreachable_percent: _Percent = 5
-    """For more that say nothing a wave waits: of the service's machines; of those let in, where they fell silent since."""
+    """For more that say nothing a deployment waits: of the service's machines; of those that a wave let in, where they fell
+    silent since. A rollback waits for none of them."""
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
+from fleetcast.model.plan import Policy
 from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.inventory import silent, silent_regions
 from fleetcast.rollouts.progress import by_region
@@ -38,6 +39,8 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         built_at_ms=row.built_at,
         deployable=release is not None and release.deployable,
         going_back=row.kind == DeploymentKind.ROLLBACK and release is not None and release.completed_at is not None,
+        rollback=row.kind == DeploymentKind.ROLLBACK,
+        policy=Policy() if row.policy is None else row.policy,
         replicas_waiting_for="" if release is None else release.waiting_for,
         goal_at_ms=row.goal_at,
         regions=facts,

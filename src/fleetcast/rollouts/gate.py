@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from fleetcast.model.build import ABORTED, BuildStatus
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId, MachineId, RegionName
-from fleetcast.model.limits import PAUSE_S_MAX, REASON_NAMES_MAX
+from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, PAUSE_S_MAX, REASON_NAMES_MAX
+from fleetcast.model.plan import Policy
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
+from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
 from fleetcast.rollouts.reasons import and_more, named
 from fleetcast.rollouts.wave_gate import Verdict, WaveFacts, judge
+
+_WELL: Final = "machines active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,35 @@ class RegionFacts:
     waiting: tuple[NamedFailure, ...] = ()
     cohort: CohortCounts | None = None
     """Of those that its waves have let in so far."""
+    silent: int = 0
+    """Of those expected, by the inventory: heard of by no region for a good while."""
     report_age_s: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return self.expected
+
+    @property
+    def healthy(self) -> int:
+        return min(self.active, self.expected)
+
+    @property
+    def sick(self) -> int:
+        return self.failed
+
+    @property
+    def unreachable(self) -> int:
+        """Neither active nor failed, and silent: by what the region knows, or by the inventory, which does so too when the
+        region was started anew. None where the region itself says nothing: that one is waited for."""
+        if self.report_age_s > MACHINE_SILENCE_S_MAX:
+            return 0
+        silent = max(self.silent, 0 if self.cohort is None else self.cohort.silent)
+        return min(silent, max(0, self.expected - self.active - self.failed))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody is on the way any more."""
+        return self.active + self.failed + self.unreachable >= self.expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +98,8 @@ class Facts:
     """Those that hold machines that are meant, drained ones left out."""
     going_back: bool = False
     """To what was a release once."""
+    rollback: bool = False
+    policy: Policy = field(default_factory=Policy)
     silent: tuple[MachineId, ...] = ()
     """Meant machines that have not been heard of for a while."""
     wave: WaveFacts | None = None
@@ -133,21 +168,33 @@ def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
 
 
 def _distributing(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
+    """Everybody was let in at once: whom it has reached when nobody is on the way any more decides, and nothing goes back by
+    itself. A rollback has no budget for the unreachable: it is over when everybody who can be reached is back."""
     total = sum(region.expected for region in facts.regions)
     late = _past(facts.goal_at_ms, limits.distribute_s_max, now_ms)
     if total == 0:
         if late:
             return Step(DeploymentState.FAILED, f"no machine was there to run it within {limits.distribute_s_max:g} s")
         return Step(facts.state, "waiting for a machine that the service selects")
-    if all(region.active >= region.expected for region in facts.regions):
-        return Step(DeploymentState.SUCCEEDED, f"{total} of {total} machines active")
-    failed = sum(region.failed for region in facts.regions)
-    if failed and all(region.active + region.failed >= region.expected for region in facts.regions):
-        failures = [failure for region in facts.regions for failure in region.failures]
-        return Step(DeploymentState.FAILED, f"{failed} of {total} machines failed: {named(failures, failed)}")
+    waiting_for = _behind(facts)
+    if all(region.settled for region in facts.regions):
+        if (sick := too_many_sick(facts.regions, facts.policy.failed_percent)) is not None:
+            return Step(DeploymentState.FAILED, sick)
+        obstacle = _unreached(facts, total)
+        if obstacle is None:
+            return Step(DeploymentState.SUCCEEDED, figures(facts.regions, _WELL))
+        waiting_for = obstacle
     if late:
         return Step(DeploymentState.FAILED, _too_late(facts, limits))
-    return Step(facts.state, f"waiting for {_behind(facts)}")
+    return Step(facts.state, f"waiting for {waiting_for}")
+
+
+def _unreached(facts: Facts, total: int) -> str | None:
+    """What keeps a deployment from its end where nobody is on the way any more; ``None``: nothing."""
+    if not any(region.active for region in facts.regions):
+        return "a machine that answers"
+    unreachable = sum(region.unreachable for region in facts.regions)
+    return None if facts.rollback else too_many_unreachable(unreachable, total, facts.policy.unreachable_percent)
 
 
 def _in_waves(wave: WaveFacts, limits: GateLimits, now_ms: int) -> Step:
@@ -168,11 +215,7 @@ def _past(since_ms: int | None, bound_s: float, now_ms: int) -> bool:
 
 def _behind(facts: Facts) -> str:
     behind = [region for region in facts.regions if region.active < region.expected]
-    texts = [
-        f"{region.region}: {region.active} of {region.expected} machines active"
-        + (f", {region.failed} failed" if region.failed else "")
-        for region in behind[:REASON_NAMES_MAX]
-    ]
+    texts = [f"{region.region}: {figures([region], _WELL)}" for region in behind[:REASON_NAMES_MAX]]
     return "; ".join(texts) + and_more(len(behind) - REASON_NAMES_MAX)
 
 

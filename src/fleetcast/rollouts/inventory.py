@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, Text, func, or_, select, type_coerce, update
+from sqlalchemy import ColumnElement, Text, case, func, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound, Refused
@@ -197,25 +197,41 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
         log.info("machine_retired", machine=machine)
 
 
-async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, int]:
-    """How many machines of each region ``selector`` matches; drained regions, retired machines and zeros left out.
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """How many machines of a region a selector matches."""
+
+    machines: int
+    silent: int
+    """Those of them that no region has mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
+
+
+async def meant(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, Meant]:
+    """The machines of each region that ``selector`` matches; drained regions, retired machines and zeros left out.
 
     ``in_drained``: of drained regions, and no other.
     Machines alike in all that a selector looks at are counted by the database and matched once: with 100,000 of them each
     second for each deployment under way, what the database leaves out is what makes that possible.
     """
+    counted = (func.count().label("alike"), func.sum(case((_SILENT, 1), else_=0)).label("silent"))
     alike = (
-        select(machines.c.region, machines.c.zone, machines.c.labels, func.count().label("alike"))
+        select(machines.c.region, machines.c.zone, machines.c.labels, *counted)
         .join(regions)
         .where(machines.c.retired_at.is_(None), regions.c.drained.is_(in_drained), *_may_match(selector))
         .group_by(machines.c.region, machines.c.zone, machines.c.labels)
     )
-    counts: dict[RegionName, int] = {}
+    found: dict[RegionName, Meant] = {}
     for row in await reading.execute(alike):
         region = RegionName(row.region)
         if selector.matches(Machine(MachineId(""), region, zone=row.zone, labels=row.labels)):
-            counts[region] = counts.get(region, 0) + row.alike
-    return dict(sorted(counts.items()))
+            before = found.get(region, Meant(0, 0))
+            found[region] = Meant(before.machines + row.alike, before.silent + int(row.silent))
+    return dict(sorted(found.items()))
+
+
+async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, int]:
+    """How many machines of each region count, as in :func:`meant`."""
+    return {region: count.machines for region, count in (await meant(reading, selector, in_drained=in_drained)).items()}
 
 
 async def alike(reading: AsyncConnection, selector: Selector, deployment: DeploymentId) -> tuple[Alike, ...]:

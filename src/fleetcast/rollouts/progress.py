@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from fleetcast.model.deployment import ByteCounts, Progress
 from fleetcast.model.ids import DeploymentId
 from fleetcast.model.machine import Selector
 from fleetcast.rollouts.gate import RegionFacts
-from fleetcast.rollouts.inventory import expected
+from fleetcast.rollouts.inventory import meant
 from fleetcast.schema.tables import rollups
 from fleetcast.stores.database import read_clock_ms
 
@@ -33,21 +34,22 @@ async def by_region(reading: AsyncConnection, deployment: DeploymentId, selector
     rows = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == deployment))}
     found: list[RegionProgress] = []
     now = await read_clock_ms(reading)
-    for region, count in (await expected(reading, selector)).items():
+    for region, count in (await meant(reading, selector)).items():
         row = rows.get(region)
         if row is None:
-            found.append(RegionProgress(RegionFacts(region, count)))
+            found.append(RegionProgress(RegionFacts(region, count.machines, silent=count.silent, report_age_s=math.inf)))
             continue
         found.append(
             RegionProgress(
                 RegionFacts(
                     region,
-                    count,
+                    count.machines,
                     row.active,
                     row.failed,
                     row.failures,
                     row.waiting,
                     row.cohort,
+                    silent=count.silent,
                     report_age_s=abs(now - row.reported_at) / 1000,  # dated later than now: before the clock was set back
                 ),
                 reporting=row.reporting,

@@ -12,13 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import PAUSE_S_MAX, REASON_NAMES_MAX
 from fleetcast.model.plan import Plan
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
+from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
 from fleetcast.rollouts.reasons import and_more, named
+
+_WELL: Final = "healthy"
 
 
 class Verdict(StrEnum):
@@ -103,7 +107,7 @@ def judge(wave: WaveFacts, wave_s_max: float, now_ms: int) -> Judgement:
     """``wave_s_max``: how long machines may take to become healthy, the bake apart."""
     title = wave.plan.title(wave.number)
     total = sum(region.total for region in wave.regions)
-    if (sick := _sick(wave, total)) is not None:
+    if (sick := too_many_sick(wave.regions, wave.plan.failed_percent)) is not None:
         return Judgement(Verdict.ROLL_BACK, f"{title}: {sick}")
     bake_s = wave.plan.waves[wave.number].bake_s if total and not wave.promoted else 0
     obstacle = _obstacle(wave, total)
@@ -126,42 +130,8 @@ def judge(wave: WaveFacts, wave_s_max: float, now_ms: int) -> Judgement:
     return Judgement(Verdict.HOLD, f"{title}: {_figures(wave, total)}; bakes until {until} UTC{paused}", healthy_at_ms)
 
 
-def figures(regions: Sequence[RegionWave]) -> str:
-    """``40 of 40 healthy, 1 failed``."""
-    parts = [f"{sum(region.healthy for region in regions)} of {sum(region.total for region in regions)} healthy"]
-    for count, what in (
-        (sum(region.sick for region in regions), "failed"),
-        (sum(region.unreachable for region in regions), "unreachable"),
-    ):
-        parts += [f"{count} {what}"] if count else []
-    return ", ".join(parts)
-
-
 def _figures(wave: WaveFacts, total: int) -> str:
-    return figures(wave.regions) if total else "no machine"
-
-
-def _sick(wave: WaveFacts, total: int) -> str | None:
-    """Rounded down for the whole, so that of few machines none may fail; up for each region, so that one machine of a small
-    one does not stop all others."""
-    percent = wave.plan.failed_percent
-    sick, may = sum(region.sick for region in wave.regions), total * percent // 100
-    if sick > may:
-        return f"{sick} of {total} machines failed, {_at_most(may)}: {named(_failures(wave.regions), sick)}"
-    for region in wave.regions:
-        may = -(-region.total * percent // 100)
-        if region.sick > may:
-            said = named(_failures([region]), region.sick)
-            return f"{region.sick} of {region.total} machines failed in {region.region}, {_at_most(may)}: {said}"
-    return None
-
-
-def _at_most(count: int) -> str:
-    return f"at most {count} may" if count else "none may"
-
-
-def _failures(regions: Sequence[RegionWave]) -> list[NamedFailure]:
-    return [failure for region in regions for failure in region.failures]
+    return figures(wave.regions, _WELL) if total else "no machine"
 
 
 def _obstacle(wave: WaveFacts, total: int) -> str:
@@ -185,14 +155,12 @@ def _unreachable(wave: WaveFacts, total: int) -> str | None:
     percent = wave.plan.unreachable_percent
     lost = sum(max(0, region.unreachable - region.mute) for region in wave.regions)
     everybody = max(wave.fleet, total)
-    for count, of in ((lost, total), (sum(region.unreachable for region in wave.regions), everybody)):
-        if count > of * percent // 100:
-            return f"machines that say nothing: {count} of {of} are unreachable, {_at_most(of * percent // 100)} be"
-    return None
+    unreachable = sum(region.unreachable for region in wave.regions)
+    return too_many_unreachable(lost, total, percent) or too_many_unreachable(unreachable, everybody, percent)
 
 
 def _behind(regions: Sequence[RegionWave]) -> str:
-    texts = [f"{region.region}: {figures([region])}" for region in regions[:REASON_NAMES_MAX]]
+    texts = [f"{region.region}: {figures([region], _WELL)}" for region in regions[:REASON_NAMES_MAX]]
     return "; ".join(texts) + and_more(len(regions) - REASON_NAMES_MAX)
 
 
