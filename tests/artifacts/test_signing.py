@@ -17,6 +17,7 @@ from fleetcast.model.artifact import ManifestPiece, Root
 from fleetcast.model.errors import Corrupt, Invalid
 from fleetcast.model.hooks import Hook
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, ServiceName
+from fleetcast.model.probe import Probe
 
 ROOT = Root(
     artifact=ArtifactName("web/" + "a" * 40),
@@ -37,6 +38,7 @@ ROOT = Root(
     health_timeout_s=12.5,
     environment={"B": "2", "A": "1"},
 )
+PROBE = Probe(http="http://127.0.0.1:$PORT/health")
 
 
 @pytest.fixture
@@ -112,11 +114,16 @@ def test_a_root_without_hooks_is_what_it_was_before_there_were_any(key: signing.
     }  # fmt: skip
 
 
-def test_a_root_with_hooks_is_refused_by_who_would_not_run_them(key: signing.PrivateKey, public: signing.PublicKey) -> None:
+def test_a_root_that_says_more_is_refused_by_who_would_not_do_it(key: signing.PrivateKey, public: signing.PublicKey) -> None:
     root = replace(ROOT, hooks={"pre_activate": Hook("./migrate", 5.0)})
     envelope = signing.sign_root(root, key)
     statement = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
     assert statement["predicateType"] == "urn:fleetcast:artifact-root:v2", "the version before takes v1 alone"
+    assert signing.verify_root(envelope, [public]) == root
+    root = replace(root, health="", probe=PROBE)
+    envelope = signing.sign_root(root, key)
+    probed = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    assert probed["predicateType"] == "urn:fleetcast:artifact-root:v3", "one that knows hooks alone takes v1 and v2"
     assert signing.verify_root(envelope, [public]) == root
     statement["predicate"]["hooks"] = {"pre_launch": {"command": "./migrate"}}
     with pytest.raises(Corrupt, match="'pre_launch' is no hook that is known here"):
@@ -133,6 +140,13 @@ def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) 
         replace(ROOT, chunks=10**15),
         replace(ROOT, hooks={"deactivate": Hook("./drain", float("nan"))}),
         replace(ROOT, hooks={"deactivate": Hook("./drain\0")}),
+        replace(ROOT, probe=PROBE),
+        replace(ROOT, health="", probe=Probe()),
+        replace(ROOT, health="", probe=replace(PROBE, tcp="127.0.0.1:80")),
+        replace(ROOT, health="", probe=replace(PROBE, http="https://127.0.0.1/")),
+        replace(ROOT, health="", probe=replace(PROBE, interval_s=float("nan"))),
+        replace(ROOT, health="", probe=replace(PROBE, threshold=0)),
+        replace(ROOT, health="", probe=Probe(unit="web.service; reboot")),
     ):
         with pytest.raises(Invalid):
             signing.sign_root(wrong, key)

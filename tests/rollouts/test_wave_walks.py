@@ -125,7 +125,7 @@ async def test_a_release_that_dies_again_and_again_after_its_health_check_is_sic
     for played in fleet.machines.values():
         played.deaths = 3 if played.runs == "b" else 0
     await _go_on(fleet, 1)
-    assert "its process died 3 times in a row" in await _reason(fleet, b)
+    assert "it went down 3 times in a row" in await _reason(fleet, b)
     assert await fleet.company.state(b) is State.ROLLED_BACK
 
 

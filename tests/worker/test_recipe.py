@@ -10,6 +10,7 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
 from fleetcast.model.hooks import Hook
 from fleetcast.model.limits import RECIPE_BYTES_MAX
+from fleetcast.model.probe import Probe
 from fleetcast.worker.backoff import delay_s
 from fleetcast.worker.recipe import complete_recipe, parse_recipe
 
@@ -51,6 +52,44 @@ def test_a_whole_recipe() -> None:
     )
 
 
+HEALTH = """\
+[run.health]
+http = "http://127.0.0.1:$PORT/health"
+host = "shop.example"
+status = 204
+grace_s = 2
+interval_s = 5
+timeout_s = 1.5
+threshold = 3
+watch = false
+"""
+
+
+def test_health_is_a_command_or_a_table() -> None:
+    assert parse_recipe(HEALTH.encode()) == Recipe(
+        probe=Probe(
+            http="http://127.0.0.1:$PORT/health",
+            status=204,
+            host="shop.example",
+            grace_s=2.0,
+            interval_s=5.0,
+            timeout_s=1.5,
+            threshold=3,
+            watch=False,
+        )
+    )
+    assert parse_recipe(b'[run]\nhealth = { tcp = "[::1]:80" }\n') == Recipe(probe=Probe(tcp="[::1]:80", watch=True))
+    assert parse_recipe(b'[run]\nhealth = { command = "./check", threshold = 2 }\n') == Recipe(
+        health="./check", probe=Probe(threshold=2, watch=False)
+    )
+
+
+def test_who_says_how_health_is_checked_says_all_of_it() -> None:
+    committed = parse_recipe(HEALTH.encode())
+    assert Recipe(health="./check").over(committed) == Recipe(health="./check")
+    assert Recipe(activate="./server").over(committed) == Recipe(activate="./server", probe=committed.probe)
+
+
 def test_everything_may_be_left_out() -> None:
     assert parse_recipe(b"") == Recipe()
     build = b'[build]\nnetwork = true\nenvironment = { B = "2" }\n'
@@ -78,6 +117,18 @@ def test_hooks_are_commands_or_tables() -> None:
         (HOOKS.replace("timeout_s = 120", "timeout = 1"), "line 3: unknown name 'timeout' in [hooks.deactivate]"),
         (HOOKS.replace('command = "./greet"', ""), "line 5: post_activate has no command"),
         (HOOKS.replace("timeout_s = 5", "tmeout_s = 5"), "line 7: unknown name 'tmeout_s' in [hooks.post_activate]"),
+        (HEALTH.replace("http =", "htp ="), "line 2: unknown name 'htp' in [run.health]: did you mean 'http'?"),
+        (HEALTH.replace("http:", "https:"), "line 2: http must be http://HOST[:PORT][/PATH]"),
+        (HEALTH.replace("threshold = 3", "threshold = 0"), "line 8: threshold must be a whole number, 1 to 100"),
+        (HEALTH.replace("threshold = 3", "threshold = 1.5"), "line 8: threshold must be a whole number"),
+        (HEALTH.replace("threshold = 3", "threshold = true"), "line 8: threshold must be a whole number"),
+        (HEALTH.replace("grace_s = 2", 'grace_s = "2"'), "line 5: grace_s must be a number of seconds"),
+        (HEALTH.replace("interval_s = 5", "interval_s = 0.1"), "line 6: interval_s must be a number of seconds, 0.25 to 600"),
+        (HEALTH.replace("watch = false", "watch = 0"), "line 9: watch must be true or false"),
+        (HEALTH + 'tcp = "127.0.0.1:80"', "health needs one of command, http, tcp and unit, not http and tcp"),
+        ("[run.health]\nthreshold = 2", "line 1: health needs one of command, http, tcp and unit, and it has none"),
+        ('[run]\nhealth = { unit = "web", status = 3 }', "line 2: unit must be the name of a unit with its kind"),
+        ("[run]\nhealth = 7", "line 2: health must be text in quotes"),
         ('hooks = "./all"', "line 1: hooks must be a table: write [hooks]"),
         (WHOLE.replace("output =", "ouput ="), "line 4: unknown name 'ouput' in [build]: did you mean 'output'?"),
         (WHOLE.replace("[build]", "[biuld]"), "line 2: unknown name 'biuld': did you mean 'build'?"),

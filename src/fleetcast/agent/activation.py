@@ -18,11 +18,12 @@ import structlog
 from fleetcast.agent import switch
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.environment import hook_environment, service_environment
-from fleetcast.agent.health import HealthCheck, Unhealthy, healthy
+from fleetcast.agent.health import Unhealthy, healthy
 from fleetcast.agent.hooks import HookFailed, HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
+from fleetcast.agent.probing import HealthCheck
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import Activate, ProcessStatus
 from fleetcast.agent.releases import ReleaseStore
@@ -163,7 +164,7 @@ class Activator:
             await self.deactivate(activation.leaving, activation.deployment, coming=release)
         # An agent that is told to stop in the middle must not leave the service down until it is started again.
         await to_the_end(self._swap(activation, start=not found))
-        await healthy(self._check(release), self.process)
+        await healthy(self.check(release), self.process)
         went, deployment = activation.leaving, activation.deployment
         await self._hook(HookName.POST_ACTIVATE, release, deployment, leaving=went, coming=release)
 
@@ -189,12 +190,14 @@ class Activator:
         if root.activate:
             self.process.start(activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
 
-    def _check(self, release: ReleaseRef) -> HealthCheck:
+    def check(self, release: ReleaseRef) -> HealthCheck:
+        """How that release is asked whether it is well. Raises :class:`Refused`: its root is not here."""
         root = self._root(release)
         return HealthCheck(
             command=root.health,
+            probe=root.probe,
             timeout_s=root.health_timeout_s,
-            interval_s=self.config.health_interval_s,
+            interval_s=(root.probe.interval_s if root.probe else 0.0) or self.config.health_interval_s,
             settle_s=self.config.settle_s,
             directory=self.layout.tree(release.digest),
             environment=self._environment(release, root),

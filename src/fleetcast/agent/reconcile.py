@@ -30,8 +30,10 @@ class ProcessStatus(StrEnum):
     UP = "UP"
     DONE = "DONE"
     """It exited 0: its work is done."""
+    STARTING = "STARTING"
+    """It was started again, and its health check has not passed since."""
     DOWN = "DOWN"
-    """It died, or this machine was started anew since."""
+    """It died, or is not healthy any more, or this machine was started anew since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Observed:
     started: bool
     """Whether a process was started and never stopped, running or not."""
     deaths: int
-    """How often in a row the process has died."""
+    """How often in a row the process has died, or was not healthy any more."""
     down_since_ms: int
     damaged: bool = False
     """Files of what is active are not as released, and are to be put right."""
@@ -182,7 +184,8 @@ def _activate(seen: Observed, goal: Goal | None, wanted: ReleaseRef | None) -> A
 
 def available(state: ServiceState, process: ProcessStatus) -> bool:
     """Whether the service is up here, so that taking it down needs a permit."""
-    return state.activation is None and state.active is not None and state.active.passed and process is not ProcessStatus.DOWN
+    serving = process not in (ProcessStatus.DOWN, ProcessStatus.STARTING)
+    return state.activation is None and state.active is not None and state.active.passed and serving
 
 
 def _begun(seen: Observed) -> Activate | None:
@@ -218,7 +221,7 @@ def _restart(seen: Observed) -> Restart | None:
     if seen.state.activation is not None or seen.state.active is None or seen.process is not ProcessStatus.DOWN:
         return None
     wait_ms = backoff_ms(seen.deaths)
-    return Restart(seen.down_since_ms + wait_ms, f"died {seen.deaths} times in a row, {wait_ms} ms between starts")
+    return Restart(seen.down_since_ms + wait_ms, f"went down {seen.deaths} times in a row, {wait_ms} ms between starts")
 
 
 def _astray(seen: Observed) -> bool:

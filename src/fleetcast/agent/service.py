@@ -10,7 +10,7 @@ from random import Random
 
 import structlog
 
-from fleetcast.agent import health, retention, spawning
+from fleetcast.agent import probing, retention, spawning
 from fleetcast.agent.activation import Activator
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.drift import DriftWatch
@@ -21,7 +21,7 @@ from fleetcast.agent.logs import bound_log
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
 from fleetcast.agent.processes import Instance, ServiceProcess
-from fleetcast.agent.reconcile import Activate, Decision, Fetch, Observed, ProcessStatus, available, reconcile
+from fleetcast.agent.reconcile import Activate, Decision, Fetch, Observed, available, reconcile
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.retention import Surplus
@@ -29,8 +29,9 @@ from fleetcast.agent.retrying import retry_s
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock, removal_report, service_report
 from fleetcast.agent.state import Fetched, ServiceState, given_up
-from fleetcast.agent.under_way import Deaths, Trouble, UnderWay
+from fleetcast.agent.under_way import Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
+from fleetcast.agent.vitals import Vitals
 from fleetcast.artifacts.signing import PublicKey
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import FleetcastError
@@ -85,13 +86,13 @@ class ServiceDriver:
             around.config, key, layout, self._store, self._memory, self._process, self._permits, self._hooks, around.alarm
         )
         self._drift = DriftWatch(layout, self._store, self._settled, around.config.drift_look_s, self.look)
+        self._vitals = Vitals(self._process, self._store, self._memory, self._activator, self.look)
         self._repair_again_ms = 0
         """Uptime before which nothing is repaired."""
         self._wake = asyncio.Event()
         self._fetch: UnderWay[Fetch] | None = None
         self._activation: UnderWay[Activate] | None = None
         self._watching: UnderWay[Instance] | None = None
-        self._deaths = Deaths()
         self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch", "repair")}
 
     async def find_again(self) -> None:
@@ -100,7 +101,7 @@ class ServiceDriver:
         To be called once, before :meth:`run`.
         """
         await self._hooks.end_leftovers()
-        await health.end_leftovers(self._activator.health_log)
+        await probing.end_leftovers(self._activator.health_log)
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
             if root.digest in self._store.disk.releases:
@@ -121,7 +122,7 @@ class ServiceDriver:
 
     async def run(self) -> None:
         """Until cancelled. What runs then goes on running."""
-        watching = asyncio.create_task(self._drift.run())
+        watching = {asyncio.create_task(self._drift.run()), asyncio.create_task(self._vitals.watch.run())}
         try:
             while True:
                 self._wake.clear()
@@ -133,8 +134,9 @@ class ServiceDriver:
                     async with asyncio.timeout(pause_s):
                         await self._wake.wait()
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            for task in watching:
+                task.cancel()
+            await asyncio.wait(watching)
             await self._leave()
 
     def report(self, clock: Clock) -> ServiceReport | None:
@@ -145,8 +147,7 @@ class ServiceDriver:
         if goal.removed:
             return removal_report(goal, gone=self._gone(), error=self._trouble())
         root = self._store.root(goal.target.root)
-        status = self._process_status()
-        down = status is ProcessStatus.DOWN and self._memory.state.activation is None
+        down = self._vitals.trouble()
         active = self._memory.state.active
         return service_report(
             goal,
@@ -156,9 +157,9 @@ class ServiceDriver:
             up=not down,
             fetch=self._fetcher.standing(),
             waiting_for=self._waiting_for(goal),
-            error=self._trouble() or ("its process is down and will be started again" if down else ""),
+            error=self._trouble() or down,
             clock=clock,
-            deaths=self._deaths.lately(active.activation) if active else 0,
+            deaths=self._vitals.deaths.lately(active.activation) if active else 0,
             drift=self._drift.lines,
         )
 
@@ -188,7 +189,7 @@ class ServiceDriver:
             service=ServiceName(self._key.service),
             environment=self._key.environment,
             generation=self._goal.generation if self._goal else FIRST,
-            available=available(self._memory.state, self._process_status()),
+            available=available(self._memory.state, self._vitals.status()),
         )
 
     async def _pass(self) -> float:
@@ -217,20 +218,16 @@ class ServiceDriver:
         return await self._follow_restart(decision)
 
     def _observe(self) -> Observed:
-        status = self._process_status()
-        instance = self._process.instance
-        if status is ProcessStatus.DOWN and instance is not None:
-            self._deaths.note(instance)
         return Observed(
             machine=self._around.machine(),
             goal=self._goal,
             state=self._memory.state,
             disk=self._store.disk,
             fetching=self._fetch.order.release if self._fetch else None,
-            process=status,
-            started=instance is not None,
-            deaths=self._deaths.count,
-            down_since_ms=self._deaths.since_ms,
+            process=self._vitals.look(),
+            started=self._process.instance is not None,
+            deaths=self._vitals.deaths.count,
+            down_since_ms=self._vitals.deaths.since_ms,
             damaged=not self._around.config.observe and self._damaged(),
         )
 
@@ -242,14 +239,6 @@ class ServiceDriver:
         where = await self._drift.straighten(repair=not self._around.config.observe)
         if where:
             self._around.alarm(f"{self._key.service}: {where}, and was put right")
-
-    def _process_status(self) -> ProcessStatus:
-        active = self._memory.state.active
-        if self._process.instance is None and active is not None:
-            root = self._store.root(active.release.root)
-            if root is not None and root.activate:
-                return ProcessStatus.DOWN
-        return self._process.status()
 
     async def _follow_activation(self, decision: Decision) -> bool:
         """False: a change-over was ended. It may have begun in its last moment, so that everything is to be decided again."""
@@ -296,6 +285,7 @@ class ServiceDriver:
             return min(left_ms / 1000, float(AGENT_TICK_S))
         log.warning("service_restarted", service=self._key.service, reason=decision.restart.reason)
         await self._activator.restart()
+        self._vitals.watch.restarted()
         self._watch()
         return float(AGENT_TICK_S)
 

@@ -1,4 +1,4 @@
-"""What a service's loop keeps an eye on: work beside it, and how often its process has died."""
+"""What a service's loop keeps an eye on: work beside it, and how often its process went down."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trouble:
 
 
 class Deaths:
-    """Deaths in a row of the processes of one change-over."""
+    """Deaths in a row of the processes of one change-over. Who is not healthy any more counts as dead."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -57,15 +57,16 @@ class Deaths:
         self._instance = ""
         self._activation = ""
 
-    def note(self, instance: Instance) -> None:
-        """This one is down. Saying it again changes nothing."""
+    def note(self, instance: Instance, well_ms: int | None = None) -> None:
+        """This one is down. Saying it again changes nothing. ``well_ms``: how long it had been well; ``None``: it ran."""
         if instance.id == self._instance:
             return
         now_ms = boots.uptime_ms()
+        lived_ms = now_ms - instance.started_ms if well_ms is None else well_ms
         if instance.process.boot != boots.boot():
             # It went down with the machine: start again without delay.
             self.count = 0
-        elif instance.activation != self._activation or now_ms - instance.started_ms >= RESTART_STABLE_S * 1000:
+        elif instance.activation != self._activation or lived_ms >= RESTART_STABLE_S * 1000:
             self.count = 1
         else:
             self.count += 1

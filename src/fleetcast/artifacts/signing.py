@@ -46,12 +46,12 @@ PrivateKey = Ed25519PrivateKey
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE: Final = "urn:fleetcast:artifact-root:v1"
-PREDICATE_TYPE_2: Final = "urn:fleetcast:artifact-root:v2"
-"""Of a root that says more than the first version knows. A program of that version refuses it, instead of running the release
-without what it says; all other roots are what they were before."""
-_LATER: Final = ("hooks",)
-"""Fields that the first version does not know; left out where they say nothing."""
+PREDICATE_TYPES: Final = tuple(f"urn:fleetcast:artifact-root:v{version}" for version in (1, 2, 3))
+"""Versions of what a root may say, the oldest first. Each root is of the oldest one that knows all its fields, so that it is
+what it was before there were others. A program that is too old for a version refuses it, instead of running the release without
+what it says."""
+_SINCE: Final = {"hooks": 2, "probe": 3}
+"""Fields by the version that has them first; left out where they say nothing."""
 
 
 def generate_key(private: Path, public: Path) -> None:
@@ -102,13 +102,14 @@ def sign_root(root: Root, key: PrivateKey) -> str:
     if broken is not None:
         raise Invalid("invalid_root", f"this root cannot be signed: {broken}")
     predicate = msgspec.to_builtins(root)
-    for name in _LATER:
+    for name in _SINCE:
         if not predicate[name]:
             del predicate[name]
+    version = max((_SINCE[name] for name in _SINCE if name in predicate), default=1)
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": root.artifact, "digest": {"sha256": root.digest}}],
-        "predicateType": PREDICATE_TYPE if predicate.keys().isdisjoint(_LATER) else PREDICATE_TYPE_2,
+        "predicateType": PREDICATE_TYPES[version - 1],
         "predicate": predicate,
     }
     payload = msgspec.json.encode(statement, order="sorted")
@@ -162,7 +163,7 @@ def _stated(payload: bytes) -> Root:
         root = msgspec.convert(statement["predicate"], Root)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise _corrupt(f"its statement is malformed ({error})") from error
-    if kind != STATEMENT_TYPE or predicate not in (PREDICATE_TYPE, PREDICATE_TYPE_2):
+    if kind != STATEMENT_TYPE or predicate not in PREDICATE_TYPES:
         raise _corrupt(f"it is a statement about something else, or of a newer version of Fleetcast ({predicate})")
     if subjects != [(root.artifact, root.digest)]:
         raise _corrupt("its subject is not its artifact")
@@ -234,8 +235,16 @@ def _broken_root(root: Root) -> str | None:
         return "a size or count is out of bounds"
     if root.chunks * CHUNK_DIGEST_BYTES > root.manifest_size:
         return "it has more chunks than its manifest has room for"
-    recipe = Recipe(None, None, root.activate, root.health, root.health_timeout_s, root.environment, hooks=root.hooks)
-    return broken_recipe(recipe)
+    return broken_recipe(
+        Recipe(
+            activate=root.activate,
+            health=root.health,
+            health_timeout_s=root.health_timeout_s,
+            environment=root.environment,
+            hooks=root.hooks,
+            probe=root.probe,
+        )
+    )
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

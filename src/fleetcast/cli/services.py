@@ -264,12 +264,17 @@ def _overrides(recipe: Recipe) -> dict[str, str | None]:
         "build": recipe.build,
         "output": recipe.output,
         "activate": recipe.activate,
-        "health": recipe.health,
+        "health": _health(recipe),
         "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
         "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,
         "build environment": " ".join(f"{key}={value}" for key, value in recipe.build_environment.items()) or None,
         "network": None if recipe.network is None else "yes" if recipe.network else "no",
     }
+
+
+def _health(recipe: Recipe) -> str | None:
+    probe = recipe.probe
+    return recipe.health if probe is None else probe.http or probe.tcp or probe.unit or recipe.health
 
 
 def _selector(regions: tuple[str, ...], zones: tuple[str, ...], labels: tuple[str, ...]) -> Selector:

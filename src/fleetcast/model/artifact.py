@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.hooks import Hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, MachineId, ServiceName
+from fleetcast.model.probe import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,7 @@ class ManifestPiece:
 class Root:
     """The statement a worker signs about an artifact. Everything a machine needs before the manifest.
 
-    ``activate``, ``health``, ``environment`` and ``hooks`` come from the recipe at the commit: what a machine runs is thereby
-    signed.
+    ``activate`` and all below it come from the recipe at the commit: what a machine runs is thereby signed.
     """
 
     artifact: ArtifactName
@@ -49,6 +49,7 @@ class Root:
     health_timeout_s: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=dict)
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fleetcast.model.hooks import Hooks, broken_hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
+from fleetcast.model.probe import Probe, broken_probe
 from fleetcast.model.spelling import TEXT, Natural, Spelling, stated
 
 VARIABLE: Final = Spelling(r"(?!FLEETCAST_)[A-Za-z_][A-Za-z0-9_]*")
@@ -74,14 +75,18 @@ class Recipe:
     """Whether ``build`` may use the network; ``None`` after merging: it may not."""
     hooks: Hooks = field(default_factory=dict)
     """Run on each machine at certain moments of the release's life there."""
+    probe: Probe | None = None
+    """What is asked instead of ``health``, or how that is run. The two are taken from one source together."""
 
     def over(self, other: Recipe) -> Recipe:
         """This recipe, with what it leaves open taken from ``other``."""
+        checked = self if self.health is not None or self.probe is not None else other
         return Recipe(
             build=self.build if self.build is not None else other.build,
             output=self.output if self.output is not None else other.output,
             activate=self.activate if self.activate is not None else other.activate,
-            health=self.health if self.health is not None else other.health,
+            health=checked.health,
+            probe=checked.probe,
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
             build_environment={**other.build_environment, **self.build_environment},
@@ -104,6 +109,8 @@ def broken_recipe(recipe: Recipe) -> str | None:
     # Not written as two comparisons that NaN would pass.
     if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
         return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
+    if recipe.probe is not None and (broken := broken_probe(recipe.probe, recipe.health or "")) is not None:
+        return broken
     return broken_hooks(recipe.hooks)
 
 

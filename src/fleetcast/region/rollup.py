@@ -92,7 +92,7 @@ def _flaps(report: ServiceReport) -> bool:
 
 
 def _died(report: ServiceReport) -> str:
-    return f"its process died {report.deaths} times in a row"
+    return f"it went down {report.deaths} times in a row" + (f": {report.error}" if report.error else "")
 
 
 def _sample(goal: Goal, everybody: Sequence[Told]) -> tuple[MachineProgress, ...]:

@@ -209,4 +209,5 @@ class Publisher:
             health_timeout_s=recipe.health_timeout_s if recipe.health_timeout_s is not None else HEALTH_TIMEOUT_S,
             environment=recipe.environment,
             hooks=recipe.hooks,
+            probe=recipe.probe,
         )

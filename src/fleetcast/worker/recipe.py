@@ -14,6 +14,11 @@
     health_timeout_s = 30
     environment = { MODE = "production" }
 
+    [run.health]                 # or, in place of the command:
+    http = "http://127.0.0.1:$PORT/health"
+    interval_s = 5
+    threshold = 3
+
     [hooks]
     pre_activate = "./migrate"   # each a command, or a table with its time limit
     deactivate = { command = "./drain", timeout_s = 120 }
@@ -32,6 +37,7 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
 from fleetcast.model.hooks import Hook, HookName, Hooks
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, HOOK_TIMEOUT_S, HOOK_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
+from fleetcast.model.probe import Probe, broken_probe
 
 RECIPE_NAME: Final = "fleetcast.toml"
 
@@ -39,6 +45,25 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output", "network", "environment"),
     "run": ("activate", "health", "health_timeout_s", "environment"),
     "hooks": tuple(map(str, HookName)),
+}
+_PROBE_KEYS: Final[Mapping[str, type]] = {
+    "command": str,
+    "http": str,
+    "tcp": str,
+    "unit": str,
+    "status": int,
+    "host": str,
+    "grace_s": float,
+    "interval_s": float,
+    "timeout_s": float,
+    "threshold": int,
+    "watch": bool,
+}
+_PROBE_SAYS: Final[Mapping[type, str]] = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number of seconds",
+    bool: "true or false",
 }
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -102,11 +127,13 @@ class _Reader:
             if not isinstance(table, dict):
                 raise _wrong(self._line("", section), f"{section} must be a table: write [{section}]")
             self._known(section, table, keys)
+        health, probe = self._health()
         recipe = Recipe(
             build=self._text("build", "command"),
             output=self._text("build", "output"),
             activate=self._text("run", "activate"),
-            health=self._text("run", "health"),
+            health=health,
+            probe=probe,
             health_timeout_s=self._seconds("run", "health_timeout_s"),
             environment=self._environment("run"),
             build_environment=self._environment("build"),
@@ -127,6 +154,27 @@ class _Reader:
                 hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
                 where = f" in [{section}]" if section else ""
                 raise _wrong(self._line(section, key), f"unknown name {key!r}{where}: {hint}")
+
+    def _health(self) -> tuple[str | None, Probe | None]:
+        """The command, and what is to be asked instead or how it is to be run."""
+        value = self._value("run", "health")
+        if not isinstance(value, dict):
+            return self._text("run", "health"), None
+        self._known("run.health", value, _PROBE_KEYS)
+        said: dict[str, Any] = {}
+        for key, given in value.items():
+            kind = _PROBE_KEYS[key]
+            fits = isinstance(given, int | float if kind is float else kind) and (kind is bool or not isinstance(given, bool))
+            if not fits or (isinstance(given, str) and "\0" in given):
+                raise _wrong(self._line("run.health", key), f"{key} must be {_PROBE_SAYS[kind]}")
+            said[key] = float(given) if kind is float else given
+        command = said.pop("command", "")
+        # A command costs more than a connection: it is run on and on only where that is asked for.
+        probe = Probe(**{"watch": not command, **said})
+        if (broken := broken_probe(probe, command)) is not None:
+            named = next((key for key in value if broken.startswith(f"{key} ")), None)
+            raise _wrong(self._line("run.health", named) if named else self._line("run", "health"), broken)
+        return command or None, probe
 
     def _hooks(self) -> Hooks:
         return {name: self._hook(name) for name in HookName if self._value("hooks", name) is not None}

@@ -13,6 +13,15 @@ STOP_GRACE_S: Final = 10
 HEALTH_TIMEOUT_S: Final = 60.0
 HEALTH_TIMEOUT_S_MAX: Final = 3600
 HEALTH_INTERVAL_S: Final = 0.25
+PROBE_TIMEOUT_S: Final = 5.0
+"""Of one attempt of a probe, unless its recipe says otherwise."""
+PROBE_TIMEOUT_S_MAX: Final = 60
+PROBE_WATCH_INTERVAL_S: Final = 10.0
+"""Between two attempts on a service that is well, unless its recipe says otherwise."""
+PROBE_INTERVAL_S_MAX: Final = 600
+PROBE_THRESHOLD_MAX: Final = 100
+PROBE_ANSWER_BYTES_MAX: Final = 4096
+"""Of an answer over HTTP, what is read: its status, and what a person should know of why it is that."""
 ACTIVATION_SETTLE_S: Final = 0.5
 """Without a health check: how long a process must live to count as healthy."""
 HOOK_TIMEOUT_S: Final = 60.0
