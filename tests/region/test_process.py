@@ -255,7 +255,7 @@ async def test_limits_hold_across_a_restart(
 
     async def restart(permit_lifetime_s: float) -> Any:
         await region.stop()
-        region.config = replace(region.config, permit_lifetime_s=permit_lifetime_s)
+        region.config = replace(region.config, permit_lifetime_s=permit_lifetime_s, agent_report_interval_s=0.2)
         await region.start()
         return region.agent()
 

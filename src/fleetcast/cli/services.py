@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from fleetcast.cli.at_once import UNBOUNDED, AtOnce, at_once_text
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
 from fleetcast.cli.output import print_json, seconds
 from fleetcast.cli.terminal import print_table
@@ -31,7 +32,7 @@ def add(
     activate: str | None = None,
     health: str | None = None,
     network: bool | None = None,
-    max_unavailable: int | None = None,
+    at_once: AtOnce = UNBOUNDED,
     plan: str = "all-at-once",
     on_push: Literal["nothing", "build", "deploy"] = "nothing",
     poll_every: int | None = None,
@@ -66,8 +67,6 @@ def add(
         Command that exits 0 when the service is well.
     network
         Whether the build command may use the network.
-    max_unavailable
-        How many machines of a region may restart at once; default: as many as like.
     plan
         How deployments are rolled out: all-at-once, canary, region-by-region, cautious, or the path of a TOML file.
     on_push
@@ -86,7 +85,7 @@ def add(
     wanted, (location, empty) = service_name(name), _located(repository, trunk)
     recipe = Recipe(build=build, output=output, activate=activate, health=health, network=network)
     spec = ServiceSpec(wanted, location, trunk, selector=_selector(region, zone, label), recipe=recipe, plan=policy_of(plan))
-    spec = replace(spec, max_unavailable=max_unavailable, on_push=OnPush(on_push), poll_every_s=poll_every)
+    spec = replace(at_once.of(spec), on_push=OnPush(on_push), poll_every_s=poll_every)
     _show_stored(*connection.ask(lambda control: _put(control, spec)), empty=empty, json=json)
 
 
@@ -250,7 +249,7 @@ def _facts(spec: ServiceSpec) -> dict[str, str]:
         "repository": spec.repository,
         "trunk": spec.trunk or "any branch",
         "runs on": _selection(spec),
-        "max-unavailable": "any number" if spec.max_unavailable is None else str(spec.max_unavailable),
+        "max-unavailable": at_once_text(spec),
         "plan": spec.plan.name,
         "on push": spec.on_push.value,
         "polled": "no" if spec.poll_every_s is None else f"every {spec.poll_every_s} s",

@@ -61,13 +61,11 @@ def _check(spec: ServiceSpec) -> None:
         )
     _check_pushes(spec)
     must_be_legal(spec.plan)
-    if spec.max_unavailable is not None and spec.max_unavailable < 1:
-        raise Invalid(
-            "illegal_max_unavailable",
-            f"max_unavailable is {spec.max_unavailable}: with less than 1 nothing could ever be replaced",
-        )
-    if spec.max_unavailable is not None and spec.max_unavailable > REGION_MACHINES_MAX:
-        raise Invalid("illegal_max_unavailable", f"max_unavailable is at most {REGION_MACHINES_MAX}: leave it out for no limit")
+    for name, most in spec.limits.stated().items():
+        if most < 1:
+            raise Invalid("illegal_max_unavailable", f"{name} is {most}: with less than 1 nothing could ever be replaced")
+        if most > REGION_MACHINES_MAX:
+            raise Invalid("illegal_max_unavailable", f"{name} is at most {REGION_MACHINES_MAX}: leave it out for no limit")
 
 
 def _check_pushes(spec: ServiceSpec) -> None:

@@ -7,7 +7,7 @@ Readers of a goal ask three questions of it: is this machine meant (:meth:`Goal.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from fleetcast.model.generation import Generation
@@ -44,7 +44,20 @@ class Limits:
     max_unavailable: int | None = None
     """Per region, permits held at once for a deployment forward."""
     max_unavailable_rollback: int | None = None
-    """The same for a rollback."""
+    """The same for a rollback, which the two below do not hold up."""
+    max_unavailable_zone: int | None = None
+    """Of those, in each zone."""
+    max_unavailable_rack: int | None = None
+    """Of those, in each rack of a zone. A region of the version before keeps to the first two."""
+
+    @property
+    def of_places(self) -> bool:
+        """Whether it matters where a machine is."""
+        return (self.max_unavailable_zone, self.max_unavailable_rack) != (None, None)
+
+    def stated(self) -> dict[str, int]:
+        """The limits there are, by name."""
+        return {name: most for name, most in asdict(self).items() if most is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ async def ask_permit(data: JSONBody[PermitCall], parts: PartsHere) -> PermitRepl
     now_ms = round(time.time() * 1000)
     await parts.permit_note.cover(boots.uptime_ms())
     goal = parts.view.goal(request.environment, request.service)
-    down = parts.machines.down(request.environment, request.service)
-    return PermitReply(parts.permits.ask(request, goal, down, time.monotonic(), now_ms))
+    spot, down = parts.machines.spot(request.machine), parts.machines.down(request.environment, request.service)
+    return PermitReply(parts.permits.ask(request, goal, spot, down, time.monotonic(), now_ms))
 
 
 @post("/v1/permits/release", status_code=200)

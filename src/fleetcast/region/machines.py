@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,10 +23,13 @@ from fleetcast.model.limits import (
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
 from fleetcast.model.report import MachineAnswer, Phase, ServiceReport
+from fleetcast.region.places import Spot, Tally
 from fleetcast.region.rollup import Told
 
 _NUMBER_MAX: Final = 2**53
 """Of ages and generations; far beyond any real one."""
+_NOBODY: Final = Tally()
+"""Never added to."""
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class MachineBook:
         self._region = region
         self._silence_s_max = silence_s_max
         self._known: dict[MachineId, _Known] = {}
-        self._down: dict[tuple[str, str], set[MachineId]] = {}
+        self._down: dict[tuple[str, str], Tally] = {}
         self._given: dict[MachineId, Mapping[str, str]] = {}
 
     def relabel(self, changed: Mapping[MachineId, Mapping[str, str]]) -> None:
@@ -84,7 +87,10 @@ class MachineBook:
         if known is None:
             self._known[machine.id] = _Known(machine, now, {}, instance=instance)
         else:
+            moved = Spot.of(known.machine) != Spot.of(machine)
             known.machine, known.instance = machine, instance
+            if moved:
+                self._note_services(known, tuple(known.services.values()))
 
     def heard(self, report: MachineReport, now: float) -> None:
         """Take a report in place of the machine's last one.
@@ -121,9 +127,14 @@ class MachineBook:
         services = tuple(known.services[key] for key in sorted(known.services))
         return MachineAnswer(machine, max(0, int((now - known.heard_at) * 1000)), services, known.alarms)
 
-    def down(self, environment: str, service: str) -> Set[MachineId]:
+    def down(self, environment: str, service: str) -> Tally:
         """Machines that last reported this service as not serving, silent ones included: they may well still be down."""
-        return self._down.get((environment, service), frozenset())
+        return self._down.get((environment, service), _NOBODY)
+
+    def spot(self, machine: MachineId) -> Spot | None:
+        """Where a machine is; ``None``: this region has not heard of it."""
+        known = self._known.get(machine)
+        return None if known is None else Spot.of(known.machine)
 
     def reporting(self, now: float) -> tuple[Machine, ...]:
         """Machines with a report that is not too old, by id."""
@@ -173,14 +184,14 @@ class MachineBook:
 
     def _note_services(self, known: _Known, reports: tuple[ServiceReport, ...]) -> None:
         for key in known.services:
-            if known.machine.id in (down := self._down.get(key, set())):
-                down.remove(known.machine.id)
+            if known.machine.id in (down := self._down.get(key, _NOBODY)):
+                down.discard(known.machine.id)
                 if not down:
                     del self._down[key]
         known.services = {(report.environment, report.service): report for report in reports}
         for key, report in known.services.items():
             if report.running is None or report.phase is Phase.ACTIVATING:
-                self._down.setdefault(key, set()).add(known.machine.id)
+                self._down.setdefault(key, Tally()).add(known.machine.id, Spot.of(known.machine))
 
     def _silent(self, known: _Known, now: float) -> bool:
         return now - known.heard_at > self._silence_s_max

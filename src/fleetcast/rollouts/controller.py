@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.errors import FleetcastError, Stale
 from fleetcast.model.generation import Generation
-from fleetcast.model.goal import Goal, Limits
+from fleetcast.model.goal import Goal
 from fleetcast.model.ids import DeploymentId, Digest, ServiceName, Token
 from fleetcast.model.limits import (
     DISTRIBUTE_S_MAX,
@@ -46,7 +46,7 @@ from fleetcast.rollouts.publishing import Publisher
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.rollouts.wave_plan import draw_up
 from fleetcast.rollouts.waves import record_health, record_passed, record_wave
-from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.columns import AnyRow, limits_of
 from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
@@ -256,7 +256,7 @@ class RolloutController:
             rollback=rollback,
             selector=row.selector,
             target=release_of(row),
-            limits=Limits(max_unavailable=row.max_unavailable),
+            limits=limits_of(row),
         )
         generation, before = standing.generation.next(), await baseline(tx, service, row.environment)
         goal = plan(order, generation, standing.goal, before, self._expiry(now))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import structlog
@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.event import EventKind
+from fleetcast.model.goal import Limits
 from fleetcast.model.ids import CommitSha, DeploymentId, Digest, ServiceName
 from fleetcast.model.machine import Selector
 from fleetcast.model.plan import Policy
 from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows
 from fleetcast.rollouts.goals import mint_sequence
 from fleetcast.rollouts.going_back import Past, last_good
-from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.columns import AnyRow, limits_of
 from fleetcast.schema.events import record_event
 from fleetcast.schema.release_locks import lock_releases
 from fleetcast.schema.rollout_tables import rollouts
@@ -38,7 +39,7 @@ class Entry:
     environment: str
     commit_sha: CommitSha
     selector: Selector
-    max_unavailable: int | None
+    limits: Limits
     policy: Policy
 
 
@@ -56,7 +57,7 @@ async def enter(
         "sequence": sequence,
         "commit_sha": entry.commit_sha,
         "selector": entry.selector,
-        "max_unavailable": entry.max_unavailable,
+        **asdict(entry.limits),
         "state": state,
         "created_at": now_ms(),
     }
@@ -112,7 +113,7 @@ async def take_back(tx: AsyncConnection, sick: AnyRow) -> tuple[DeploymentId, An
         return None
     await lock_releases(tx, [Digest(target.artifact_digest)])  # not to be collected meanwhile
     commit = CommitSha(target.commit_sha)
-    entry = Entry(service, sick.environment, commit, sick.selector, sick.max_unavailable, Policy())
+    entry = Entry(service, sick.environment, commit, sick.selector, limits_of(sick), Policy())
     back = await enter_rollback(tx, entry, target)
     later = (
         select(deployments.c.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,7 @@ from fleetcast.model.push import OnPush
 from fleetcast.model.spans import span
 from fleetcast.rollouts.names import service_like
 from fleetcast.rollouts.trunk_heads import follow
-from fleetcast.schema.columns import AnyRow
+from fleetcast.schema.columns import AnyRow, limits_of
 from fleetcast.schema.events import record_event
 from fleetcast.schema.tables import services
 from fleetcast.schema.upsert import upsert
@@ -34,7 +34,7 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "environment": spec.environment,
         "selector": spec.selector,
         "recipe": spec.recipe,
-        "max_unavailable": spec.max_unavailable,
+        **asdict(spec.limits),
         "on_push": spec.on_push,
         "poll_every_s": spec.poll_every_s,
         "plan": spec.plan,
@@ -87,7 +87,7 @@ def _spec(row: AnyRow) -> ServiceSpec:
         environment=row.environment,
         selector=row.selector,
         recipe=row.recipe,
-        max_unavailable=row.max_unavailable,
+        **asdict(limits_of(row)),
         on_push=OnPush(row.on_push),
         poll_every_s=row.poll_every_s,
         plan=row.plan,

@@ -172,7 +172,7 @@ class Triggers:
 
 
 def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy) -> Entry:
-    return Entry(spec.name, spec.environment, sha, spec.selector, spec.max_unavailable, policy)
+    return Entry(spec.name, spec.environment, sha, spec.selector, spec.limits, policy)
 
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from sqlalchemy import BigInteger, Dialect, Integer, Row, Select, Text
+from sqlalchemy import BigInteger, Column, Dialect, Integer, Row, Select, Text
 from sqlalchemy.types import TypeDecorator
+
+from fleetcast.model.goal import Limits
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row whose columns the type checker is not told."""
@@ -32,3 +35,13 @@ class AsJson(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 -- the base class's signature
         return None if value is None else msgspec.json.decode(value, type=self.shape)
+
+
+def limit_columns() -> tuple[Column[int], ...]:
+    """Of a service, and of what was triggered with it: one for each of :class:`Limits`."""
+    return tuple(Column(each.name, Integer) for each in fields(Limits))
+
+
+def limits_of(row: AnyRow) -> Limits:
+    """What a row's :func:`limit_columns` hold."""
+    return Limits(**{each.name: getattr(row, each.name) for each in fields(Limits)})

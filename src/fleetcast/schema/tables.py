@@ -33,7 +33,7 @@ from fleetcast.model.plan import Policy
 from fleetcast.model.replication import ReplicaStatus
 from fleetcast.model.report import CohortCounts, MachineProgress, NamedFailure
 from fleetcast.model.retention import Collection
-from fleetcast.schema.columns import AsJson, Id
+from fleetcast.schema.columns import AsJson, Id, limit_columns
 
 metadata: Final = MetaData(
     naming_convention={
@@ -64,7 +64,7 @@ services: Final = Table(
     Column("environment", String(63), nullable=False),
     Column("selector", AsJson(Selector), nullable=False),
     Column("recipe", AsJson(Recipe), nullable=False),
-    Column("max_unavailable", Integer),
+    *limit_columns(),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     # Its tombstone is the goal; the row keeps the history readable.
@@ -296,7 +296,7 @@ deployments: Final = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("commit_sha", String(64), nullable=False),
     Column("selector", AsJson(Selector), nullable=False),
-    Column("max_unavailable", Integer),
+    *limit_columns(),
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
     Column("build_id", Id, ForeignKey("jobs.id")),

@@ -60,6 +60,8 @@ GOAL_POLLS_MAX: Final = 20_000
 MACHINE_SILENCE_S_MAX: Final = 60
 """After this without a report a region no longer counts a machine as reporting."""
 PERMIT_LIFETIME_S: Final = 300
+PERMIT_ASKS_PER_S: Final = 200
+"""Machines of one service that wait for a permit ask a region so often, all together; few of them every other second."""
 MIRROR_SNAPSHOT_INTERVAL_S: Final = 600
 """How often a region reads all of the global KV instead of what changed."""
 COPIES_AT_ONCE_MAX: Final = 4

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from fleetcast.model.build import Recipe
+from fleetcast.model.goal import Limits
 from fleetcast.model.ids import NAME, ServiceName
 from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MACHINES_MAX
 from fleetcast.model.machine import Selector
@@ -17,6 +18,7 @@ from fleetcast.model.spelling import Spelling, stated
 # Git would take what starts with '-' for an option.
 REPOSITORY: Final = Spelling(r"(?!-)[^\x00]+")
 TRUNK: Final = Spelling(r"(?!-)[^\x00]*")
+MostUnavailable: TypeAlias = Annotated[int, stated(minimum=1, maximum=REGION_MACHINES_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,12 @@ class ServiceSpec:
     selector: Selector = field(default_factory=Selector)
     recipe: Recipe = field(default_factory=Recipe)
     """Wins over the ``fleetcast.toml`` of each commit."""
-    max_unavailable: Annotated[int, stated(minimum=1, maximum=REGION_MACHINES_MAX)] | None = None
+    max_unavailable: MostUnavailable | None = None
+    """Machines of a region that a deployment may take down at a time, and below: of each of its zones, of each rack."""
+    max_unavailable_zone: MostUnavailable | None = None
+    max_unavailable_rack: MostUnavailable | None = None
+    max_unavailable_rollback: MostUnavailable | None = None
+    """Of a region, in a rollback; ``None``: all."""
     on_push: OnPush = OnPush.NOTHING
     """What a new head of the trunk triggers, once control has heard of it: by a webhook, or because it looks."""
     poll_every_s: Annotated[int, stated(minimum=POLL_EVERY_S_MIN, maximum=POLL_EVERY_S_MAX)] | None = None
@@ -39,6 +46,11 @@ class ServiceSpec:
     plan: Policy = field(default_factory=Policy)
     """How its deployments are rolled out."""
     protocol: Protocol = PROTOCOL
+
+    @property
+    def limits(self) -> Limits:
+        """As its goals state them."""
+        return Limits(self.max_unavailable, self.max_unavailable_rollback, self.max_unavailable_zone, self.max_unavailable_rack)
 
 
 @dataclass(frozen=True, slots=True)
