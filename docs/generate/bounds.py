@@ -14,6 +14,7 @@ from fleetcast.model.limits import (
     backups,
     builds,
     fleet,
+    holds,
     http,
     machines,
     processes,
@@ -24,7 +25,7 @@ from fleetcast.model.limits import (
     webhooks,
 )
 
-PARTS = (artifacts, stores, builds, pushes, webhooks, fleet, retention, swarm, machines, processes, http, backups)
+PARTS = (artifacts, stores, builds, pushes, webhooks, fleet, holds, retention, swarm, machines, processes, http, backups)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are

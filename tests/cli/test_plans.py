@@ -33,6 +33,12 @@ def test_a_file(tmp_path: Path) -> None:
         ("regions_at_once = ", Invalid, "has no plan"),
         ('failed_percent = "none"', Invalid, "has no plan: Expected `int`, got `str` - at `$.failed_percent`"),
         ("[[stages]]\nbake = 5", Invalid, "stage 1: there is no key 'bake': there are name, regions, zones, labels,"),
+        (
+            "[[freezes]]\nreason = 'x'\nfrom = 5",
+            Invalid,
+            "freeze 1: there is no key 'from': there are reason, weekdays, hours,",
+        ),
+        ("[[freezes]]\nreason = 'x'", Unprocessable, "freeze 1: it never ends: say when it ends"),
         ("[[stages]]\npercent = 500", Unprocessable, "stage 1: percent is 500: say 1 to 100"),
     ],
 )
@@ -66,3 +72,10 @@ def test_a_preview_is_a_line_a_wave() -> None:
         "has ended after 1 h whatever happens, pauses apart",
         "note: it names region mars, which is not there",
     ]
+
+
+def test_a_preview_says_what_would_hold_it_now() -> None:
+    everyone = Wave("everyone", Selector(), None, None, 0, "all at once", {RegionName("eu"): 1})
+    held = "waiting for approval by 1 more; frozen until 2026-12-01 06:00 UTC (nights)"
+    preview = Preview(ServiceName("web"), "all-at-once", (PlannedWave(everyone, 0, 60),), 1, 60, 1800, 3900, held=held)
+    assert preview_text(preview).splitlines()[-1] == f"held now: {held}"

@@ -164,17 +164,16 @@ Control = Callable[..., AbstractAsyncContextManager[Installation]]
 
 def configuration(home: Path, **changes: Any) -> ControlConfig:
     """Everything under ``home``; made on the first call, the same on every other."""
-    tokens = TokenSet({role: load_or_create(home, role) for role in Role})
     if not (home / "worker.key").exists():
         generate_key(home / "worker.key", home / "worker.pub")
     chosen: dict[str, Any] = {
+        "tokens": TokenSet({role: load_or_create(home, role) for role in Role}),
         "replication_check_interval_s": 0.1,
         "worker_public_keys": (home / "worker.pub",),
         "database_url": f"sqlite+aiosqlite:///{home / 'fleetcast.db'}",
         **changes,
     }
     return ControlConfig(
-        tokens=tokens,
         data_key=home / "data.key",
         kv_path=home / "kv.db",
         main_bucket=home / "bucket",

@@ -38,7 +38,7 @@ def test_what_is_not_run_is_right_all_the_same(block: Block, tmp_path: Path) -> 
             if tables.keys() <= SECTIONS.keys():
                 (tmp_path / "settings.toml").write_text(block.text)
                 load(tmp_path / "settings.toml", environ={})
-            elif "stages" in tables:
+            elif tables.keys() & {"stages", "freezes"}:
                 (tmp_path / "rollout.toml").write_text(block.text)
                 policy_of(str(tmp_path / "rollout.toml"))
             else:

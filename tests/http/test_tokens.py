@@ -62,3 +62,30 @@ def test_each_role_is_only_itself(tmp_path: Path) -> None:
 def test_anything_else_is_nobody(header: str | None) -> None:
     with pytest.raises(Unauthorized):
         TokenSet({Role.ADMIN: "right"}).authorize(header, frozenset(Role))
+
+
+def test_a_person_has_a_token_of_their_own_and_is_told_apart(tmp_path: Path) -> None:
+    shared = {role: load_or_create(tmp_path, role) for role in Role}
+    (tmp_path / "admin.alice.token").touch(0o600)
+    (tmp_path / "admin.alice.token").write_text("hers\n")
+    known = TokenSet.load(tmp_path)
+    assert known.authorize("Bearer hers", frozenset({Role.ADMIN})) is Role.ADMIN
+    with pytest.raises(Forbidden, match="admin"):
+        known.authorize("Bearer hers", frozenset({Role.WORKER}))
+    assert known.name_of("Bearer hers") == "alice"
+    assert known.name_of(f"Bearer {shared[Role.ADMIN]}") == "admin"
+    assert "hers" not in repr(vars(known))
+
+
+def test_a_persons_token_is_as_private_as_any_and_has_a_legal_name(tmp_path: Path) -> None:
+    for role in Role:
+        load_or_create(tmp_path, role)
+    path = tmp_path / "admin.bob.token"
+    path.write_text("his\n")
+    path.chmod(0o644)
+    with pytest.raises(Invalid, match=r"chmod 600"):
+        TokenSet.load(tmp_path)
+    path.chmod(0o600)
+    path.rename(tmp_path / "admin.Bob B.token")
+    with pytest.raises(Invalid, match=r"admin\.Bob B\.token names nobody"):
+        TokenSet.load(tmp_path)

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import pytest
 
+from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.messages.freezes import FreezeOrder
 from fleetcast.model.plan import Policy, Preset, Stage
+from fleetcast.rollouts.approvals import approve
+from fleetcast.rollouts.company_freezes import put_freeze, remove_freeze
 from fleetcast.rollouts.holding_back import pause, promote, resume
 from fleetcast.rollouts.inventory import drain
 from story import TURN_S, Golden, Story
@@ -222,4 +226,60 @@ async def test_paused_promoted(story: Story, golden: Golden) -> None:
         story.say(text)
         await story.go_on(turns)
     await story.until_ended()
+    golden(story)
+
+
+async def test_freeze(story: Story, golden: Golden) -> None:
+    """Before the first wave, between two, overridden, and no hindrance to a rollback."""
+    await _settled(story, eu=8, us=8)
+    holidays = FreezeOrder("holidays", Freeze("nobody is there", ends="2099-01-02"))
+
+    async def freeze() -> None:
+        story.say("carol: freeze holidays")
+        async with story.company.database.transaction() as tx:
+            await put_freeze(tx, holidays, "carol")
+
+    async def thaw() -> None:
+        story.say("carol: freeze holidays is removed")
+        async with story.company.database.transaction() as tx:
+            await remove_freeze(tx, "holidays", "carol")
+
+    await freeze()
+    await story.deploy("b", WAVES, by="alice")
+    await story.go_on(3)
+    await thaw()
+    await story.go_on(3)
+    await freeze()
+    await story.go_on(6)
+    await story.deploy("c", by="bob", override_freeze="the shop is down")
+    await story.until_ended()
+    story.say(f"bob: rolls back: {await story.company.rollback()}")
+    await story.until_ended()
+    golden(story)
+
+
+async def test_approval_given_and_refused(story: Story, golden: Golden) -> None:
+    """Two before the first machine, one more before everybody; the second deployment is refused there."""
+    await _settled(story, eu=8, us=8)
+    plan = Policy(approvals=2, stages=(Stage("canary", count=3, bake_s=40), Stage("everyone", approvals=1)))
+
+    async def approved(deployment: DeploymentId, by: str) -> None:
+        story.say(f"{by}: approves {deployment}")
+        async with story.company.database.transaction() as tx:
+            await approve(tx, deployment, by)
+
+    b = await story.deploy("b", plan, by="alice")
+    await approved(b, "bob")
+    await story.go_on(2)
+    await approved(b, "carol")
+    await story.go_on(6)
+    await approved(b, "bob")
+    await story.until_ended()
+    c = await story.deploy("c", plan, by="bob")
+    await approved(c, "alice")
+    await approved(c, "carol")
+    await story.go_on(6)
+    story.say(f"alice: refuses {c}")
+    await story.company.triggers.refuse(c, "errors in the canary's log", "alice")
+    await story.go_on(2)
     golden(story)

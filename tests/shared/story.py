@@ -27,6 +27,7 @@ _STAMPS = (
     rollouts.c.wave_at,
     rollouts.c.healthy_at,
     rollouts.c.paused_at,
+    rollouts.c.held_at,
     rollups.c.reported_at,
     rollups.c.last_active_at,
     machines.c.last_seen_at,
@@ -54,10 +55,15 @@ class Story:
     def say(self, text: str) -> None:
         self.lines.append(f"{self._clock} * {text}")
 
-    async def deploy(self, commit: str, policy: Policy | None = None, *, built: bool = True) -> DeploymentId:
+    async def deploy(
+        self, commit: str, policy: Policy | None = None, *, built: bool = True, by: str = "", override_freeze: str = ""
+    ) -> DeploymentId:
         """Somebody triggers it; by the next turn it is built, and in every bucket."""
-        deployment = (await self.company.triggers.deploy(DeployRequest(WEB, sha(commit), plan=policy))).id
-        self.say(f"deploy {commit}: {deployment}" + (f" by {policy.name}" if policy else ""))
+        request = DeployRequest(WEB, sha(commit), plan=policy, override_freeze=override_freeze)
+        deployment = (await self.company.triggers.deploy(request, by=by)).id
+        self.say(f"{by + ': ' if by else ''}deploy {commit}: {deployment}" + (f" by {policy.name}" if policy else ""))
+        if override_freeze:
+            self.say(f"whatever is frozen: {override_freeze}")
         if built:
             await self.company.make(commit)
         return deployment

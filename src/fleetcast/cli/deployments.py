@@ -30,6 +30,7 @@ def deploy(
     allow_unmerged: bool = False,
     urgent: bool = False,
     plan: str | None = None,
+    override_freeze: str = "",
     dry_run: bool = False,
     no_wait: bool = False,
     json: bool = False,
@@ -52,6 +53,8 @@ def deploy(
     plan
         How it is rolled out, instead of as the service says: all-at-once, canary, region-by-region, cautious, or the path of a
         TOML file.
+    override_freeze
+        Why freezes do not hold it: it is recorded, with your name.
     dry_run
         Print what would happen wave by wave, and do nothing.
     no_wait
@@ -70,7 +73,7 @@ def deploy(
 
     async def trigger(control: ControlClient) -> Deployment:
         commit = await commits.resolve(control, wanted, quiet=json)
-        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent, policy)
+        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent, policy, override_freeze)
         triggered = await control.deploy(request)
         return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
 

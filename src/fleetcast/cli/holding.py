@@ -31,7 +31,7 @@ def pause(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
     from fleetcast.model.spans import span
 
     bound = f"it has FAILED, and machines keep what they run, unless it is resumed within {span(PAUSE_S_MAX)}"
-    _do(lambda control, deployment: control.pause(deployment), what, bound, json=json, connection=connection)
+    do(lambda control, deployment: control.pause(deployment), what, bound, json=json, connection=connection)
 
 
 def resume(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -47,7 +47,7 @@ def resume(what: str, *, json: bool = False, connection: Connection = NO_CONNECT
         Print the deployment as JSON.
     """
     said = "it goes on"
-    _do(lambda control, deployment: control.resume(deployment), what, said, json=json, connection=connection)
+    do(lambda control, deployment: control.resume(deployment), what, said, json=json, connection=connection)
 
 
 def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -63,10 +63,10 @@ def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNEC
         Print the deployment as JSON.
     """
     said = "the next wave is let in as soon as this one is healthy"
-    _do(lambda control, deployment: control.promote(deployment), what, said, json=json, connection=connection)
+    do(lambda control, deployment: control.promote(deployment), what, said, json=json, connection=connection)
 
 
-def _do(
+def do(
     call: Callable[[ControlClient, DeploymentId], Awaitable[Deployment]],
     what: str,
     said: str,
@@ -74,6 +74,7 @@ def _do(
     json: bool,
     connection: Connection,
 ) -> None:
+    """Have control do something to the deployment that is meant, and say what came of it."""
     from fleetcast.cli.naming import deployment_meant
 
     async def told(control: ControlClient) -> Deployment:

@@ -41,6 +41,8 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "pause", "fleetcast.cli.holding:pause", "Let in no further wave of a deployment for now."),
     ("Deploy", "resume", "fleetcast.cli.holding:resume", "Go on with a deployment that is paused."),
     ("Deploy", "promote", "fleetcast.cli.holding:promote", "Skip the bake of a deployment's present wave."),
+    ("Deploy", "approve", "fleetcast.cli.approving:approve", "Approve what somebody else wants to deploy."),
+    ("Deploy", "refuse", "fleetcast.cli.approving:refuse", "Do not approve a deployment: it ends."),
     ("Deploy", "status", "fleetcast.cli.status:status", "Show the fleet, or one service, deployment, region or machine."),
     ("Deploy", "watch", "fleetcast.cli.deployments:watch", "Follow a deployment to its end."),
     ("Deploy", "logs", "fleetcast.cli.builds:logs", "Show what a build said."),
@@ -67,6 +69,15 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
             ("list", "fleetcast.cli.services:list_services", "List the services."),
             ("show", "fleetcast.cli.services:show", "Show one service."),
             ("remove", "fleetcast.cli.services:remove", "Stop a service everywhere, and forget it."),
+        ),
+    ),
+    (
+        "freeze",
+        "Times in which no deployment lets machines in.",
+        (
+            ("add", "fleetcast.cli.freezes:add", "Add a freeze, or change one."),
+            ("list", "fleetcast.cli.freezes:list_freezes", "List the freezes of the company."),
+            ("remove", "fleetcast.cli.freezes:remove", "Remove a freeze: what it held goes on."),
         ),
     ),
     (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fleetcast.cli.output import counted
 from fleetcast.cli.terminal import stdout_table
 from fleetcast.model.errors import Invalid, NotFound
+from fleetcast.model.freeze import Freeze
 from fleetcast.model.plan import Policy, Preset, Stage
 from fleetcast.model.spans import span
 
@@ -49,7 +50,8 @@ def _read(path: Path) -> Policy:
         raise NotFound("no_plan_file", f"there is no file {path}: say the name of a plan, or where the file is") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise Invalid("illegal_plan", f"{path} has no plan: {' '.join(str(error).split())}") from error
-    for where, table, kind in (("", found, Policy), *((f"stage {n}: ", each, Stage) for n, each in _stages(found))):
+    tables = (("", found, Policy), *_each(found, "stages", "stage", Stage), *_each(found, "freezes", "freeze", Freeze))
+    for where, table, kind in tables:
         known = [field.name for field in fields(kind)]
         for key in table:
             if key not in known:
@@ -57,8 +59,9 @@ def _read(path: Path) -> Policy:
     return policy
 
 
-def _stages(found: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    return enumerate(found.get("stages", ()), 1)
+def _each(found: Mapping[str, Any], key: str, what: str, kind: type) -> Iterator[tuple[str, Mapping[str, Any], type]]:
+    for number, table in enumerate(found.get(key, ()), 1):
+        yield f"{what} {number}: ", table, kind
 
 
 def preview_text(preview: Preview) -> str:
@@ -83,6 +86,7 @@ def preview_text(preview: Preview) -> str:
             stdout_table(["WAVE", "NAME", "MACHINES", "BAKES", "STARTS", "PASSES", "WHO"], rows),
             f"expected to end {span(preview.ends_s)} after its release is deployable, {over} the budget of "
             f"{span(preview.budget_s)}; has ended after {span(preview.bound_s)} whatever happens, pauses apart",
+            *([f"held now: {preview.held}"] if preview.held else []),
             *(f"note: {remark}" for remark in preview.remarks),
         ]
     )

@@ -130,11 +130,14 @@ async def _service(control: ControlClient, name: str) -> tuple[str, object]:
 def _deployment_text(found: DeploymentDetail) -> str:
     copies = [[copy.bucket, copy.status, copy.reason] for copy in found.replicas]
     when = ago(time.time() - found.deployment.created_at_ms / 1000)
-    by = "" if found.deployment.build is None else f", build {found.deployment.build}"
+    who = f" by {found.deployment.by}" if found.deployment.by else ""
+    build = "" if found.deployment.build is None else f", build {found.deployment.build}"
     waves = f"\n{waves_text(found)}" if found.waves else ""
     plan = f", rolled out by {found.deployment.plan}"
+    override = found.deployment.override_freeze
+    overridden = f", whatever is frozen: {override}" if override else ""
     table = stdout_table(["BUCKET", "COPY", "WAITS FOR"], copies)
-    return f"{describe(found.deployment)}\ntriggered {when}{by}{plan}\n{table}{waves}"
+    return f"{describe(found.deployment)}\ntriggered {when}{who}{build}{plan}{overridden}\n{table}{waves}"
 
 
 def standing_of(region: RegionStatus) -> str:

@@ -18,8 +18,10 @@ from fleetcast.model.messages.deployments import (
     DeployRequest,
     Preview,
     PreviewRequest,
+    RefusalRequest,
     RollbackRequest,
 )
+from fleetcast.model.messages.freezes import CompanyFreeze, FreezeOrder, FreezePage
 from fleetcast.model.messages.services import ServicePage, ServiceRemoved, ServiceSpec
 
 
@@ -84,6 +86,27 @@ class Deployments:
     async def promote(self, deployment: DeploymentId) -> Deployment:
         """Skip the bake of the wave under way. Raises :class:`NotFound`, :class:`Refused` when none bakes."""
         return await self._session.ask("POST", f"/v1/deployments/{deployment}/promote", reply=Deployment)
+
+    async def approve(self, deployment: DeploymentId) -> Deployment:
+        """Approve its next wave. Raises :class:`NotFound`, :class:`Refused` where that is not to be approved, or not by us."""
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/approve", reply=Deployment)
+
+    async def refuse(self, deployment: DeploymentId, reason: str) -> Deployment:
+        """Do not approve its next wave: it ends ABORTED. Raises as :meth:`approve`."""
+        request = RefusalRequest(reason)
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/refuse", request, reply=Deployment)
+
+    async def put_freeze(self, order: FreezeOrder) -> CompanyFreeze:
+        """Add or change a freeze of the company. Raises :class:`NotFound`, :class:`Refused`, :class:`Unprocessable`."""
+        return await self._session.ask("PUT", f"/v1/freezes/{order.name}", order, reply=CompanyFreeze)
+
+    async def remove_freeze(self, name: str) -> CompanyFreeze:
+        """Remove one; returns what it was. Raises :class:`NotFound`."""
+        return await self._session.ask("DELETE", f"/v1/freezes/{name}", reply=CompanyFreeze)
+
+    async def freezes(self) -> FreezePage:
+        """All there are, by name."""
+        return await self._session.ask("GET", "/v1/freezes", reply=FreezePage)
 
     async def deployment(self, deployment: DeploymentId, *, wait_s: float = 0.0, seen: str = "") -> DeploymentDetail:
         """One deployment; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""

@@ -13,6 +13,7 @@ from fleetcast.control import previews, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.control.streams import DeploymentSource
+from fleetcast.http.auth import caller
 from fleetcast.http.parameters import (
     After,
     DeploymentInPath,
@@ -35,10 +36,12 @@ from fleetcast.model.messages.deployments import (
     DeployRequest,
     Preview,
     PreviewRequest,
+    RefusalRequest,
     RollbackRequest,
 )
 from fleetcast.rollouts import deployments as known
 from fleetcast.rollouts import holding_back
+from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.deployments import Wanted
 from fleetcast.schema.idempotency import request_key
 
@@ -46,14 +49,19 @@ STATE: Final = {"enum": list(DeploymentState)}
 
 
 @post("/v1/deployments", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused, Unprocessable))
-async def deploy(data: JSONBody[DeployRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Deployment:
+async def deploy(
+    request: Request[Any, Any, Any],
+    data: JSONBody[DeployRequest],
+    parts: PartsHere,
+    idempotency_key: IdempotencyKey = None,
+) -> Deployment:
     """Bring a commit to a service's machines, building it first where no artifact of it exists.
 
     The answer is the deployment's first state, long before its end.
     """
     service_name(data.service)
     commit_sha(data.commit_sha)
-    return _woken(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data)))
+    return _woken(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data), caller(request)))
 
 
 @post("/v1/previews", status_code=200, guards=PEOPLE, errors=(NotFound, Unprocessable))
@@ -64,7 +72,12 @@ async def preview(data: JSONBody[PreviewRequest], parts: PartsHere) -> Preview:
 
 
 @post("/v1/rollbacks", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
-async def rollback(data: JSONBody[RollbackRequest], parts: PartsHere, idempotency_key: IdempotencyKey = None) -> Deployment:
+async def rollback(
+    request: Request[Any, Any, Any],
+    data: JSONBody[RollbackRequest],
+    parts: PartsHere,
+    idempotency_key: IdempotencyKey = None,
+) -> Deployment:
     """Go back to an earlier release.
 
     By default to the newest earlier one whose deployment SUCCEEDED and was not rolled back. A rollback is a deployment.
@@ -72,7 +85,8 @@ async def rollback(data: JSONBody[RollbackRequest], parts: PartsHere, idempotenc
     service_name(data.service)
     if data.to is not None:
         commit_sha(data.to)
-    return _woken(parts, await parts.triggers.rollback(data, request_key("rollback", idempotency_key, data)))
+    key = request_key("rollback", idempotency_key, data)
+    return _woken(parts, await parts.triggers.rollback(data, key, caller(request)))
 
 
 @post("/v1/deployments/{deployment:str}/abort", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
@@ -97,6 +111,20 @@ async def resume_deployment(deployment: DeploymentInPath, parts: PartsHere) -> D
 async def promote_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
     """Skip the bake of the wave that is under way; its machines have to be healthy all the same."""
     return await _told(parts, DeploymentId(deployment), holding_back.promote)
+
+
+@post("/v1/deployments/{deployment:str}/approve", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def approve_deployment(request: Request[Any, Any, Any], deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
+    """Approve its next wave, as whoever the token is of; not one's own, unless its plan allows that."""
+    return await _told(parts, DeploymentId(deployment), lambda tx, which: approve(tx, which, caller(request)))
+
+
+@post("/v1/deployments/{deployment:str}/refuse", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def refuse_deployment(
+    request: Request[Any, Any, Any], deployment: DeploymentInPath, data: JSONBody[RefusalRequest], parts: PartsHere
+) -> Deployment:
+    """Do not approve its next wave: it ends ABORTED, machines keep what they run, nobody else switches over."""
+    return _woken(parts, await parts.triggers.refuse(DeploymentId(deployment), data.reason, caller(request)))
 
 
 @get(
@@ -165,6 +193,8 @@ HANDLERS = (
     pause_deployment,
     resume_deployment,
     promote_deployment,
+    approve_deployment,
+    refuse_deployment,
     get_deployment,
     list_deployments,
 )

@@ -12,12 +12,16 @@ from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import DISTRIBUTE_S_MAX, FIRST_WAVE_S_USUAL, WAVE_S_USUAL
 from fleetcast.model.messages.deployments import Preview, PreviewRequest
 from fleetcast.rollouts.deployments import deployment_rows
+from fleetcast.rollouts.hold_facts import standing_freezes
+from fleetcast.rollouts.holds import Holds, bound_by, first_approvals, obstacle
 from fleetcast.rollouts.inventory import alike, known_regions
 from fleetcast.rollouts.plan_lint import must_be_legal, remarks
 from fleetcast.rollouts.services import get_service
+from fleetcast.rollouts.time_zones import must_be_known
 from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, timetable
 from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import deployments
+from fleetcast.stores.database import read_clock_ms
 
 _NOBODY: Final = DeploymentId("preview")
 """Its machines are in an order of their own: a preview says how many, not which."""
@@ -27,11 +31,14 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
     """Raises :class:`NotFound` for an unknown service, :class:`Unprocessable` for a plan that cannot be taken."""
     if request.plan is not None:
         must_be_legal(request.plan)
+        must_be_known(request.plan.freezes)
     async with parts.database.reading() as reading:
         spec = await get_service(reading, request.service)
-        policy = spec.plan if request.plan is None else request.plan
+        policy = spec.plan if request.plan is None else bound_by(request.plan, spec.plan)
         plan = draw_up(policy, await alike(reading, spec.selector, _NOBODY))
         waves = timetable(plan, await _usual(reading, spec.name, spec.environment))
+        holds = Holds(await standing_freezes(reading, spec.name, policy), first_approvals(policy))
+        held = obstacle(holds, await read_clock_ms(reading))
         regions = {region.name for region in await known_regions(reading)}
     return Preview(
         service=spec.name,
@@ -42,6 +49,7 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
         budget_s=DISTRIBUTE_S_MAX,
         bound_s=bound_s(plan, parts.config.distribute_s_max),
         remarks=tuple(remarks(policy, plan, waves, regions)),
+        held=held,
     )
 
 

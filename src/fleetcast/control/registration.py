@@ -14,6 +14,7 @@ from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.push import OnPush
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.services import known_service, put_service
+from fleetcast.rollouts.time_zones import must_be_known
 from fleetcast.stores.database import Database
 
 
@@ -61,6 +62,7 @@ def _check(spec: ServiceSpec) -> None:
         )
     _check_pushes(spec)
     must_be_legal(spec.plan)
+    must_be_known(spec.plan.freezes)
     for name, most in spec.limits.stated().items():
         if most < 1:
             raise Invalid("illegal_max_unavailable", f"{name} is {most}: with less than 1 nothing could ever be replaced")

@@ -1,4 +1,4 @@
-"""Which roles may call a route, as Litestar guards."""
+"""Which roles may call a route, as Litestar guards, and who calls."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class Allowed:
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         tokens: TokenSet = connection.app.state.tokens
         tokens.authorize(connection.headers.get("authorization"), self.roles)
+
+
+def caller(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Who calls, by the name of the token; of a connection that a guard has let pass."""
+    tokens: TokenSet = connection.app.state.tokens
+    return tokens.name_of(connection.headers.get("authorization"))
 
 
 def allow(*roles: Role) -> Allowed:

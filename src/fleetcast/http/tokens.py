@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fleetcast.model.errors import Forbidden, Invalid, NotFound, Unauthorized
+from fleetcast.model.ids import NAME
 from fleetcast.model.limits import TOKEN_BYTES
 
 
@@ -82,13 +83,22 @@ def load(path: Path) -> str:
 class TokenSet:
     """The tokens a server accepts. Holds digests only, so that neither a log nor a dump shows a token."""
 
-    def __init__(self, tokens: Mapping[Role, str]) -> None:
+    def __init__(self, tokens: Mapping[Role, str], people: Mapping[str, str] | None = None) -> None:
+        """``people``: admin tokens of their own, by name."""
         self._digests = {role: _digest(token) for role, token in tokens.items()}
+        self._people = {name: _digest(token) for name, token in (people or {}).items()}
 
     @classmethod
     def load(cls, directory: Path, roles: Iterable[Role] = tuple(Role)) -> TokenSet:
-        """The tokens of an installation's directory. Raises as :func:`load`."""
-        return cls({role: load(token_path(directory, role)) for role in roles})
+        """The tokens of an installation's directory; of people there those in ``admin.NAME.token``. Raises as :func:`load`, and
+        :class:`Invalid` for a name that is none."""
+        people = {}
+        for path in sorted(directory.glob(f"{Role.ADMIN}.*.token")):
+            name = path.name.removeprefix(f"{Role.ADMIN}.").removesuffix(".token")
+            if not NAME.fits(name):
+                raise Invalid("illegal_name", f"{path} names nobody: use 1 to 63 of a-z, 0-9 and '-' between the dots")
+            people[name] = load(path)
+        return cls({role: load(token_path(directory, role)) for role in roles}, people)
 
     def role_of(self, token: str) -> Role | None:
         """Whose token this is; ``None``: nobody's. Takes the same time for every answer."""
@@ -97,7 +107,13 @@ class TokenSet:
         for role, digest in self._digests.items():
             if hmac.compare_digest(presented, digest):
                 found = role
-        return found
+        return Role.ADMIN if self._person_of(presented) else found
+
+    def name_of(self, authorization: str | None) -> str:
+        """Who is behind an ``Authorization`` header that was authorized: a person with a token of their own by their name, any
+        other by the role."""
+        token = (authorization or "").partition(" ")[2].strip()
+        return self._person_of(_digest(token)) or str(self.role_of(token) or "")
 
     def authorize(self, authorization: str | None, allowed: frozenset[Role]) -> Role:
         """The role behind an ``Authorization`` header, if it may do this.
@@ -118,6 +134,14 @@ class TokenSet:
             needed = " or ".join(sorted(allowed))
             raise Forbidden("wrong_role", f"a token for {role} may not do this: use the one for {needed}")
         return role
+
+    def _person_of(self, presented: bytes) -> str:
+        """Empty: it is the token of no one person. Takes the same time for every answer."""
+        found = ""
+        for name, digest in self._people.items():
+            if hmac.compare_digest(presented, digest):
+                found = name
+        return found
 
 
 def _digest(token: str) -> bytes:

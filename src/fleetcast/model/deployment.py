@@ -110,3 +110,7 @@ class Deployment:
     """Of ``waves``, the one that was let in last, from 1; 0: none yet, or all at once."""
     waves: int = 0
     paused: bool = False
+    by: str = ""
+    """Who triggered it, by the name of a token; empty: a push did, or a release that proved sick."""
+    override_freeze: str = ""
+    """Why freezes do not hold it; empty: they do."""

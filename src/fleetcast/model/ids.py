@@ -61,6 +61,11 @@ def environment_name(text: str) -> str:
     return _name("environment", text)
 
 
+def freeze_name(text: str) -> str:
+    """Raises :class:`Invalid` unless ``text`` is a DNS label."""
+    return _name("freeze", text)
+
+
 def commit_sha(text: str) -> CommitSha:
     """Raises :class:`Invalid` unless ``text`` is a full, lower-case git object name."""
     if not SHA.fits(text):

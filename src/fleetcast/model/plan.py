@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 
+from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import RegionName
-from fleetcast.model.limits import BAKE_S_MAX, PLAN_REGIONS_MAX, REGION_MACHINES_MAX, STAGE_NAME_CHARS_MAX, STAGES_MAX
+from fleetcast.model.limits import (
+    APPROVALS_MAX,
+    BAKE_S_MAX,
+    FREEZES_MAX,
+    PLAN_REGIONS_MAX,
+    REGION_MACHINES_MAX,
+    STAGE_NAME_CHARS_MAX,
+    STAGES_MAX,
+)
 from fleetcast.model.machine import Selector
 from fleetcast.model.spelling import stated
 
@@ -41,6 +50,8 @@ class Stage:
     """A wave for each ``regions_at_once`` regions, in the policy's order, instead of one."""
     bake_s: Annotated[int, stated(minimum=0, maximum=BAKE_S_MAX)] = 0
     """How long everybody has to stay healthy before the next wave."""
+    approvals: Annotated[int, stated(minimum=0, maximum=APPROVALS_MAX)] = 0
+    """People who have to approve before its first wave is let in."""
 
     @property
     def selector(self) -> Selector:
@@ -71,6 +82,12 @@ class Policy:
     unreachable_percent: _Percent = 5
     """For more that say nothing a deployment waits: of the service's machines; of those that a wave let in, where they fell
     silent since. A rollback waits for none of them."""
+    approvals: Annotated[int, stated(minimum=0, maximum=APPROVALS_MAX)] = 0
+    """People who have to approve before the first machine is let in."""
+    self_approval: bool = False
+    """Whoever deployed it may be one of them."""
+    freezes: Annotated[tuple[Freeze, ...], stated(maxItems=FREEZES_MAX)] = ()
+    """In which no wave is let in; beside those of the whole company."""
 
     @property
     def name(self) -> str:
@@ -110,6 +127,8 @@ class Wave:
     """Why there is such a wave, and why it is where it is."""
     machines: Mapping[RegionName, int] = field(default_factory=dict)
     """That it lets in, by the inventory at the time of planning."""
+    approvals: int = 0
+    """People who have to approve before it is let in."""
 
     @property
     def everyone(self) -> bool:

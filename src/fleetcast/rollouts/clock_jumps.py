@@ -7,6 +7,7 @@ Stamping twice does no harm, so every control process may do it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from sqlalchemy import case, or_, select, update
@@ -19,6 +20,8 @@ from fleetcast.schema.tables import deployments
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
+
+_STAMPS: Final = (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.paused_at, rollouts.c.held_at)
 
 
 class DeploymentClock:
@@ -42,7 +45,7 @@ class DeploymentClock:
             select(rollouts.c.deployment)
             .where(
                 rollouts.c.deployment == deployments.c.id,
-                or_(rollouts.c.wave_at > soon, rollouts.c.healthy_at > soon, rollouts.c.paused_at > soon),
+                or_(*(column > soon for column in _STAMPS)),
             )
             .exists(),
         )
@@ -60,7 +63,7 @@ class DeploymentClock:
         waves = update(rollouts).where(rollouts.c.deployment.in_(select(deployments.c.id).where(unfinished)))
         async with self._database.transaction() as tx:
             await tx.execute(stamped)
-            for column in (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.paused_at):
+            for column in _STAMPS:
                 wrong = column.is_not(None) if jumped_ms else column > soon
                 await tx.execute(waves.where(wrong).values({column: now_ms()}))
         log.warning("clock_jumped", seconds=round(jumped_ms / 1000), what="unfinished deployments count from now")

@@ -49,11 +49,14 @@ class Opening:
 def open_next(plan: Plan, number: int, cohorts: tuple[Cohort, ...], fleet: Sequence[Alike]) -> Opening:
     """The wave after the one at ``number`` (-1: the first), and who is inside then.
 
-    A wave that means no machine is skipped, unless it is the last. One whose machines are all silent is not: it waits for
+    A wave that means no machine is skipped, unless it is the last, or what follows needs approval: that is asked for wave by
+    wave. One whose machines are all silent is not: it waits for
     them, and its time limit ends that.
     """
     last = len(plan.waves) - 1
-    following = next(n for n in range(number + 1, last + 1) if n == last or _meant(plan.waves[n], fleet))
+    following = next(
+        n for n in range(number + 1, last + 1) if n == last or plan.waves[n + 1].approvals or _meant(plan.waves[n], fleet)
+    )
     opened = let_in(cohorts, plan.waves[following], fleet)
     mute = [replace(alike, reporting=()) for alike in fleet]
     return Opening(following, opened, inside(opened, fleet), inside(opened, mute), tuple(range(number + 1, following)))

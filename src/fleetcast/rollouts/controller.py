@@ -40,6 +40,7 @@ from fleetcast.rollouts.entering import take_back
 from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
 from fleetcast.rollouts.gate import GateLimits, Step, next_step
 from fleetcast.rollouts.goals import read_standing, write_goal
+from fleetcast.rollouts.hold_facts import record_hold
 from fleetcast.rollouts.inventory import alike
 from fleetcast.rollouts.planner import Order, halted, plan, succeeded, widened
 from fleetcast.rollouts.publishing import Publisher
@@ -217,6 +218,8 @@ class RolloutController:
         return row, next_step(await gather(reading, row), self._limits, now), now
 
     async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, fleet: Sequence[Alike] | None, now: int) -> None:
+        if not step.state.ended:
+            await record_hold(tx, row, step.held_at_ms, step.reason, now)
         if step.next_wave and fleet is not None:
             await move(tx, row, step.state, reason=step.reason)
             record_passed(tx, row, step.reason)
@@ -345,8 +348,8 @@ async def _own_goal(tx: AsyncConnection, row: AnyRow) -> Goal:
 
 
 def _nothing_new(row: AnyRow, step: Step) -> bool:
-    known = (row.state, row.reason, row.healthy_at)
-    return not step.next_wave and (step.state, step.reason, step.healthy_at_ms) == known
+    known = (row.state, row.reason, row.healthy_at, row.held_at)
+    return not step.next_wave and (step.state, step.reason, step.healthy_at_ms, step.held_at_ms) == known
 
 
 def _lets_in(row: AnyRow, step: Step) -> bool:

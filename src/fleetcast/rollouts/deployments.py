@@ -210,6 +210,8 @@ async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
         wave=0 if row.wave is None else row.wave + 1,
         waves=0 if row.plan is None else len(row.plan.waves),
         paused=row.paused_at is not None and not state.ended,
+        by=row.by_whom or "",
+        override_freeze=row.override_freeze or "",
     )
 
 

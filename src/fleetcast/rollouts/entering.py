@@ -41,6 +41,10 @@ class Entry:
     selector: Selector
     limits: Limits
     policy: Policy
+    by: str = ""
+    """Who wants it, by the name of a token; empty: nobody in person."""
+    override_freeze: str = ""
+    """Why freezes do not hold it; empty: they do."""
 
 
 async def enter(
@@ -62,8 +66,11 @@ async def enter(
         "created_at": now_ms(),
     }
     await tx.execute(insert(deployments).values(**row, **values))
-    await tx.execute(insert(rollouts).values(deployment=deployment, policy=entry.policy))
-    said = f"{kind} of {entry.commit_sha}"
+    rollout = {"policy": entry.policy, "by_whom": entry.by or None, "override_freeze": entry.override_freeze or None}
+    await tx.execute(insert(rollouts).values(deployment=deployment, **rollout))
+    said = f"{kind} of {entry.commit_sha}" + (f" by {entry.by}" if entry.by else "")
+    if entry.override_freeze:
+        said += f", whatever is frozen: {entry.override_freeze}"
     record_event(tx, EventKind.DEPLOYMENT_TRIGGERED, deployment, service=entry.service, state=state, text=said)
     log.info(
         "deployment_triggered",
@@ -72,6 +79,7 @@ async def enter(
         commit=entry.commit_sha,
         kind=kind,
         sequence=sequence,
+        by=entry.by,
     )
     return deployment
 

@@ -12,6 +12,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, Ser
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.plan import Policy
 from fleetcast.rollouts.gate import BuildFacts, Facts
+from fleetcast.rollouts.hold_facts import hold_facts
 from fleetcast.rollouts.inventory import silent, silent_regions
 from fleetcast.rollouts.progress import by_region
 from fleetcast.rollouts.waves import wave_facts
@@ -47,6 +48,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing and row.plan is None else (),
         wave=wave_facts(row, facts, await silent_regions(reading)) if distributing and row.plan is not None else None,
         paused_at_ms=row.paused_at,
+        holds=await hold_facts(reading, row),
     )
 
 

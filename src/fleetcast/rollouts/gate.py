@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fleetcast.model.build import ABORTED, BuildStatus
@@ -13,6 +13,7 @@ from fleetcast.model.plan import Policy
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
 from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
+from fleetcast.rollouts.holds import Holds, held
 from fleetcast.rollouts.reasons import and_more, named
 from fleetcast.rollouts.wave_gate import Verdict, WaveFacts, judge
 
@@ -105,6 +106,7 @@ class Facts:
     wave: WaveFacts | None = None
     """While it is DISTRIBUTING in several waves; ``None``: everybody is let in at once."""
     paused_at_ms: int | None = None
+    holds: Holds = field(default_factory=Holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Step:
     """It ends with machines outside its waves: they stay outside."""
     healthy_at_ms: int | None = None
     """Of :class:`~fleetcast.rollouts.wave_gate.Judgement`."""
+    held_at_ms: int | None = None
+    """Since when a freeze or a missing approval has held it; ``None``: none does."""
 
 
 def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
@@ -130,9 +134,9 @@ def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     if facts.state is DeploymentState.BUILDING:
         return _building(facts)
     if facts.state is DeploymentState.REPLICATING:
-        return _replicating(facts, limits, now_ms)
+        return _held_back(facts, _replicating(facts, limits, now_ms), now_ms)
     if facts.wave is not None:
-        return _in_waves(facts.wave, limits, now_ms)
+        return _held_back(facts, _in_waves(_in_time(facts.wave, facts.holds, now_ms), limits, now_ms), now_ms)
     return _distributing(facts, limits, now_ms)
 
 
@@ -207,6 +211,24 @@ def _in_waves(wave: WaveFacts, limits: GateLimits, now_ms: int) -> Step:
         return Step(DeploymentState.SUCCEEDED, judged.reason)
     advance = judged.verdict is Verdict.ADVANCE
     return Step(DeploymentState.DISTRIBUTING, judged.reason, next_wave=advance, healthy_at_ms=judged.healthy_at_ms)
+
+
+def _held_back(facts: Facts, step: Step, now_ms: int) -> Step:
+    """``step``, unless it lets in a wave that something holds."""
+    ready = step.next_wave or step.state is not facts.state
+    hold = None if step.state.ended else held(facts.holds, ready, now_ms)
+    if hold is None:
+        return step
+    reason = f"{step.reason}; {hold.reason}" if ready or hold.too_long else step.reason
+    if hold.too_long:
+        return Step(DeploymentState.FAILED, reason, halt=facts.wave is not None)
+    return replace(step, state=facts.state, reason=reason, next_wave=False, held_at_ms=hold.since_ms)
+
+
+def _in_time(wave: WaveFacts, holds: Holds, now_ms: int) -> WaveFacts:
+    """The time that it has been held is not taken off what the wave may take."""
+    held_ms = 0 if holds.since_ms is None else max(0, now_ms - holds.since_ms)
+    return replace(wave, wave_at_ms=wave.wave_at_ms + held_ms)
 
 
 def _past(since_ms: int | None, bound_s: float, now_ms: int) -> bool:

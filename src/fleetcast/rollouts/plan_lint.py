@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fleetcast.model.errors import Invalid, Unprocessable
 from fleetcast.model.ids import RegionName, region_name
 from fleetcast.model.limits import (
+    APPROVALS_MAX,
     BAKE_S_MAX,
     DISTRIBUTE_S_MAX,
     PLAN_REGIONS_MAX,
@@ -16,6 +17,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.model.plan import Plan, PlannedWave, Policy, Stage
 from fleetcast.model.spans import span
+from fleetcast.rollouts.freezes import freeze_problems
 
 
 def problems(policy: Policy) -> list[str]:
@@ -46,6 +48,9 @@ def _problems(policy: Policy) -> Iterator[str]:
     for what, percent in (("failed_percent", policy.failed_percent), ("unreachable_percent", policy.unreachable_percent)):
         if not 0 <= percent <= 99:
             yield f"{what} is {percent}: say 0 to 99"
+    if not 0 <= policy.approvals <= APPROVALS_MAX:
+        yield f"approvals is {policy.approvals}: say 0 to {APPROVALS_MAX}"
+    yield from freeze_problems(policy.freezes)
     yield from _illegal(policy.region_order)
     for number, stage in enumerate(policy.stages, 1):
         for problem in (*_of(stage), *_illegal(stage.regions), *_after(policy.stages[: number - 1], stage)):
@@ -63,6 +68,8 @@ def _of(stage: Stage) -> Iterator[str]:
         yield f"count is {stage.count}: say 1 to {REGION_MACHINES_MAX}"
     if not 0 <= stage.bake_s <= BAKE_S_MAX:
         yield f"bake_s is {stage.bake_s}: say 0 to {BAKE_S_MAX}"
+    if not 0 <= stage.approvals <= APPROVALS_MAX:
+        yield f"approvals is {stage.approvals}: say 0 to {APPROVALS_MAX}"
 
 
 def _after(earlier: Sequence[Stage], stage: Stage) -> Iterator[str]:

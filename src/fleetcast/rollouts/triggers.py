@@ -15,14 +15,17 @@ from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy
 from fleetcast.model.push import OnPush
+from fleetcast.rollouts.approvals import must_be_a_reason, record_refusal
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
 from fleetcast.rollouts.entering import Entry, enter, enter_rollback, past_of
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to
+from fleetcast.rollouts.holds import bound_by
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.services import get_service
+from fleetcast.rollouts.time_zones import must_be_known
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.idempotency import RequestKey, once
@@ -39,10 +42,11 @@ class Triggers:
         self._builds = builds
         self._goal_lifetime_s = goal_lifetime_s
 
-    async def deploy(self, request: DeployRequest, key: RequestKey | None = None) -> Deployment:
+    async def deploy(self, request: DeployRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
         """Bring a commit to the service's machines, building it first where no artifact of it exists.
 
-        With a ``key`` that came before, nothing is triggered: the answer is that deployment, as it is now.
+        With a ``key`` that came before, nothing is triggered: the answer is that deployment, as it is now. ``by``: who
+        wants it.
 
         Raises:
             NotFound: no such service.
@@ -54,8 +58,10 @@ class Triggers:
         sha = commit_sha(request.commit_sha)
         if request.plan is not None:
             must_be_legal(request.plan)
+            must_be_known(request.plan.freezes)
+        must_be_a_reason(request.override_freeze, "--override-freeze", optional=True)
         async with self._database.transaction() as tx:
-            deployment = await once(tx, key, lambda: self._deploy(tx, request, sha))
+            deployment = await once(tx, key, lambda: self._deploy(tx, request, sha, by))
             shown = await get_deployment(tx, DeploymentId(deployment))
         if shown.state is DeploymentState.BUILDING:
             self._builds.on_queued()
@@ -110,7 +116,7 @@ class Triggers:
             raise _collected(artifact, f"fleetcast {command} {spec.name}@{sha} --rebuild")
         return artifact
 
-    async def rollback(self, request: RollbackRequest, key: RequestKey | None = None) -> Deployment:
+    async def rollback(self, request: RollbackRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
         """Go back to an earlier release; by default the one of :func:`~fleetcast.rollouts.going_back.back_to`.
 
         ``key``: as for :meth:`deploy`.
@@ -122,7 +128,7 @@ class Triggers:
         """
         to = None if request.to is None else commit_sha(request.to)
         async with self._database.transaction() as tx:
-            deployment = await once(tx, key, lambda: self._rollback(tx, request.service, to))
+            deployment = await once(tx, key, lambda: self._rollback(tx, request.service, to, by))
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def abort(self, deployment: DeploymentId) -> Deployment:
@@ -134,25 +140,43 @@ class Triggers:
             Refused: it has ended already.
         """
         async with self._database.transaction() as tx:
-            row = (await tx.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
-            if row is None:
-                raise unknown(deployment)
-            if DeploymentState(row.state).ended:
-                raise Refused("deployment_ended", f"deployment {deployment} is {row.state} already: roll back to undo it")
-            stopped = await stop_unwanted(tx, self._builds, row, DeploymentState.ABORTED)
-            await end(tx, row, DeploymentState.ABORTED, f"aborted while {row.state}{stopped}")
-            standing = await read_standing(tx, row.service, row.environment)
-            if standing is not None and standing.goal is not None and standing.goal.deployment == deployment:
-                now = await read_clock_ms(tx)
-                goal = halted(standing.goal, standing.generation.next(), now + int(self._goal_lifetime_s * 1000))
-                await write_goal(tx, goal, standing.goal_sequence, over=standing.generation)
-            return await get_deployment(tx, deployment)
+            return await self._stop(tx, deployment, "aborted")
 
-    async def _deploy(self, tx: AsyncConnection, request: DeployRequest, sha: CommitSha) -> DeploymentId:
+    async def refuse(self, deployment: DeploymentId, reason: str, by: str) -> Deployment:
+        """Do not approve: it ends as an aborted one does, and says who refused it and why.
+
+        Raises:
+            NotFound: no such deployment.
+            Invalid: no reason.
+            Refused: it has ended, or its next wave needs no approval.
+        """
+        must_be_a_reason(reason, "--reason")
+        async with self._database.transaction() as tx:
+            await record_refusal(tx, deployment, reason, by)
+            return await self._stop(tx, deployment, f"refused by {by} ({reason})")
+
+    async def _stop(self, tx: AsyncConnection, deployment: DeploymentId, what: str) -> Deployment:
+        """``what``: has been done to it, for people."""
+        row = (await tx.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
+        if row is None:
+            raise unknown(deployment)
+        if DeploymentState(row.state).ended:
+            raise Refused("deployment_ended", f"deployment {deployment} is {row.state} already: roll back to undo it")
+        stopped = await stop_unwanted(tx, self._builds, row, DeploymentState.ABORTED)
+        await end(tx, row, DeploymentState.ABORTED, f"{what} while {row.state}{stopped}")
+        standing = await read_standing(tx, row.service, row.environment)
+        if standing is not None and standing.goal is not None and standing.goal.deployment == deployment:
+            now = await read_clock_ms(tx)
+            goal = halted(standing.goal, standing.generation.next(), now + int(self._goal_lifetime_s * 1000))
+            await write_goal(tx, goal, standing.goal_sequence, over=standing.generation)
+        return await get_deployment(tx, deployment)
+
+    async def _deploy(self, tx: AsyncConnection, request: DeployRequest, sha: CommitSha, by: str = "") -> DeploymentId:
         spec = await get_service(tx, request.service)
         await _must_select_a_machine(tx, spec)
         found = await self._artifact_or_build(tx, spec, sha, request)
-        entry = _entry(spec, sha, spec.plan if request.plan is None else request.plan)
+        policy = spec.plan if request.plan is None else bound_by(request.plan, spec.plan)
+        entry = _entry(spec, sha, policy, by, request.override_freeze)
         if isinstance(found, int):
             return await enter(tx, entry, DeploymentState.BUILDING, build_id=found)
         return await enter(tx, entry, DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms())
@@ -161,18 +185,18 @@ class Triggers:
         found = await self._artifact_or_build(tx, await get_service(tx, request.service), sha, request)
         return str(found if isinstance(found, int) else found.build_id)
 
-    async def _rollback(self, tx: AsyncConnection, service: ServiceName, to: CommitSha | None) -> DeploymentId:
+    async def _rollback(self, tx: AsyncConnection, service: ServiceName, to: CommitSha | None, by: str) -> DeploymentId:
         spec = await get_service(tx, service)
         await _must_select_a_machine(tx, spec)
         target = await _release_to_go_back_to(tx, spec, to)
         if not await _kept(tx, Digest(target.artifact_digest)):
             collected = (await tx.execute(select(artifacts).where(artifacts.c.id == target.artifact_id))).one()
             raise _collected(collected, f"fleetcast deploy {spec.name}@{target.commit_sha} --rebuild")
-        return await enter_rollback(tx, _entry(spec, CommitSha(target.commit_sha), Policy()), target)
+        return await enter_rollback(tx, _entry(spec, CommitSha(target.commit_sha), Policy(), by), target)
 
 
-def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy) -> Entry:
-    return Entry(spec.name, spec.environment, sha, spec.selector, spec.limits, policy)
+def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy, by: str, override_freeze: str = "") -> Entry:
+    return Entry(spec.name, spec.environment, sha, spec.selector, spec.limits, policy, by, override_freeze)
 
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:

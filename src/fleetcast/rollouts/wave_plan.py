@@ -25,7 +25,7 @@ def draw_up(policy: Policy, fleet: Sequence[Alike]) -> Plan:
     """The plan for the machines there are. It ends with a wave for everybody, whether the policy has one or not: what joins
     in the middle, or is meant by no stage, comes with that at the latest."""
     regions = in_order(policy, {alike.like.region for alike in fleet if len(alike)})
-    waves = [wave for stage in policy.all_stages for wave in _of(stage, policy, regions)]
+    waves = [wave for stage in policy.all_stages for wave in _approved(stage, _of(stage, policy, regions))]
     if not policy.all_stages:
         waves.append(Wave("everyone", Selector(), None, None, 0, "all at once"))
     elif policy.all_stages[-1].whole and waves:
@@ -66,6 +66,8 @@ def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator
         yield Wave(name, stage.selector, percent, stage.count, stage.bake_s, f"{share}{_words(stage.selector)}")
         return
     here = [region for region in regions if not stage.regions or region in stage.regions]
+    if not here and stage.approvals:
+        here = [*stage.regions] or [*policy.region_order]  # nobody, as yet: what is to be approved is asked for all the same
     together = max(policy.regions_at_once, -(-len(here) // STAGE_WAVES_MAX))
     for first in range(0, len(here), together):
         some = tuple(here[first : first + together])
@@ -73,6 +75,15 @@ def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator
         name = " ".join((stage.name, *some)).strip()
         reason = f"{share}{_words(selector)}: at most {together} {'region' if together == 1 else 'regions'} at once"
         yield Wave(name, selector, percent, stage.count, stage.bake_s, reason)
+
+
+def _approved(stage: Stage, waves: Iterator[Wave]) -> Iterator[Wave]:
+    """The waves of a stage, of which the first needs its approvals."""
+    first = next(waves, None)
+    if first is not None:
+        reason = f"{first.reason}, once {stage.approvals} approve" if stage.approvals else first.reason
+        yield replace(first, approvals=stage.approvals, reason=reason)
+    yield from waves
 
 
 def _words(selector: Selector) -> str:

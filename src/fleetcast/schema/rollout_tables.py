@@ -1,5 +1,6 @@
-"""The table of how deployments go on wave by wave. As in ``tables.py``: times are BIGINT, the database's clock in UTC
-milliseconds.
+"""The tables of how deployments go on wave by wave, and of what holds them back.
+
+As in ``tables.py``: times are BIGINT, the database's clock in UTC milliseconds.
 """
 
 from __future__ import annotations
@@ -7,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
 
-from fleetcast.model.ids import RegionName
+from fleetcast.model.freeze import Freeze
+from fleetcast.model.ids import RegionName, ServiceName
 from fleetcast.model.plan import Plan, Policy
 from fleetcast.schema.columns import AsJson
 from fleetcast.schema.tables import metadata
@@ -35,4 +37,31 @@ rollouts: Final = Table(
     # The wave whose bake somebody skips.
     Column("promoted_wave", Integer),
     Column("paused_at", BigInteger),
+    # Who triggered it, by the name of a token; NULL: nobody did, or an older version knew no names.
+    Column("by_whom", String(63)),
+    # Why freezes do not hold it; NULL: they do.
+    Column("override_freeze", Text),
+    # Since when something has held back its next wave.
+    Column("held_at", BigInteger),
+)
+
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    # Of a step of a deployment: the index of the wave that it lets in.
+    Column("deployment", String(32), ForeignKey("deployments.id"), primary_key=True),
+    Column("wave", Integer, primary_key=True, autoincrement=False),
+    Column("by_whom", String(63), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+freezes: Final = Table(
+    "freezes",
+    metadata,
+    # Of the whole company, or of the services named; those of one service are in its plan.
+    Column("name", String(63), primary_key=True),
+    Column("freeze", AsJson(Freeze), nullable=False),
+    Column("services", AsJson(tuple[ServiceName, ...]), nullable=False),
+    Column("by_whom", String(63), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )

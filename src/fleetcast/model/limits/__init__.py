@@ -11,6 +11,7 @@ from fleetcast.model.limits.artifacts import *
 from fleetcast.model.limits.backups import *
 from fleetcast.model.limits.builds import *
 from fleetcast.model.limits.fleet import *
+from fleetcast.model.limits.holds import *
 from fleetcast.model.limits.http import *
 from fleetcast.model.limits.machines import *
 from fleetcast.model.limits.processes import *

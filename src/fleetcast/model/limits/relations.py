@@ -22,6 +22,7 @@ from fleetcast.model.limits.fleet import (
     REGION_SILENCE_S_MAX,
     REPLICATE_S_MAX,
 )
+from fleetcast.model.limits.holds import FREEZE_LOOK_S, HOLD_S_MAX
 from fleetcast.model.limits.http import MESSAGE_BYTES_MAX, STREAM_EVENT_BYTES_MAX
 from fleetcast.model.limits.processes import CONTROL_FORGOTTEN_S, CONTROL_SEEN_INTERVAL_S, CONTROL_SEEN_S_MAX
 from fleetcast.model.limits.pushes import (
@@ -116,3 +117,5 @@ assert COPY_PARTS_AT_ONCE_MAX < COPY_LANES_MAX
 assert COPY_BACKOFF_S_MAX < COPY_FAILING_S_MAX < REPLICATE_S_MAX
 assert 2 * REGION_REPORT_INTERVAL_S < REGION_SILENCE_S_MAX < REPLICATE_S_MAX
 assert 2 * CONTROL_SEEN_INTERVAL_S < CONTROL_SEEN_S_MAX < CONTROL_FORGOTTEN_S
+# Whoever is held back is told the end of a freeze, unless that comes after its own.
+assert HOLD_S_MAX < FREEZE_LOOK_S

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from fleetcast.model.build import Build
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.plan import PlannedWave, Policy, WavePicture
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
+from fleetcast.model.spelling import stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,16 @@ class DeployRequest:
     """Its build passes ordinary ones in line."""
     plan: Policy | None = None
     """How it is rolled out; ``None``: as the service says."""
+    override_freeze: Annotated[str, stated(maxLength=FREEZE_REASON_CHARS_MAX)] = ""
+    """Why freezes do not hold it; empty: they do."""
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRequest:
+    """``POST /v1/deployments/{id}/refuse``."""
+
+    reason: Annotated[str, stated(minLength=1, maxLength=FREEZE_REASON_CHARS_MAX)]
     protocol: Protocol = PROTOCOL
 
 
@@ -67,6 +80,8 @@ class Preview:
     """When it has ended at the latest, whatever happens, unless somebody pauses it."""
     remarks: tuple[str, ...] = ()
     """What a person should know before."""
+    held: str = ""
+    """What would keep it now from letting in its first machine; empty: nothing."""
     protocol: Protocol = PROTOCOL
 
 
