@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from sqlalchemy import select, update
 
+from fleetcast.model.build import Recipe
 from fleetcast.model.deployment import DeploymentState as State
 from fleetcast.model.errors import Conflict, Stale, Unavailable
 from fleetcast.model.generation import Generation
 from fleetcast.model.ids import ServiceName
+from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.deployments import Wanted, deployment_rows, end, list_deployments, move, newest_of_each, place_of
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.planner import renewed
-from fleetcast.schema.tables import deployments
+from fleetcast.rollouts.services import put_service
+from fleetcast.schema.tables import deployments, goals
 from fleetcast.stores.database import Database
 from fleetcast.stores.kv import KeyValueStore
+from paper_company import sha
 
 if TYPE_CHECKING:
     from conftest import Company
@@ -68,6 +73,32 @@ async def test_two_controllers_at_once_write_each_goal_once(company: Company) ->
     assert goal is not None
     assert goal.generation == Generation(0, 2)
     assert await company.state(a) is State.SUCCEEDED
+
+
+async def test_one_deployment_that_cannot_go_on_holds_up_no_other_and_ends(company: Company) -> None:
+    """Its service's goal cannot be read any more."""
+    steady_s = 0.0
+    company.controller = RolloutController(company.database, company.kv, company.queue, steady=lambda: steady_s)
+    await company.succeed("a")
+    async with company.database.transaction() as tx:
+        await put_service(tx, ServiceSpec(ServiceName("api"), "/repo", recipe=Recipe(build="make", output="out")))
+        await tx.execute(update(goals).where(goals.c.service == WEB).values(value="no goal"))
+    api = (await company.triggers.deploy(DeployRequest(ServiceName("api"), sha("b")))).id
+    await company.make("b")
+    web = await company.deploy("c")
+    await company.make("c")
+    await company.step()
+    assert await company.state(api) is State.DISTRIBUTING
+    assert await company.state(web) is State.REPLICATING
+    said = company.controller.obstacle
+    assert said.startswith(f"deployment {web} cannot go on (DecodeError: ")
+    assert said.endswith(": unless it does, it has FAILED after 30 min")
+    steady_s = 1801.0
+    await company.step()
+    shown = await company.show(web)
+    assert shown.state is State.FAILED
+    assert shown.reason.startswith("control could not go on with it for 30 min: DecodeError: ")
+    assert company.controller.obstacle == ""
 
 
 async def test_a_claimed_deployment_is_left_to_its_controller_until_the_claim_expires(company: Company) -> None:

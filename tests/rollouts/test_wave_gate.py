@@ -181,7 +181,20 @@ def test_what_was_silent_before_a_wave_is_held_against_the_whole_fleet_and_not_a
 def test_a_region_that_says_nothing_is_waited_for_and_then_it_stops() -> None:
     away = _wave(_region("eu", 2, _counts(2, 2)), _region("us", 5, None))
     assert _judge(away, 1) == (Verdict.HOLD, "wave 1 of 2 (one): waiting for a report of us")
-    assert _judge(away, 161)[0] is Verdict.STOP
+    assert _judge(away, 161) == (
+        Verdict.STOP,
+        "wave 1 of 2 (one): not healthy within 1 min and 1 min of bake: it waited for a report of us",
+    )
+
+
+def test_a_region_that_does_not_count_by_waves_is_named_as_such_and_ends_it_in_time() -> None:
+    old = _wave(_region("eu", 2, _counts(2, 2)), replace(_region("us", 5, None), old=True))
+    said = "us to count by waves: the region process there is of an older version, upgrade it"
+    assert _judge(old, 1) == (Verdict.HOLD, f"wave 1 of 2 (one): waiting for {said}")
+    assert _judge(old, 161) == (
+        Verdict.STOP,
+        f"wave 1 of 2 (one): not healthy within 1 min and 1 min of bake: it waited for {said}",
+    )
 
 
 def test_paused_it_waits_for_a_person_and_not_for_ever() -> None:

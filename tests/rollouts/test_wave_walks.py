@@ -175,6 +175,18 @@ async def test_a_region_that_does_not_report_is_waited_for(fleet: Fleet) -> None
 
 
 @ONE
+async def test_a_region_of_an_older_version_is_named_and_upgraded_it_goes_on(fleet: Fleet) -> None:
+    b = await _begin(fleet, "b", Policy(stages=(Stage("half", percent=50), Stage("all"))))
+    fleet.old = {RegionName("us")}
+    await _go_on(fleet, 3)
+    said = "wave 1 of 2 (half): waiting for us to count by waves: the region process there is of an older version, upgrade it"
+    assert await _reason(fleet, b) == said
+    fleet.old = set()
+    await _go_on(fleet, 4)
+    assert await fleet.company.state(b) is State.SUCCEEDED
+
+
+@ONE
 async def test_what_a_region_reported_by_the_goal_before_decides_nothing(fleet: Fleet) -> None:
     """Its machines are all well: those of the wave before."""
     b = await _begin(fleet, "b", Policy(stages=(Stage("canary", count=2), Stage("all"))))

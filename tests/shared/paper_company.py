@@ -96,7 +96,7 @@ class Company:
             await tx.execute(
                 insert(artifacts).values(
                     name=claim.build.name,
-                    service=WEB,
+                    service=claim.build.service,
                     commit_sha=claim.build.commit_sha,
                     build_number=number,
                     build_id=claim.build.id,

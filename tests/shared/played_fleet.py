@@ -6,7 +6,7 @@ What a machine does takes a turn: it hears of a goal in one, and is through with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.goal import Goal, ReleaseRef
@@ -51,6 +51,8 @@ class Fleet:
     machines: dict[MachineId, Played] = field(default_factory=dict)
     away: set[RegionName] = field(default_factory=set)
     """Regions whose process says nothing to control."""
+    old: set[RegionName] = field(default_factory=set)
+    """Regions whose process is of a version that does not count by waves."""
     sick: Sick = lambda _machine, _release: False
 
     async def join(self, counts: Mapping[str, int], *, zones: int = 1) -> None:
@@ -87,6 +89,8 @@ class Fleet:
             played = self.of(region)
             told = [Told(one.machine, None if one.silent else one.report, 0, one.silent) for one in played]
             rollups = () if goal is None else (roll_up(goal, told),)
+            if region in self.old:
+                rollups = tuple(replace(rollup, cohort=None) for rollup in rollups)
             heard = tuple(one.machine for one in played if not one.silent)
             await record_report(self.company.database, RegionReport(region, heard, rollups, ()))
 

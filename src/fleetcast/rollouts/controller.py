@@ -44,6 +44,7 @@ from fleetcast.rollouts.hold_facts import record_hold
 from fleetcast.rollouts.inventory import alike
 from fleetcast.rollouts.planner import Order, halted, plan, succeeded, widened
 from fleetcast.rollouts.publishing import Publisher
+from fleetcast.rollouts.stuck import Stuck
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.rollouts.wave_plan import draw_up
 from fleetcast.rollouts.waves import record_health, record_passed, record_wave
@@ -94,13 +95,14 @@ class RolloutController:
         self._clock = DeploymentClock(database, self._lease_ms, steady)
         self._place = f"{hashlib.sha256(place.encode()).hexdigest()[:_PLACE_CHARS]}." if place else ""
         self._token = Token(self._place + secrets.token_hex(TOKEN_BYTES))
+        self._stuck = Stuck(database, self._token, distribute_s_max, steady)
         self._woken = asyncio.Event()
         self._obstacle = ""
 
     @property
     def obstacle(self) -> str:
-        """Why no deployment goes on here just now, in one line; empty: they do."""
-        return self._obstacle
+        """Why no deployment goes on here just now, or one of them does not, in one line; empty: they do."""
+        return self._obstacle or self._stuck.obstacle
 
     def wake(self) -> None:
         """Look now. From the event loop of :meth:`run`."""
@@ -145,13 +147,15 @@ class RolloutController:
     async def step(self) -> None:
         """Advance every unfinished deployment as far as it goes now, and publish what was decided.
 
-        Newest first: of two that are both ready, the older one never gets to write its goal.
+        Newest first: of two that are both ready, the older one never gets to write its goal. One whose step raises holds up
+        no other; after ``distribute_s_max`` of that it has FAILED.
         """
         stepped = False
         await self._clock.set_right()
-        for deployment in await self._claimed():
-            with contextlib.suppress(Stale):  # another controller has it, or a newer deployment has ended it
-                stepped |= await self._advance(deployment)
+        claimed = await self._claimed()
+        self._stuck.only(claimed)
+        for deployment in claimed:
+            stepped |= await self._stuck.apart(deployment, self._advance)
         await self._publisher.renew(self._goal_lifetime_s)
         await self._publisher.publish()
         if stepped:

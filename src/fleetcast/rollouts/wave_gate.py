@@ -47,6 +47,8 @@ class RegionWave:
     """Those inside that said nothing already when the wave was let in."""
     failures: tuple[NamedFailure, ...] = ()
     waiting: tuple[NamedFailure, ...] = ()
+    old: bool = False
+    """It does report, and is of a version that does not count by waves."""
 
     @property
     def unreachable(self) -> int:
@@ -138,15 +140,22 @@ def _obstacle(wave: WaveFacts, total: int) -> str:
     """What keeps the wave from being healthy; empty: nothing."""
     if total == 0:
         return "a machine that the service selects" if wave.last else ""
+    old = [region.region for region in wave.regions if region.told is None and region.old]
+    if old:
+        return f"{_some(old)} to count by waves: the region process there is of an older version, upgrade it"
     unheard = [region.region for region in wave.regions if region.told is None]
     if unheard:
-        return f"a report of {', '.join(unheard[:REASON_NAMES_MAX])}{and_more(len(unheard) - REASON_NAMES_MAX)}"
+        return f"a report of {_some(unheard)}"
     behind = [region for region in wave.regions if not region.done]
     if behind:
         return _behind(behind)
     if (missing := _unreachable(wave, total)) is not None:
         return missing
     return "" if any(region.healthy for region in wave.regions) else "a machine that is healthy"
+
+
+def _some(regions: Sequence[RegionName]) -> str:
+    return ", ".join(regions[:REASON_NAMES_MAX]) + and_more(len(regions) - REASON_NAMES_MAX)
 
 
 def _unreachable(wave: WaveFacts, total: int) -> str | None:
@@ -170,5 +179,8 @@ def _late(wave: WaveFacts, wave_s_max: float, bake_s: int) -> str:
     entries = [entry for region in missing for entry in (*region.waiting, *region.failures)]
     count = sum(region.total - region.healthy for region in missing)
     within = f"not healthy within {span(wave_s_max)}" + (f" and {span(bake_s)} of bake" if bake_s else "")
-    behind = _behind(missing) or _obstacle(wave, sum(region.total for region in wave.regions)) or "it did not stay so"
+    obstacle = _obstacle(wave, sum(region.total for region in wave.regions))
+    if any(region.told is None for region in wave.regions):
+        return f"{within}: it waited for {obstacle}"
+    behind = _behind(missing) or obstacle or "it did not stay so"
     return f"{within}: {behind}" + (f": {named(entries, count)}" if entries else "")

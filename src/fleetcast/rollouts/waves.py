@@ -35,11 +35,13 @@ def wave_facts(row: AnyRow, regions: Sequence[RegionFacts], silent: Set[RegionNa
     for region in regions:
         expected = min(row.wave_expected.get(region.region, 0), region.expected)
         told = region.cohort
-        if told is not None and (told.generation < let_in_by or region.report_age_s > MACHINE_SILENCE_S_MAX):
+        lately = region.report_age_s <= MACHINE_SILENCE_S_MAX
+        if told is not None and (told.generation < let_in_by or not lately):
             told = None
         if expected or (told is not None and told.inside):
             mute = row.wave_silent.get(region.region, 0)
-            inside.append(RegionWave(region.region, expected, told, mute, region.failures, region.waiting))
+            old = lately and region.cohort is None
+            inside.append(RegionWave(region.region, expected, told, mute, region.failures, region.waiting, old))
     inside += [RegionWave(region, row.wave_expected[region], None) for region in sorted(silent & row.wave_expected.keys())]
     return WaveFacts(
         plan=row.plan,

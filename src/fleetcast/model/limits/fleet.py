@@ -36,6 +36,8 @@ WAVE_S_USUAL: Final = 60
 """How long a wave after the first is expected to take, its bake apart, where no deployment has shown it."""
 FIRST_WAVE_S_USUAL: Final = 15 * 60
 """The same for the first, in which machines fetch."""
+OBSTACLE_CHARS_MAX: Final = 300
+"""Of what keeps a deployment from going on, as people are told it."""
 PAUSE_S_MAX: Final = 24 * 3600
 """A deployment that was paused for so long is FAILED: machines keep what they run."""
 FLAPS_MAX: Final = 3
