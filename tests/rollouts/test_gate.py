@@ -149,6 +149,16 @@ def test_a_rollback_to_what_was_a_release_waits_for_no_bucket(now_ms: int) -> No
     assert next_step(back, LIMITS, now_ms).state is DeploymentState.DISTRIBUTING
 
 
+def test_in_line_it_waits_however_ready_it_is() -> None:
+    ready = dataclasses.replace(_distributing(), state=DeploymentState.REPLICATING, goal_sequence=1)
+    assert next_step(ready, LIMITS, 10**9).state is DeploymentState.DISTRIBUTING
+    step = next_step(dataclasses.replace(ready, ahead="deployment d1, which is DISTRIBUTING"), LIMITS, 10**9)
+    assert (step.state, step.reason) == (
+        DeploymentState.REPLICATING,
+        "in line behind deployment d1, which is DISTRIBUTING",
+    )
+
+
 def test_it_says_which_region_it_waits_for() -> None:
     step = next_step(_distributing(_region("eu-west", 4, 3), _region("us-east", 2, 2)), LIMITS, 1000)
     assert (step.state, step.reason) == (DeploymentState.DISTRIBUTING, "waiting for eu-west: 3 of 4 machines active")

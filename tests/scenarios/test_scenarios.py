@@ -3,13 +3,15 @@ the time are played. ``pytest tests/scenarios --golden`` writes the texts anew, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.messages.freezes import FreezeOrder
-from fleetcast.model.plan import Policy, Preset, Stage
+from fleetcast.model.plan import Policy, Preset, Stage, WhenBusy
 from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.company_freezes import put_freeze, remove_freeze
 from fleetcast.rollouts.holding_back import pause, promote, resume
@@ -69,6 +71,25 @@ async def test_two_overlapping_deployments(story: Story, golden: Golden) -> None
     story.say("c is built")
     await story.company.make("c")
     await story.until_ended()
+    golden(story)
+
+
+async def test_queue(story: Story, golden: Golden) -> None:
+    """Each waits for those before it, one of which is sick; somebody who rolls back waits for none."""
+    await _settled(story, eu=8, us=8)
+    in_line = replace(WAVES, when_busy=WhenBusy.QUEUE)
+    _sick(story, "c")
+    await story.deploy("b", in_line)
+    await story.go_on(2)
+    await story.deploy("c", in_line)
+    await story.deploy("d", in_line)
+    await story.until_ended(60)
+    await story.deploy("e", in_line)
+    await story.go_on(2)
+    await story.deploy("f", in_line)
+    await story.go_on(1)
+    story.say(f"somebody rolls back: {await story.company.rollback()}")
+    await story.until_ended(60)
     golden(story)
 
 

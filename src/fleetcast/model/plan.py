@@ -31,6 +31,15 @@ class Preset(StrEnum):
     CAUTIOUS = "cautious"
 
 
+class WhenBusy(StrEnum):
+    """What a deployment does that is ready while an earlier one of the service is under way."""
+
+    SUPERSEDE = "supersede"
+    """Take its place."""
+    QUEUE = "queue"
+    """Wait until it has ended, and all others that were triggered before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """An ordered step: which of the service's machines, how many of them, and how long they are watched.
@@ -82,6 +91,7 @@ class Policy:
     unreachable_percent: _Percent = 5
     """For more that say nothing a deployment waits: of the service's machines; of those that a wave let in, where they fell
     silent since. A rollback waits for none of them."""
+    when_busy: WhenBusy = WhenBusy.SUPERSEDE
     approvals: Annotated[int, stated(minimum=0, maximum=APPROVALS_MAX)] = 0
     """People who have to approve before the first machine is let in."""
     self_approval: bool = False

@@ -10,7 +10,8 @@ from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
-from fleetcast.model.plan import Policy
+from fleetcast.model.plan import Policy, WhenBusy
+from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.hold_facts import hold_facts
 from fleetcast.rollouts.inventory import silent, silent_regions
@@ -48,8 +49,28 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing and row.plan is None else (),
         wave=wave_facts(row, facts, await silent_regions(reading)) if distributing and row.plan is not None else None,
         paused_at_ms=row.paused_at,
+        ahead=await _ahead(reading, row) if state is DeploymentState.REPLICATING else "",
         holds=await hold_facts(reading, row),
     )
+
+
+async def _ahead(reading: AsyncConnection, row: AnyRow) -> str:
+    """A rollback waits for nobody: its policy is the default one."""
+    if row.policy is None or row.policy.when_busy is not WhenBusy.QUEUE:
+        return ""
+    first = (
+        select(deployments.c.id, deployments.c.state)
+        .where(
+            deployments.c.service == row.service,
+            deployments.c.environment == row.environment,
+            deployments.c.sequence < row.sequence,
+            deployments.c.state.in_(UNFINISHED),
+        )
+        .order_by(deployments.c.sequence)
+        .limit(1)
+    )
+    found = (await reading.execute(first)).one_or_none()
+    return "" if found is None else f"deployment {found.id}, which is {found.state}"
 
 
 async def built_artifact(reading: AsyncConnection, row: AnyRow) -> AnyRow | None:

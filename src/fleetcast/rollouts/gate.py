@@ -106,6 +106,8 @@ class Facts:
     wave: WaveFacts | None = None
     """While it is DISTRIBUTING in several waves; ``None``: everybody is let in at once."""
     paused_at_ms: int | None = None
+    ahead: str = ""
+    """The first of those that it waits for in line, as people are told of it; empty: none."""
     holds: Holds = field(default_factory=Holds)
 
 
@@ -161,6 +163,8 @@ def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
         if _past(facts.paused_at_ms, PAUSE_S_MAX, now_ms):
             return Step(DeploymentState.FAILED, f"paused for {span(PAUSE_S_MAX)}, and nobody resumed it")
         return Step(facts.state, "complete in every region; paused before its first machine")
+    if facts.ahead:
+        return Step(facts.state, f"in line behind {facts.ahead}")
     if facts.deployable:
         return Step(DeploymentState.DISTRIBUTING, "complete in every region")
     if facts.going_back:
