@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Tests and demos start hundreds of programs: without compiled files each of them would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo recording test test-pages test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal bench-idle-agent bench-replicate check format docs lock clean
+.PHONY: help setup demo recording test test-pages test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal bench-idle-agent bench-replicate bench-rollback check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench-replicate: $(STAMP)  ## how long regions take to copy an artifact and the 
 
 bench-idle-agent: $(STAMP)  ## what an agent costs a machine on which nothing happens; six minutes
 	$(BIN)/python -m bench.idle_agent --json --save bench/results/idle-agent.json
+	$(BIN)/python -m bench.page
+
+bench-rollback: $(STAMP)  ## how long it takes until every machine is back on the release before; four minutes
+	$(BIN)/python -m bench.rollback --json --save bench/results/rollback.json
 	$(BIN)/python -m bench.page
 
 bench-setup: $(BENCH)  ## add what benchmarks compare with: libtorrent to .venv, aria2 and iproute2 from Debian

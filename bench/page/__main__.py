@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.page import delta, goal, idle, packing, queue, replicate, swarm
+from bench.page import delta, goal, idle, packing, queue, replicate, rollback, swarm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -22,6 +22,7 @@ SECTIONS = {
     "queue": queue.queue,
     "goal": goal.goal,
     "goal-etcd": goal.goal,
+    "rollback": rollback.rollback,
     "replicate": replicate.replicate,
     "idle-agent": idle.idle,
 }

@@ -1,4 +1,4 @@
-"""What the benchmark of a sick release is asked, and what it calls being without service."""
+"""What the benchmark of a sick release is asked, and what it and others call being without service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.sick_release import SERVICE, Watch, main
+from bench.fleet import SERVICE, Watch
+from bench.sick_release import main
 from fleetcast.agent.layout import MachineLayout
 from fleetcast.launch.ports import free_ports
 from lab.errors import LabError

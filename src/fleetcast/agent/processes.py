@@ -224,8 +224,12 @@ def members(instance: Instance) -> list[ProcessFacts]:
     # A session keeps its leader's number from being used again only while somebody is in it. So membership by number counts
     # while the leader lives; the marker counts always.
     led = spawning.alive(leader)
+    # Nobody is older than the leader, from whom the marker comes: on a busy host most environments need not be read.
     return [
-        found for found in spawning.everybody() if (led and found.session == leader.pid) or spawning.carries(found.pid, marker)
+        found
+        for found in spawning.everybody()
+        if found.start_ticks >= leader.start_ticks
+        and ((led and found.session == leader.pid) or spawning.carries(found.pid, marker))
     ]
 
 

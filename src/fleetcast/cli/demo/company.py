@@ -9,16 +9,17 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.client.control import ControlClient
 from fleetcast.http.tokens import Role, load, token_path
 from fleetcast.launch import installation, sources
 from fleetcast.launch.child import ChildEvent
-from fleetcast.launch.installation import Blueprint
+from fleetcast.launch.installation import Blueprint, Value
 from fleetcast.launch.ports import free_ports
 from fleetcast.launch.settings import LOOPBACK, Settings
 from fleetcast.launch.supervisor import Supervisor, children
@@ -72,11 +73,20 @@ class Company:
         Unavailable: a process does not start.
     """
 
-    def __init__(self, size: CompanySize, *, keep: bool, tell: Callable[[ChildEvent], None]) -> None:
+    def __init__(
+        self,
+        size: CompanySize,
+        *,
+        keep: bool,
+        tell: Callable[[ChildEvent], None],
+        region: Mapping[str, Value] = MappingProxyType({}),
+    ) -> None:
+        """``region``: settings of every region that are to be others than the demo's."""
         self.directory: Final = Path(tempfile.gettempdir()).resolve() / f"fleetcast-demo-{secrets.token_hex(4)}"
         self.size: Final = size
         self._keep = keep
         self._tell = tell
+        self._region = region
         self._settings: Settings | None = None
         self._control: ControlClient | None = None
         self._supervisor: Supervisor | None = None
@@ -142,7 +152,10 @@ class Company:
         assert settings.control is not None
         # Settings of this user's own installation are not meant for ours.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("FLEETCAST_")}
-        environment = {**inherited, sources.SETTINGS_VARIABLE: str(file)}
+        # The example's python3 is the one that runs this: the shim of a version manager takes ten times as long to start, on
+        # every machine at once, and there need not be any other.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        environment = {**inherited, "PATH": path, sources.SETTINGS_VARIABLE: str(file)}
         self._supervisor = Supervisor(children(settings, file), file.parent / "run", environment, self._tell)
         await self._supervisor.start()
         token = load(token_path(settings.control.secrets, Role.ADMIN))
@@ -179,7 +192,12 @@ class Company:
                 **(self._servers.control if self._servers is not None else {}),
             },
             worker={"poll_interval_s": KV_POLL_S},
-            region={"kv_poll_interval_s": KV_POLL_S, "report_interval_s": LOOK_S, "agent_report_interval_s": LOOK_S},
+            region={
+                "kv_poll_interval_s": KV_POLL_S,
+                "report_interval_s": LOOK_S,
+                "agent_report_interval_s": LOOK_S,
+                **self._region,
+            },
             of_region=self._servers.of_region if self._servers is not None else {},
         )
 
