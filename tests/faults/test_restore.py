@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -24,20 +22,6 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     company = found(tmp_path_factory.mktemp("restore"), regions=("eu", "us"), machines=4, content_mib=16)
     yield company
     company.close()
-
-
-@contextmanager
-def without_control(company: Company) -> Iterator[None]:
-    """Control has ended, nobody starts it again, and everybody else runs on."""
-    before = company.pid("control")
-    supervisor = company.run.process.pid
-    victims.stop(supervisor)
-    os.kill(before, signal.SIGTERM)
-    wait_until(lambda: not victims.alive(before), "control has ended")
-    assert all(company.up(name) for name in company.names() if name != "control")
-    yield
-    victims.resume(supervisor)
-    company.restarted("control", before)
 
 
 def epoch_of(company: Company) -> int:
@@ -65,7 +49,7 @@ def test_an_old_backup_and_regions_that_are_ahead(company: Company, tmp_path: Pa
 
     control = company.directory / "control"
     with figure(f"{lost} lost, an old backup restored"):
-        with without_control(company):
+        with company.without_control():
             if lost != "the database":
                 for path in [*control.glob("kv.db*"), *control.glob("fleetcast.db*")]:
                     path.unlink()

@@ -146,6 +146,8 @@ class Control:
     wanted: tuple[MachineId, ...] = ()
     """Asked about in the answer to the next report."""
     answers: list[MachineAnswer] = field(default_factory=list)
+    rollbacks_over: tuple[DeploymentId, ...] = ()
+    """Told in the answer to every report."""
     port: int = 0
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Task[None] | None = None
@@ -189,7 +191,7 @@ class Control:
         async def report(region: FromPath[str], data: JSONBody[RegionReport]) -> ReportAccepted:
             self.reports.append(data)
             wanted, self.wanted = self.wanted, ()
-            return ReportAccepted(wanted)
+            return ReportAccepted(wanted, rollbacks_over=self.rollbacks_over)
 
         @post("/v1/regions/{region:str}/answers", status_code=200)
         async def answer(region: FromPath[str], data: JSONBody[MachineAnswered]) -> ReportAccepted:

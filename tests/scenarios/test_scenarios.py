@@ -148,6 +148,25 @@ async def test_region_drained(story: Story, golden: Golden) -> None:
     golden(story)
 
 
+async def test_region_goes_back_past_control(story: Story, golden: Golden) -> None:
+    """In the middle of a wave. What control would have done next it does not do; somebody has to say so."""
+    await _settled(story, eu=8, us=8)
+    before = (await story.company.goal()).target  # type: ignore[union-attr]  # there is one
+    await story.deploy("b", WAVES)
+    await story.go_on(7)
+    story.control_dies()
+    await story.go_on(1)
+    await story.fleet.go_back(EU, before, "ada")
+    story.say("ada takes eu back")
+    await story.go_on(3)
+    story.control_is_back()
+    await story.go_on(4)
+    await story.deploy("c")
+    await story.until_ended()
+    await story.go_on(1)
+    golden(story)
+
+
 async def test_unreachable(story: Story, golden: Golden) -> None:
     """One machine in twenty; it catches up when it is back."""
     await _settled(story, eu=20, us=20)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -153,6 +154,18 @@ class Company:
     def restarted(self, name: str, dead: int) -> None:
         """Wait until the supervisor has put another process into the place of a dead one."""
         wait_until(lambda: self.told(name).get("pid", dead) != dead and self.up(name), f"{name} is started again")
+
+    @contextmanager
+    def without_control(self) -> Iterator[None]:
+        """Control has ended, nobody starts it again, and everybody else runs on."""
+        before, supervisor = self.pid("control"), self.run.process.pid
+        victims.stop(supervisor)
+        os.kill(before, signal.SIGTERM)
+        wait_until(lambda: not victims.alive(before), "control has ended")
+        assert all(self.up(name) for name in self.names() if name != "control")
+        yield
+        victims.resume(supervisor)
+        self.restarted("control", before)
 
     def log_lines(self, name: str, event: str) -> list[dict[str, Any]]:
         """What a process logged under a name."""

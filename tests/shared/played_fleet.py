@@ -5,6 +5,7 @@ What a machine does takes a turn: it hears of a goal in one, and is through with
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,10 +14,15 @@ from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.regions import RegionHello, RegionReport
+from fleetcast.model.region_rollback import RegionRollback, StandingRollback
 from fleetcast.model.report import Phase, ServiceReport
+from fleetcast.region.breaking_glass import gone_back
 from fleetcast.region.rollup import Told, roll_up
 from fleetcast.rollouts.intake import record_hello, record_report
+from fleetcast.rollouts.region_rollbacks import over
 from paper_company import Company
+
+LIFETIME_MS = 24 * 3600 * 1000
 
 Sick = Callable[[MachineId, ReleaseRef], bool]
 """Whether a release fails its health check on a machine."""
@@ -54,6 +60,8 @@ class Fleet:
     old: set[RegionName] = field(default_factory=set)
     """Regions whose process is of a version that does not count by waves."""
     sick: Sick = lambda _machine, _release: False
+    gone_back: dict[RegionName, tuple[RegionRollback, Goal]] = field(default_factory=dict)
+    """Past control, by region, each with the region's own goal: those that stand."""
 
     async def join(self, counts: Mapping[str, int], *, zones: int = 1) -> None:
         """So many machines a region, ``eu-1`` and so on; they are known to control from then on."""
@@ -78,9 +86,21 @@ class Fleet:
         if goal is not None:
             for played in self.machines.values():
                 if not played.silent:
-                    self._act(played, goal)
+                    self._act(played, self._goal_in(played.machine.region, goal))
         await self.report(goal)
         return goal
+
+    async def go_back(self, region: RegionName, to: ReleaseRef, by: str) -> None:
+        """Somebody takes the region back past control, which is away."""
+        goal = await self.company.goal()
+        assert goal is not None
+        name = DeploymentId(f"in-{region}")
+        own = gone_back(goal, to, name, round(time.time() * 1000), LIFETIME_MS)
+        rollback = RegionRollback(region, goal.service, goal.environment, name, goal.deployment, goal.target, to, 0, by)
+        self.gone_back[region] = rollback, own
+
+    def _goal_in(self, region: RegionName, goal: Goal) -> Goal:
+        return self.gone_back[region][1] if region in self.gone_back else goal
 
     async def report(self, goal: Goal | None = None) -> None:
         for region in self.regions:
@@ -88,11 +108,16 @@ class Fleet:
                 continue
             played = self.of(region)
             told = [Told(one.machine, None if one.silent else one.report, 0, one.silent) for one in played]
-            rollups = () if goal is None else (roll_up(goal, told),)
+            rollups = () if goal is None else (roll_up(self._goal_in(region, goal), told),)
             if region in self.old:
                 rollups = tuple(replace(rollup, cohort=None) for rollup in rollups)
             heard = tuple(one.machine for one in played if not one.silent)
-            await record_report(self.company.database, RegionReport(region, heard, rollups, ()))
+            made = [self.gone_back[region]] if region in self.gone_back else []
+            stands = tuple(StandingRollback(rollback, own.generation, 0) for rollback, own in made)
+            await record_report(self.company.database, RegionReport(region, heard, rollups, (), rollbacks=stands))
+            async with self.company.database.reading() as reading:
+                if await over(reading, stands):
+                    del self.gone_back[region]
 
     def runs(self, machines: Iterable[Played] | None = None) -> dict[str, int]:
         """How many machines run what."""

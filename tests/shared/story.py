@@ -12,6 +12,7 @@ from fleetcast.model.ids import DeploymentId
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.plan import Policy
 from fleetcast.rollouts.deployments import Wanted, list_deployments
+from fleetcast.schema.region_tables import region_rollbacks
 from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import deployments, goals, machines, regions, rollups
 from paper_company import WEB, Company, sha
@@ -33,6 +34,7 @@ _STAMPS = (
     machines.c.last_seen_at,
     regions.c.last_report_at,
     goals.c.expires_at,
+    region_rollbacks.c.made_at,
 )
 
 
@@ -42,6 +44,8 @@ class Story:
 
     company: Company
     now_s: int = 0
+    dead: bool = False
+    """Control is: nobody decides, and nobody hears what regions say."""
     lines: list[str] = field(default_factory=list)
     _told: dict[str, str] = field(default_factory=dict)
 
@@ -70,11 +74,22 @@ class Story:
 
     async def go_on(self, turns: int) -> None:
         for _ in range(turns):
-            await self.company.step()
-            await self._tell()
+            await self._step()
             await self.fleet.turn()
             await self._pass()
-        await self.company.step()
+        await self._step()
+
+    def control_dies(self) -> None:
+        self.dead, self.fleet.away = True, set(self.fleet.regions)
+        self.say("control is dead")
+
+    def control_is_back(self) -> None:
+        self.dead, self.fleet.away = False, set()
+        self.say("control is back")
+
+    async def _step(self) -> None:
+        if not self.dead:
+            await self.company.step()
         await self._tell()
 
     async def until_ended(self, turns_max: int = 40) -> None:

@@ -6,9 +6,10 @@ Nothing heavy is imported before it is known which command runs: ``--version`` a
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fleetcast import __version__
@@ -59,6 +60,10 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Single processes", "region", "fleetcast.cli.processes:region", "Run a region's process."),
     ("Single processes", "agent", "fleetcast.cli.processes:agent", "Run a machine's agent."),
 )
+_BESIDE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
+    "region": (("rollback", "fleetcast.cli.region_rollbacks:rollback", "Take a region's machines back while control is dead."),)
+}
+"""Commands below one that does something itself."""
 _OF_A_COMMIT: Final = ("deploy", "build")
 _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
     (
@@ -131,13 +136,31 @@ def application(wanted: Sequence[str]) -> App:
     )
     groups = {group: Group.create_ordered(group) for group in dict.fromkeys(group for group, *_ in _COMMANDS)}
     for group, name, target, text in _COMMANDS:
-        app.command(target, name=name, help=None if wanted[:1] == [name] else text, group=groups[group])
+        help_ = None if wanted[:1] == [name] else text
+        if name not in _BESIDE:
+            app.command(target, name=name, help=help_, group=groups[group])
+            continue
+        both = App(name=name, help=help_, group=groups[group])
+        if not wanted or wanted[0] == name:
+            both.default(_imported(target))  # which cannot wait until it is called
+        _add(both, _BESIDE[name], wanted)
+        app.command(both)
     for noun, text, verbs in _NOUNS:
         commands = App(name=noun, help=text, group=groups["Deploy"])
-        for name, target, verb_text in verbs:
-            commands.command(target, name=name, help=None if wanted[:2] == [noun, name] else verb_text)
+        _add(commands, verbs, wanted)
         app.command(commands)
     return app
+
+
+def _add(noun: App, verbs: Sequence[tuple[str, str, str]], wanted: Sequence[str]) -> None:
+    for name, target, text in verbs:
+        noun.command(target, name=name, help=None if list(wanted[:2]) == [*noun.name, name] else text)
+
+
+def _imported(target: str) -> Callable[..., object]:
+    module, _, name = target.partition(":")
+    found: Callable[..., object] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import SHOWN, describe
 from fleetcast.cli.output import ago, counted, fitted, print_json, seconds, short, size
 from fleetcast.cli.plans import waves_text
+from fleetcast.cli.region_rollbacks import rollbacks_text
 from fleetcast.cli.terminal import stdout_table, stdout_width
 from fleetcast.model.lines import showable
 
@@ -124,6 +125,7 @@ async def _service(control: ControlClient, name: str) -> tuple[str, object]:
         lines.append(removed.message)
     if deployments:
         lines.append(deployments_table(deployments))
+        lines += rollbacks_text((await control.region_rollbacks(service=wanted)).items)
     return "\n".join(lines) or f"{name} has no deployments; next: fleetcast deploy {name}@SHA", deployments
 
 
@@ -195,6 +197,7 @@ def _fleet_text(fleet: FleetStatus) -> str:
     ]
     lines += [f"alarm: control: {showable(alarm)}" for alarm in fleet.alarms]
     lines += [f"alarm: {region.name}: {showable(alarm)}" for region in fleet.regions for alarm in region.alarms]
+    lines += rollbacks_text(fleet.region_rollbacks)
     if fleet.stored is not None and fleet.stored.main_artifacts:
         lines += [_stored_text(fleet.stored)]
     if fleet.deployments:

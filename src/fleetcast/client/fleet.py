@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from fleetcast.client.pages import every, stated
 from fleetcast.http.session import Session
-from fleetcast.model.ids import MachineId, RegionName
+from fleetcast.model.ids import MachineId, RegionName, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.fleet import (
@@ -19,6 +19,7 @@ from fleetcast.model.messages.fleet import (
     RegionStatus,
     WordMeaning,
 )
+from fleetcast.model.messages.region_rollbacks import RegionRollbacks
 
 
 class Fleet:
@@ -47,6 +48,10 @@ class Fleet:
     def machines(self, *, region: RegionName | None = None) -> AsyncIterator[Machine]:
         """All machines that are not retired, or those of one region, by id."""
         return every(lambda after: self.machine_page(region=region, after=after, limit=PAGE_ITEMS_MAX))
+
+    async def region_rollbacks(self, *, service: ServiceName | None = None) -> RegionRollbacks:
+        """What was rolled back at regions, past control, newest first. Raises :class:`NotFound` for an unknown service."""
+        return await self._session.ask("GET", "/v1/region-rollbacks", params=stated(service=service), reply=RegionRollbacks)
 
     async def names(self, word: str) -> WordMeaning:
         """What has this name, and where nothing has, what has a similar one."""

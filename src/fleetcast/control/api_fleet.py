@@ -11,9 +11,9 @@ from fleetcast.control import fleet_queries, queries
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import Parts, PartsHere
 from fleetcast.http.holding import held_s
-from fleetcast.http.parameters import After, Limit, MachineInPath, OfRegion, RegionInPath, WaitS
+from fleetcast.http.parameters import After, Limit, MachineInPath, OfRegion, OfService, RegionInPath, WaitS
 from fleetcast.model.errors import Conflict, NotFound, Refused, Unprocessable
-from fleetcast.model.ids import machine_id, region_name
+from fleetcast.model.ids import machine_id, region_name, service_name
 from fleetcast.model.limits import MACHINE_WAIT_S_MAX, PAGE_ITEMS, WORD_CHARS_MAX
 from fleetcast.model.messages.fleet import (
     FleetStatus,
@@ -24,6 +24,7 @@ from fleetcast.model.messages.fleet import (
     RegionPage,
     WordMeaning,
 )
+from fleetcast.model.messages.region_rollbacks import RegionRollbacks
 from fleetcast.rollouts import inventory, labels
 from fleetcast.rollouts.names import meaning
 
@@ -44,6 +45,12 @@ async def list_regions(parts: PartsHere, after: After = "", limit: Limit = PAGE_
 async def list_machines(parts: PartsHere, region: OfRegion = None, after: After = "", limit: Limit = PAGE_ITEMS) -> MachinePage:
     """Machines that are not retired, by id."""
     return await queries.machine_page(parts, None if region is None else region_name(region), after, limit)
+
+
+@get("/v1/region-rollbacks", guards=PEOPLE, errors=(NotFound, Unprocessable))
+async def list_region_rollbacks(parts: PartsHere, service: OfService = None) -> RegionRollbacks:
+    """What was rolled back at regions, past control, newest first; how that ended."""
+    return await queries.region_rollbacks(parts, None if service is None else service_name(service))
 
 
 @post("/v1/regions/{region:str}/drain", status_code=200, guards=PEOPLE, errors=(NotFound,))
@@ -118,6 +125,7 @@ HANDLERS = (
     get_status,
     list_regions,
     list_machines,
+    list_region_rollbacks,
     drain_region,
     undrain_region,
     retire_machine,

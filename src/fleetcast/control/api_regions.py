@@ -16,7 +16,7 @@ from fleetcast.http.holding import held_s
 from fleetcast.http.parameters import DigestInPath, RegionInPath, WaitS
 from fleetcast.model.errors import Invalid, NotFound, Unavailable, Unprocessable
 from fleetcast.model.ids import digest as legal_digest
-from fleetcast.model.ids import machine_id, region_name, service_name
+from fleetcast.model.ids import environment_name, machine_id, region_name, service_name
 from fleetcast.model.limits import KV_KEY_BYTES_MAX, KV_WAIT_S_MAX, REGION_REPORT_BYTES_MAX
 from fleetcast.model.messages.regions import (
     DATA_KEY,
@@ -32,7 +32,7 @@ from fleetcast.model.messages.regions import (
 )
 from fleetcast.model.spelling import INTEGER_MAX
 from fleetcast.retention.surplus import may_delete
-from fleetcast.rollouts import demands, questions
+from fleetcast.rollouts import demands, questions, region_rollbacks
 from fleetcast.rollouts.intake import record_hello, record_report
 
 REVISION: Final = {"maximum": INTEGER_MAX}
@@ -73,7 +73,8 @@ async def report_region(region: RegionInPath, data: JSONBody[RegionReport], part
     parts.stir()
     async with parts.database.reading() as reading:
         asked = await questions.wanted(reading, data.region)
-        return ReportAccepted(asked, now_ms, await demands.wanted(reading, data.region))
+        over = await region_rollbacks.over(reading, data.rollbacks)
+        return ReportAccepted(asked, now_ms, await demands.wanted(reading, data.region), over)
 
 
 @post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS, errors=(Unprocessable,))
@@ -133,6 +134,13 @@ def _check(report: RegionReport) -> None:
     for machine in report.machines:
         machine_id(machine.id)
         _must_be(machine.region, report.region)
+    for told in report.rollbacks:
+        _must_be(told.rollback.region, report.region)
+        service_name(told.rollback.service)
+        environment_name(told.rollback.environment)
+        for release in (told.rollback.left, told.rollback.target):
+            legal_digest(release.digest)
+            legal_digest(release.root)
     for rollup in report.rollups:
         service_name(rollup.service)
         for failure in (*rollup.failures, *rollup.waiting):

@@ -15,16 +15,18 @@ from fleetcast.control.statuses.outbox import untold
 from fleetcast.control.webhooks.registry import undelivered
 from fleetcast.http import messages
 from fleetcast.http.cursors import Row, page, place
-from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName, ServiceName
 from fleetcast.model.messages.artifacts import ArtifactDetail
 from fleetcast.model.messages.deployments import DeploymentDetail, DeploymentPage
 from fleetcast.model.messages.fleet import FleetStatus, MachinePage, RegionPage, RegionStatus
+from fleetcast.model.messages.region_rollbacks import RegionRollbacks
 from fleetcast.model.messages.services import ServicePage
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
 from fleetcast.retention.totals import stored_totals
 from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
 from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
+from fleetcast.rollouts.region_rollbacks import list_rollbacks
 from fleetcast.rollouts.services import known_service, list_services
 from fleetcast.rollouts.trunk_looks import failing
 from fleetcast.rollouts.waves import wave_pictures
@@ -48,6 +50,7 @@ async def fleet_status(parts: Parts) -> FleetStatus:
                 *await undelivered(reading),
             ),
             stored=await stored_totals(reading),
+            region_rollbacks=await list_rollbacks(reading, standing=True),
         )
 
 
@@ -58,6 +61,14 @@ async def region_page(parts: Parts, after: str, limit: int) -> RegionPage:
         regions = await _regions(reading)
     found = [region for region in regions if behind is None or region.name > behind]
     return RegionPage(*page(found, limit, lambda region: region.name))
+
+
+async def region_rollbacks(parts: Parts, service: ServiceName | None) -> RegionRollbacks:
+    """Newest first. Raises :class:`NotFound` for a service that never was."""
+    async with parts.database.reading() as reading:
+        if service is not None:
+            await known_service(reading, service)
+        return RegionRollbacks(await list_rollbacks(reading, service))
 
 
 async def machine_page(parts: Parts, region: RegionName | None, after: str, limit: int) -> MachinePage:

@@ -73,6 +73,16 @@ def goal_key(environment: str, service: ServiceName) -> str:
     return f"goals/{environment}/{service}"
 
 
+def rollback_key(environment: str, service: ServiceName) -> str:
+    """Key of a :class:`~fleetcast.model.region_rollback.RegionRollback`, in a regional KV only."""
+    return f"rollbacks/{environment}/{service}"
+
+
+def past_key(environment: str, service: ServiceName) -> str:
+    """Key of the releases that succeeded, as a region has seen them: in a regional KV only."""
+    return f"past/{environment}/{service}"
+
+
 def labels_key(machine: MachineId) -> str:
     """KV key of a :class:`~fleetcast.model.machine.GivenLabels`. Not by region: a machine that moves finds its labels there."""
     return f"labels/{machine}"

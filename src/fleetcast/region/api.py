@@ -1,14 +1,12 @@
-"""What agents may ask of their region, apart from the hot routes (``hot.py``)."""
+"""What agents may ask of their region, apart from the hot routes (``hot.py``); and the application, with what people may."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from litestar import Litestar, Request, Router, get, post
-from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, SkipValidation
+from litestar.params import FromPath, JSONBody
 
 from fleetcast.http.application import application
 from fleetcast.http.auth import allow
@@ -25,25 +23,9 @@ from fleetcast.model.messages.agents import (
     PermitReply,
     RootReply,
 )
-from fleetcast.region.machines import MachineBook
-from fleetcast.region.permit_note import PermitNote
-from fleetcast.region.permits import PermitBook
-from fleetcast.region.swarms import Swarms
-from fleetcast.region.view import RegionView
+from fleetcast.region import api_rollbacks
+from fleetcast.region.parts import Parts, PartsHere
 from fleetcast.stores import boots
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    view: RegionView
-    machines: MachineBook
-    permits: PermitBook
-    permit_note: PermitNote
-    swarms: Swarms
-
-
-PartsHere: TypeAlias = NamedDependency[SkipValidation[Parts]]
-"""The type of a handler's ``parts`` parameter."""
 
 
 @get("/v1/roots/{root:str}")
@@ -87,7 +69,8 @@ async def release_permit(data: JSONBody[PermitCall], parts: PartsHere) -> Permit
     return PermitReply(parts.permits.release(data.request))
 
 
-def agent_api(parts: Parts, tokens: TokenSet) -> Litestar:
-    """The application; callers need an agent's token."""
+def region_api(parts: Parts, tokens: TokenSet) -> Litestar:
+    """The application. ``tokens``: the agents', and the region's own, which people show."""
     handlers = [signed_root, announce, lease, ask_permit, release_permit]
-    return application([Router("/", guards=[allow(Role.AGENT)], route_handlers=handlers)], tokens, {"parts": parts})
+    agents = Router("/", guards=[allow(Role.AGENT)], route_handlers=handlers)
+    return application([agents, *api_rollbacks.HANDLERS], tokens, {"parts": parts})

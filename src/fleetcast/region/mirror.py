@@ -2,7 +2,8 @@
 
 It polls control, and has it hold the same question meanwhile, so that news comes at once; what that misses, the next poll
 finds. With control away the regional store stays as it is, and so does what agents are told (law 6). Nothing that
-vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out.
+vanishes at control takes a goal away here: a goal gives way only to a higher generation (law 3), or runs out. Where somebody
+has gone back at this region past control, no goal of control's is taken for that service until they are told that it is over.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import structlog
 
 from fleetcast.artifacts.signing import envelope_digest
 from fleetcast.http import messages
-from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key, past_key, rollback_key
 from fleetcast.model.errors import Conflict, FleetcastError, Incompatible, Invalid
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest
 from fleetcast.model.limits import KV_HISTORY_REVISIONS, KV_WAIT_S_MAX, MIRROR_SNAPSHOT_INTERVAL_S
 from fleetcast.model.messages.regions import KvEntry, KvPage
+from fleetcast.model.region_rollback import RegionRollback
 from fleetcast.region.alarms import Alarms
+from fleetcast.region.breaking_glass import stands
 from fleetcast.region.generations import Verdict, judge
+from fleetcast.region.past import Past, remembered
 from fleetcast.region.view import ARTIFACTS, GOALS
 from fleetcast.stores.kv import Entry, KeyValueStore
 
@@ -78,8 +82,14 @@ class Mirror:
         self._asked: dict[str, asyncio.Task[None]] = {}
         """What control holds, by prefix."""
         self._snapshot_due = 0.0
+        self._again = asyncio.Event()
         self._failing = ""
         """Why control's last answer was none."""
+
+    def read_again(self) -> None:
+        """Read everything now: something that was passed over may be taken by now. From the event loop of :meth:`run`."""
+        self._snapshot_due = 0.0
+        self._again.set()
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -94,6 +104,7 @@ class Mirror:
         clock = asyncio.get_running_loop().time
         while True:
             begun = clock()
+            self._again.clear()
             try:
                 await self.poll()
             except FleetcastError as error:
@@ -114,18 +125,20 @@ class Mirror:
         """
         clock = asyncio.get_running_loop().time
         wanted = set(self._cursors) if self._watching and not self._failing else set()
-        while (left := due - clock()) > 0:
-            for prefix in wanted - self._asked.keys():
-                if self._cursors[prefix]:  # at 0 it would be answered at once, with everything
-                    self._asked[prefix] = asyncio.create_task(self._news(prefix))
-            if not self._asked:
-                await asyncio.sleep(left)
-                return
-            await asyncio.wait(self._asked.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            failed, told = self._answers()
-            if told:
-                return
-            wanted -= failed  # the next poll says what is the matter
+        again = asyncio.create_task(self._again.wait())
+        try:
+            while (left := due - clock()) > 0:
+                for prefix in wanted - self._asked.keys():
+                    if self._cursors[prefix]:  # at 0 it would be answered at once, with everything
+                        self._asked[prefix] = asyncio.create_task(self._news(prefix))
+                asked = (again, *self._asked.values())
+                await asyncio.wait(asked, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                failed, told = self._answers()
+                if told or again.done():
+                    return
+                wanted -= failed  # the next poll says what is the matter
+        finally:
+            again.cancel()
 
     def _answers(self) -> tuple[set[str], set[str]]:
         """The prefixes of questions that have failed, and of those that were answered."""
@@ -211,18 +224,38 @@ class Mirror:
             await self._take_goal(entry.key, goal, entry.value.encode())
 
     async def _take_goal(self, key: str, goal: Goal, value: bytes) -> None:
-        held = await self._store.get(key)
+        entry = await self._store.get(key)
+        held = None if entry is None else self._read(entry, Goal)
         # One that cannot be read any more (this program is older than its writer) does not stand in the way of a new one.
-        judgement = judge(None if held is None else self._read(held, Goal), goal)
+        judgement = judge(held, goal)
+        if judgement.verdict is not Verdict.KNOWN and await self._stands(goal, held):
+            return
         if judgement.reason:
             self._alarm(judgement.reason)
+        if judgement.verdict is Verdict.KNOWN:
+            await self._remember(goal)
         if judgement.verdict is not Verdict.TAKE:
             return
         try:
-            await self._store.put(key, value, expected=0 if held is None else held.mod_revision)
+            await self._store.put(key, value, expected=0 if entry is None else entry.mod_revision)
         except Conflict:
             return  # another process of this region wrote it: the next snapshot compares again
+        await self._remember(goal)
         log.info("goal_taken", service=goal.service, environment=goal.environment, deployment=goal.deployment)
+
+    async def _stands(self, offered: Goal, held: Goal | None) -> bool:
+        """Whether somebody went back here. Read after the goal that is held: one who does so now writes the goal last, and what
+        is taken over by then is taken by compare-and-swap."""
+        entry = await self._store.get(rollback_key(offered.environment, offered.service))
+        return stands(None if entry is None else self._read(entry, RegionRollback), held)
+
+    async def _remember(self, goal: Goal) -> None:
+        """What to go back to when control cannot be asked."""
+        key = past_key(goal.environment, goal.service)
+        entry = await self._store.get(key)
+        past: Past = (None if entry is None else self._read(entry, Past)) or ()
+        if (after := remembered(past, goal)) != past:
+            await self._store.put(key, messages.encode(after))
 
     async def _forget_history(self) -> None:
         revision = (await self._store.range(GOALS)).revision

@@ -24,7 +24,7 @@ from fleetcast.http.tokens import Role, TokenSet, load_or_create_secret
 from fleetcast.model.limits import ANNOUNCE_LIFETIME_S
 from fleetcast.model.messages.regions import RegionHello
 from fleetcast.region.alarms import Alarms
-from fleetcast.region.api import Parts, agent_api
+from fleetcast.region.api import region_api
 from fleetcast.region.collecting import Collecting
 from fleetcast.region.config import RegionConfig
 from fleetcast.region.copying import Copying
@@ -33,10 +33,12 @@ from fleetcast.region.hot import HotRoutes
 from fleetcast.region.label_mirror import LabelMirror
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.mirror import Mirror
+from fleetcast.region.parts import Parts
 from fleetcast.region.permit_note import PermitNote
 from fleetcast.region.permits import PermitBook, PermitTerms
 from fleetcast.region.polls import GoalPolls
 from fleetcast.region.reporting import Reporting
+from fleetcast.region.rollbacks import RegionRollbacks
 from fleetcast.region.swarms import Swarms
 from fleetcast.region.view import RegionView
 from fleetcast.replication.copier import Copier
@@ -100,10 +102,10 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
             unsettled_s = max(unsettled_s, config.agent_report_interval_s)
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, time.monotonic() + unsettled_s))
         alarms = Alarms()
-        loops, swarms = _loops(config, opened, view, machines, alarms)
-        parts = Parts(view, machines, permits, permit_note, swarms)
-        tokens = TokenSet({Role.AGENT: config.agent_token})
-        app = HotRoutes(agent_api(parts, tokens), tokens, polls, machines, lambda text: _note(alarms, text))
+        loops, swarms, rollbacks = _loops(config, opened, view, machines, alarms)
+        parts = Parts(view, machines, permits, permit_note, swarms, rollbacks)
+        tokens = TokenSet({Role.AGENT: config.agent_token, Role.REGION: config.token})
+        app = HotRoutes(region_api(parts, tokens), tokens, polls, machines, lambda text: _note(alarms, text))
         addresses = {"api": serving.url_of(sock), "data": opened.data_url}
 
         def started() -> None:
@@ -153,8 +155,8 @@ def _ticket_key(path: Path) -> PrivateKey:
 
 def _loops(
     config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook, alarms: Alarms
-) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms]:
-    """The loops by name, and the swarms that one of them keeps tidy."""
+) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms, RegionRollbacks]:
+    """The loops by name, the swarms that one of them keeps tidy, and the rollbacks that another keeps up."""
     copier = Copier(
         opened.bucket, opened.control, opened.worker_keys, opened.store, config.copies, background=config.background
     )
@@ -173,7 +175,18 @@ def _loops(
     hello = RegionHello(config.region, opened.data_url, opened.data_key.hex())
     label_mirror = LabelMirror(opened.control, opened.store, config.kv_poll_interval_s, Random())
     mirror = Mirror(opened.control, opened.store, alarms, config.kv_poll_interval_s, Random(), watching=config.kv_watch)
-    reporting = Reporting(opened.control, hello, view, machines, copying, alarms, config.report_interval_s)
+    rollbacks = RegionRollbacks(config.region, opened.store, view, machines, copying.is_complete, _now_ms)
+    reporting = Reporting(
+        opened.control,
+        hello,
+        view,
+        machines,
+        copying,
+        alarms,
+        config.report_interval_s,
+        rollbacks,
+        mirror.read_again,
+    )
     collecting = Collecting(config.region, opened.control, view, opened.bucket, opened.store, copying.turns)
     loops = {
         "view": view.follow(),
@@ -182,9 +195,10 @@ def _loops(
         "copying": copying.run(),
         "collecting": collecting.run(),
         "reporting": reporting.run(),
+        "rollbacks": rollbacks.run(),
         "swarms": _expire_swarms(swarms),
     }
-    return loops, swarms
+    return loops, swarms, rollbacks
 
 
 def _now_ms() -> int:

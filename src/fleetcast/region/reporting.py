@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from itertools import chain, islice
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from fleetcast.region.alarms import Alarms
 from fleetcast.region.copying import Copying
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.pace import progress_interval_s, standing
+from fleetcast.region.rollbacks import RegionRollbacks
 from fleetcast.region.rollup import roll_up
 from fleetcast.region.view import RegionView
 
@@ -50,7 +52,10 @@ class Reporting:
         copying: Copying,
         alarms: Alarms,
         interval_s: float,
+        rollbacks: RegionRollbacks,
+        on_over: Callable[[], None],
     ) -> None:
+        """``on_over`` is called when control's goals may be taken again where somebody had gone back at this region."""
         self._control = control
         self._hello = hello
         self._view = view
@@ -58,6 +63,8 @@ class Reporting:
         self._copying = copying
         self._alarms = alarms
         self._interval_s = interval_s
+        self._rollbacks = rollbacks
+        self._on_over = on_over
         self._greeted = False
         self._failing = ""
         """Why the last report was not taken."""
@@ -101,6 +108,8 @@ class Reporting:
         report = await self._report()
         accepted = await self._control.report(report)
         self._follow(accepted.demands)
+        if accepted.rollbacks_over and await self._rollbacks.let_go(accepted.rollbacks_over):
+            self._on_over()
         before, self._told = self._told, standing(report.rollups, report.copies)
         self._moving = before != self._told
         if (wrong := clock_alarm(f"the clock of region {self._hello.region}", time.time() * 1000, accepted.now_ms)) is not None:
@@ -135,4 +144,5 @@ class Reporting:
             copies=self._copying.progress(),
             alarms=tuple(islice(alarms, ALARMS_MAX)),
             demands=self._followed,
+            rollbacks=self._rollbacks.standing(),
         )

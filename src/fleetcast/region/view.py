@@ -14,12 +14,14 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 
 from fleetcast.http import messages
-from fleetcast.model.artifact import ArtifactRecord, goal_key
+from fleetcast.model.artifact import ArtifactRecord, goal_key, rollback_key
 from fleetcast.model.errors import Compacted, Incompatible, Invalid, Unavailable
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import Digest, MachineId, ServiceName
 from fleetcast.model.limits import KV_WAIT_S_MAX
 from fleetcast.model.machine import GivenLabels
+from fleetcast.model.region_rollback import RegionRollback
+from fleetcast.region.breaking_glass import stands
 from fleetcast.region.goals import HeldGoal
 from fleetcast.stores.kv import Change, KeyValueStore
 
@@ -36,6 +38,8 @@ GOALS: Final = "goals/"
 """Prefix of all keys of :func:`~fleetcast.model.artifact.goal_key`."""
 LABELS: Final = "labels/"
 """Prefix of all keys of :func:`~fleetcast.model.artifact.labels_key`."""
+ROLLBACKS: Final = "rollbacks/"
+"""Prefix of all keys of :func:`~fleetcast.model.artifact.rollback_key`."""
 
 _RETRY_S: Final = 1.0
 
@@ -58,6 +62,7 @@ class RegionView:
         self._records: dict[str, HeldRecord] = {}
         self._goals: dict[str, HeldGoal] = {}
         self._labels: dict[MachineId, Mapping[str, str]] = {}
+        self._rollbacks: dict[str, RegionRollback] = {}
         self.on_records: list[Callable[[], None]] = []
         self.on_goals: list[Callable[[], None]] = []
         self.on_labels: list[Callable[[Given], None]] = []
@@ -78,6 +83,17 @@ class RegionView:
         held = self._goals.get(goal_key(environment, service))
         return None if held is None else held.goal
 
+    @property
+    def rollbacks(self) -> tuple[tuple[RegionRollback, Goal], ...]:
+        """Made at this region past control, those that stand, each with the goal that it has now."""
+        found = ((each, self.goal(each.environment, each.service)) for each in self._rollbacks.values())
+        return tuple((each, goal) for each, goal in found if goal is not None and stands(each, goal))
+
+    def rollback(self, environment: str, service: ServiceName) -> RegionRollback | None:
+        """The one of a service that stands, if one does."""
+        found = self._rollbacks.get(rollback_key(environment, service))
+        return found if stands(found, self.goal(environment, service)) else None
+
     def record(self, root: Digest) -> ArtifactRecord | None:
         """The record of a root, if there is one."""
         held = self._records.get(f"{ARTIFACTS}{root}")
@@ -97,6 +113,7 @@ class RegionView:
         self._records.clear()
         self._goals.clear()
         self._labels.clear()
+        self._rollbacks.clear()
         self._take(Change(entry.key, entry.value, entry.mod_revision) for entry in snapshot.entries)
         self._revision = snapshot.revision
         self._tell({ARTIFACTS, GOALS}, self._labels)
@@ -137,6 +154,12 @@ class RegionView:
                     self._goals.pop(change.key, None)
                 else:
                     self._goals[change.key] = HeldGoal(change.key, goal, change.value)
+            elif change.key.startswith(ROLLBACKS):
+                rollback = _decoded(change, RegionRollback)
+                if rollback is None:
+                    self._rollbacks.pop(change.key, None)
+                else:
+                    self._rollbacks[change.key] = rollback
             elif change.key.startswith(LABELS):
                 given = _decoded(change, GivenLabels)
                 if given is not None:  # what vanishes takes no label away: to take all away is said in so many words

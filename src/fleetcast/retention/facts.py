@@ -20,6 +20,7 @@ from fleetcast.retention.collection import Held
 from fleetcast.retention.planning import Stored
 from fleetcast.retention.protection import Standing, Wanted, protections
 from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.region_tables import region_rollbacks
 from fleetcast.schema.tables import artifacts, deployments, goals
 
 UNFINISHED: Final = deployments.c.state.in_(tuple(DEPLOYMENT_TRANSITIONS))
@@ -93,6 +94,9 @@ async def protected_releases(reading: AsyncConnection, services: Several[str] | 
         .where(UNFINISHED)
     )
     wanted += [Wanted(Digest(row.digest), f"deployment {row.id} is {row.state}") for row in await reading.execute(flying)]
+    gone_back = select(region_rollbacks.c.rollback).where(region_rollbacks.c.over_at.is_(None))
+    for rollback in (await reading.execute(gone_back)).scalars():
+        wanted.append(Wanted(rollback.target.digest, f"region {rollback.region} was rolled back to it"))
     held = select(goals).where(goals.c.value.is_not(None), _of(goals.c.service, services))
     standings = [await _standing(reading, row) for row in (await reading.execute(held)).all()]
     return protections([standing for standing in standings if standing is not None], wanted)

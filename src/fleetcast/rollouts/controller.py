@@ -44,6 +44,7 @@ from fleetcast.rollouts.hold_facts import record_hold
 from fleetcast.rollouts.inventory import alike
 from fleetcast.rollouts.planner import Order, halted, plan, succeeded, widened
 from fleetcast.rollouts.publishing import Publisher
+from fleetcast.rollouts.region_rollbacks import deployed_over, next_generation
 from fleetcast.rollouts.stuck import Stuck
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.rollouts.wave_plan import draw_up
@@ -237,7 +238,7 @@ class RolloutController:
             await move(tx, row, step.state, reason=step.reason, artifact_id=made.id, built_at=made.finished_at)
         elif step.state is DeploymentState.DISTRIBUTING:
             await self._set_going(tx, row, fleet, now)
-        elif step.state is DeploymentState.ROLLED_BACK:
+        elif step.state is DeploymentState.ROLLED_BACK and not step.past_control:
             await self._take_back(tx, row, step.reason, now)
         else:
             if row.plan is not None and step.state is DeploymentState.SUCCEEDED:
@@ -265,7 +266,8 @@ class RolloutController:
             target=release_of(row),
             limits=limits_of(row),
         )
-        generation, before = standing.generation.next(), await baseline(tx, service, row.environment)
+        generation = await next_generation(tx, standing, now)
+        before = await baseline(tx, service, row.environment)
         goal = plan(order, generation, standing.goal, before, self._expiry(now))
         if fleet is not None:
             drawn = draw_up(row.policy, fleet)
@@ -273,6 +275,7 @@ class RolloutController:
             goal = plan(order, generation, standing.goal, before, self._expiry(now), opening.cohorts)
             await record_wave(tx, row, drawn, opening, generation, now)
         await write_goal(tx, goal, row.sequence, over=standing.generation)
+        await deployed_over(tx, service, row.environment, row.created_at, f"{row.kind} {row.id}", now)
         replicated_at = row.built_at
         if not rollback:
             replicated_at = max(row.built_at, await completed_at(tx, Digest(row.artifact_digest)) or now)

@@ -16,6 +16,7 @@ from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.hold_facts import hold_facts
 from fleetcast.rollouts.inventory import silent, silent_regions
 from fleetcast.rollouts.progress import by_region
+from fleetcast.rollouts.region_rollbacks import standing_since
 from fleetcast.rollouts.waves import wave_facts
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, deployments, goals, jobs, releases
@@ -51,6 +52,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         paused_at_ms=row.paused_at,
         ahead=await _ahead(reading, row) if state is DeploymentState.REPLICATING else "",
         holds=await hold_facts(reading, row),
+        gone_back=await standing_since(reading, row.service, row.environment, row.created_at),
     )
 
 

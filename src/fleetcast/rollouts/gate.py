@@ -10,6 +10,7 @@ from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.ids import BuildId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, PAUSE_S_MAX, REASON_NAMES_MAX
 from fleetcast.model.plan import Policy
+from fleetcast.model.region_rollback import RegionRollback
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
 from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
@@ -109,6 +110,8 @@ class Facts:
     ahead: str = ""
     """The first of those that it waits for in line, as people are told of it; empty: none."""
     holds: Holds = field(default_factory=Holds)
+    gone_back: tuple[RegionRollback, ...] = ()
+    """Regions in which somebody has taken the service back past control since it was triggered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ class Step:
     """Of :class:`~fleetcast.rollouts.wave_gate.Judgement`."""
     held_at_ms: int | None = None
     """Since when a freeze or a missing approval has held it; ``None``: none does."""
+    past_control: bool = False
+    """Regions have decided it by themselves: no goal is written for it any more, not even to go back."""
 
 
 def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
@@ -133,6 +138,8 @@ def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
         raise ValueError(f"a deployment that is {facts.state} takes no step")
     if facts.goal_sequence > facts.sequence:
         return Step(DeploymentState.SUPERSEDED, f"trigger {facts.goal_sequence} is newer than {facts.sequence} and came first")
+    if facts.gone_back:
+        return _past_control(facts)
     if facts.state is DeploymentState.BUILDING:
         return _building(facts)
     if facts.state is DeploymentState.REPLICATING:
@@ -140,6 +147,20 @@ def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     if facts.wave is not None:
         return _held_back(facts, _in_waves(_in_time(facts.wave, facts.holds, now_ms), limits, now_ms), now_ms)
     return _distributing(facts, limits, now_ms)
+
+
+def _past_control(facts: Facts) -> Step:
+    """Somebody knew better than whoever triggered it: it reaches nobody any more who has not been let in."""
+    acted = sorted({rollback.region: rollback for rollback in facts.gone_back}.items())
+    texts = [f"{region} was rolled back to {each.target.artifact} past control by {each.by}" for region, each in acted]
+    said = "; ".join(texts[:REASON_NAMES_MAX]) + and_more(len(texts) - REASON_NAMES_MAX)
+    if facts.state is not DeploymentState.DISTRIBUTING:
+        return Step(DeploymentState.ABORTED, f"{said}: deploy again to go on", past_control=True)
+    others = sorted({region.region for region in facts.regions} - {region for region, _ in acted})
+    if not others:
+        return Step(DeploymentState.ROLLED_BACK, said, past_control=True)
+    where = ", ".join(others[:REASON_NAMES_MAX]) + and_more(len(others) - REASON_NAMES_MAX)
+    return Step(DeploymentState.FAILED, f"{said}; machines in {where} keep to its goal as it stands", past_control=True)
 
 
 def _building(facts: Facts) -> Step:

@@ -18,7 +18,7 @@ from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import ALARMS_MAX, MACHINE_SILENCE_S_MAX, ROLLUP_AFTERMATH_S
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.report import DeploymentRollup
-from fleetcast.rollouts import demands
+from fleetcast.rollouts import demands, region_rollbacks
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
@@ -87,6 +87,7 @@ async def record_report(database: Database, report: RegionReport) -> int:
         await _record_rollups(tx, report, now)
         await _record_copies(tx, report, now)
         await demands.followed(tx, report.region, report.demands)
+        await region_rollbacks.record(tx, report.region, report.rollbacks, now)
     for alarm in report.alarms:
         if stored is None or alarm not in stored.alarms:
             log.warning("region_alarm", region=report.region, alarm=alarm)

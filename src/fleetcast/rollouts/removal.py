@@ -15,6 +15,7 @@ from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import removed
+from fleetcast.rollouts.region_rollbacks import deployed_over, next_generation
 from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.trunk_heads import follow
 from fleetcast.schema.events import record_event
@@ -42,8 +43,10 @@ async def remove_service(tx: AsyncConnection, name: ServiceName, *, goal_lifetim
     machines = 0
     if standing is not None and standing.goal is not None and not standing.goal.removed:
         machines = sum((await expected(tx, standing.goal.selector)).values())
-        tombstone = removed(standing.goal, standing.generation.next(), now + int(goal_lifetime_s * 1000))
+        generation = await next_generation(tx, standing, now)
+        tombstone = removed(standing.goal, generation, now + int(goal_lifetime_s * 1000))
         await write_goal(tx, tombstone, standing.goal_sequence, over=standing.generation)
+        await deployed_over(tx, name, spec.environment, now, "the service was removed", now)
     record_event(tx, EventKind.SERVICE_REMOVED, name, service=name)
     log.info("service_removed", service=name, environment=spec.environment, machines=machines)
     return ServiceRemoved(name, now, machines, TOMBSTONE_S)

@@ -112,6 +112,16 @@ MACHINE_QUESTIONS_MAX: Final = 100
 """Machines of one region that are asked about at a time."""
 MACHINE_QUESTION_S_MAX: Final = 120
 """A question that was not answered for so long is dropped, an answer so old as well."""
+REGION_PAST_RELEASES_MAX: Final = 10
+"""Releases of a service that succeeded, which a region remembers to go back to without control."""
+REGION_ROLLBACKS_MAX: Final = 500
+"""That stand at a time in one region."""
+REGION_ROLLBACKS_LISTED_MAX: Final = 100
+"""The newest of a service, or those that stand, which people are shown."""
+REGION_ROLLBACK_CHARS_MAX: Final = 200
+"""Of who made it, of why, and of the release asked for."""
+REGION_GOAL_LOOK_S: Final = 60
+"""How often a region looks whether a goal of its own is to be renewed."""
 TOMBSTONE_S: Final = 30 * 24 * 3600
 """How long the tombstone of a removed service is renewed. A machine that is away for longer keeps what it runs."""
 NEAR_NAMES_MAX: Final = 5

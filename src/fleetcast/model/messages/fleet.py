@@ -11,6 +11,7 @@ from fleetcast.model.ids import RegionName
 from fleetcast.model.machine import LabelsToGive, Machine
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.protocol import PROTOCOL, Protocol
+from fleetcast.model.region_rollback import RecordedRollback
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import MachineAnswer
 
@@ -57,6 +58,8 @@ class FleetStatus:
     """What a person should know of control itself."""
     stored: StoredTotals | None = None
     """``None``: from a control that does not say."""
+    region_rollbacks: tuple[RecordedRollback, ...] = ()
+    """Made at regions past control, those that stand."""
     protocol: Protocol = PROTOCOL
 
 

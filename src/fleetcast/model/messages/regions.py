@@ -7,11 +7,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from fleetcast.model.ids import Digest, MachineId, RegionName
-from fleetcast.model.limits import SURPLUS_ASKED_MAX
+from fleetcast.model.ids import DeploymentId, Digest, MachineId, RegionName
+from fleetcast.model.limits import REGION_ROLLBACKS_MAX, SURPLUS_ASKED_MAX
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.grants import Grant
 from fleetcast.model.protocol import PROTOCOL, Protocol
+from fleetcast.model.region_rollback import StandingRollback
 from fleetcast.model.replication import CopyDemand, CopyProgress
 from fleetcast.model.report import DeploymentRollup, MachineAnswer
 from fleetcast.model.spelling import Natural, Spelling
@@ -95,6 +96,8 @@ class RegionReport:
     """What a person should know: a goal refused, a peer that lied."""
     demands: tuple[CopyDemand, ...] = ()
     """Those of the answer before, which were followed."""
+    rollbacks: Annotated[tuple[StandingRollback, ...], Meta(max_length=REGION_ROLLBACKS_MAX)] = ()
+    """Made at the region, past control: all that stand."""
     protocol: Protocol = PROTOCOL
 
 
@@ -106,6 +109,8 @@ class ReportAccepted:
     """The database's clock, UTC; 0: a control too old to say."""
     demands: tuple[CopyDemand, ...] = ()
     """Copies to attempt now; repeated until a report says that they were followed."""
+    rollbacks_over: tuple[DeploymentId, ...] = ()
+    """Of those that the report names, by their ids: the ones after which somebody has deployed. They stand no more."""
     protocol: Protocol = PROTOCOL
 
 
