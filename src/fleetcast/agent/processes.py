@@ -256,14 +256,17 @@ async def _signalled_away(instance: Instance, number: signal.Signals, patience_s
         told = True
         if clock() >= deadline:
             return False
-        await _leader_or(instance.process, min(_POLL_S, max(0.0, deadline - clock())))
+        left_s = max(0.0, deadline - clock())
+        # While the leader is there somebody is left; only SIGKILL has something else to do meanwhile.
+        patience_s = left_s if number is signal.SIGTERM else min(_POLL_S, left_s)
+        await _leader_or(instance.process, patience_s, min(_POLL_S, left_s))
 
 
-async def _leader_or(leader: ProcessId, timeout_s: float) -> None:
-    """Until the leader ends, but no longer than ``timeout_s``; all of that once it has ended."""
+async def _leader_or(leader: ProcessId, patience_s: float, pause_s: float) -> None:
+    """Until the leader ends, but no longer than ``patience_s``; for ``pause_s`` once it has ended."""
     if not spawning.alive(leader):
-        await asyncio.sleep(timeout_s)
+        await asyncio.sleep(pause_s)
         return
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patience_s):
             await spawning.ended(leader)
