@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -98,10 +99,13 @@ class Swarms:
         if not self._is_complete(digest):
             return LeaseReply((), 0.0, None, None, _NOT_HERE_RETRY_S)
         bell = self._freed.of(digest)
-        reply, full = await self._lease(digest, request, record, clock())
+        wait_s = held_s(request.wait_s, ORIGIN_WAIT_S_MAX) if self._held[digest] < ORIGIN_WAITING_MAX else 0.0
+        # Who comes back for more comes after those who wait, or the same few would read everything.
+        reply, full = await self._lease(digest, request, record, clock(), behind=wait_s > 0 and self._held[digest] > 0)
         if request.held or request.returned:
             bell.ring()
-        wait_s = held_s(request.wait_s, ORIGIN_WAIT_S_MAX) if self._held[digest] < ORIGIN_WAITING_MAX else 0.0
+            # They look in the loop's next turn, in the order in which they came; and we, at what they leave, after them.
+            await asyncio.sleep(0)
         if not full or not wait_s:
             return reply
         again = replace(request, held=(), returned=())
@@ -122,9 +126,9 @@ class Swarms:
         return found or replace(reply, retry_after_s=0.0)
 
     async def _lease(
-        self, digest: Digest, request: LeaseRequest, record: ArtifactRecord, now: float
+        self, digest: Digest, request: LeaseRequest, record: ArtifactRecord, now: float, *, behind: bool = False
     ) -> tuple[LeaseReply, bool]:
-        """The answer, and whether it is empty because enough is on lease already."""
+        """The answer, and whether it is empty because enough is on lease already, or others come first (``behind``)."""
         book = self._books.get(digest)
         if book is None:
             root = verify_root(record.envelope, self._worker_keys, record.release.root)
@@ -134,7 +138,7 @@ class Swarms:
         want = self._pace.pieces(digest, piece_bytes, request.want, self._origin.bytes_per_s, now)
         paced = request.want > want == 0
         request = replace(request, want=want)
-        decision = book.lease(request, now, lambda machine: self._tracker.alive(digest, machine, now), self._rng)
+        decision = book.lease(request, now, lambda machine: self._tracker.alive(digest, machine, now), self._rng, behind=behind)
         self._pace.leased(digest, piece_bytes * len(decision.pieces), now)
         if not decision.pieces:
             return LeaseReply((), 0.0, None, None, decision.retry_after_s), paced or decision.full

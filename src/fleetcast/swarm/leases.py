@@ -96,15 +96,16 @@ class LeaseBook:
         """Grants in all, extra ones included."""
         self.extra = 0
 
-    def lease(self, request: LeaseRequest, now: float, alive: Alive, rng: Random) -> LeaseDecision:
+    def lease(self, request: LeaseRequest, now: float, alive: Alive, rng: Random, *, behind: bool = False) -> LeaseDecision:
         """Note what the asker has got or gives up, then lease it up to ``want`` of the pieces it misses.
 
-        ``alive`` says of a machine whether it announced itself lately.
+        ``alive`` says of a machine whether it announced itself lately. ``behind``: others have been waiting, so the asker
+        gets nothing yet, and is told so as if too much were on lease.
         """
         self._note(request, now)
         if now < self._grants_from:
             return LeaseDecision((), 0.0, self._grants_from - now, 0)
-        want = self._room(request, now)
+        want = 0 if behind else self._room(request, now)
         first, again, extra = self._sort(request, want, now, alive, rng)
         pieces = (first + again)[:want]
         spare = self._spend_extra(min(len(extra), want - len(pieces)), now)
