@@ -18,9 +18,12 @@ from fleetcast.model.limits import (
     SWARM_CROWDED,
     SWARM_DIALS_IN_VAIN_MAX,
     SWARM_END_GAME_AGE_S_MIN,
+    SWARM_GATHERING_S,
     SWARM_IN_FLIGHT_MAX,
     SWARM_IN_FLIGHT_MIN,
+    SWARM_INTRODUCED_MAX,
     SWARM_NEIGHBOURS,
+    SWARM_NEIGHBOURS_FIRST,
     SWARM_REDIAL_S_MAX,
     SWARM_STARVING_S_MAX,
     SWARM_UPLOADS_MAX,
@@ -263,17 +266,37 @@ def test_a_download_ends_when_neighbours_and_origin_answer(neighbours: list[set[
 # Neighbours
 
 
+def _dial_all(around: Neighbourhood, rng: Random) -> list[PeerAddress]:
+    """Also those that are left for the time when the swarm has gathered."""
+    return [*around.dial(0.0, rng), *around.dial(SWARM_GATHERING_S, rng)]
+
+
+@given(st.integers(SWARM_NEIGHBOURS, 12), st.integers(0, 2**32))
+def test_of_a_swarm_that_gathers_few_are_dialled_before_the_last_ones_came(late: int, seed: int) -> None:
+    rng, around = Random(seed), Neighbourhood(MachineId("me"))
+    early = [_peer(f"early{number}") for number in range(SWARM_NEIGHBOURS)]
+    around.meet(early)
+    first = around.dial(0.0, rng)
+    assert len(first) == SWARM_NEIGHBOURS_FIRST
+    around.meet([_peer(f"late{number}") for number in range(late)])
+    assert around.dial(SWARM_GATHERING_S / 2, rng) == ()
+    assert len(around.dial(SWARM_GATHERING_S, rng)) == SWARM_NEIGHBOURS - SWARM_NEIGHBOURS_FIRST
+    large = Neighbourhood(MachineId("me"))
+    large.meet([_peer(f"m{number}") for number in range(SWARM_INTRODUCED_MAX)])
+    assert len(large.dial(0.0, rng)) == SWARM_NEIGHBOURS, "it has gathered already"
+
+
 @given(st.integers(0, 40), st.integers(0, 2**32))
 def test_no_more_neighbours_than_allowed_and_never_oneself(known: int, seed: int) -> None:
     rng, around = Random(seed), Neighbourhood(MachineId("me"))
     around.meet([_peer("me"), *(_peer(f"m{number}") for number in range(known))])
-    first = around.dial(0.0, rng)
+    first = _dial_all(around, rng)
     assert len(first) == min(known, SWARM_NEIGHBOURS)
     assert MachineId("me") not in {address.machine for address in first}
-    assert around.dial(0.0, rng) == ()
+    assert around.dial(SWARM_GATHERING_S, rng) == ()
     for address in first:
-        around.ended(address.machine, 0.0, rng, failed=True)
-    again = {address.machine for address in around.dial(0.1, rng)}
+        around.ended(address.machine, SWARM_GATHERING_S, rng, failed=True)
+    again = {address.machine for address in around.dial(SWARM_GATHERING_S + 0.1, rng)}
     assert again.isdisjoint(address.machine for address in first), "not at once"
 
 
@@ -311,7 +334,7 @@ def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> N
     rng, around = Random(1), Neighbourhood(MachineId("me"))
     peers = [_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)]
     around.meet(peers)
-    dialled = [address.machine for address in around.dial(0.0, rng)]
+    dialled = [address.machine for address in _dial_all(around, rng)]
     for machine in dialled[1:]:
         around.useful(machine, SWARM_USELESS_S_MAX)
     late = SWARM_USELESS_S_MAX + 1.0
@@ -330,7 +353,7 @@ def test_a_useless_neighbour_makes_room_when_somebody_else_could_be_tried() -> N
 def test_a_neighbour_that_serves_far_more_than_others_makes_room(askers: list[int], seed: int) -> None:
     rng, around = Random(seed), Neighbourhood(MachineId("me"))
     around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
-    dialled = [address.machine for address in around.dial(0.0, rng)]
+    dialled = [address.machine for address in _dial_all(around, rng)]
     around.meet([_peer("other")])
     told = dict(zip(dialled, askers, strict=True))
     now = SWARM_CHANGE_S_MIN + 0.1
@@ -345,7 +368,7 @@ def test_a_neighbour_that_serves_far_more_than_others_makes_room(askers: list[in
 def test_one_that_owes_is_left_only_when_all_do() -> None:
     rng, around = Random(1), Neighbourhood(MachineId("me"))
     around.meet([_peer(f"m{number}") for number in range(SWARM_NEIGHBOURS)])
-    dialled = [address.machine for address in around.dial(0.0, rng)]
+    dialled = [address.machine for address in _dial_all(around, rng)]
     around.meet([_peer("other")])
     for step in range(1, 40):
         now = step * SWARM_CHANGE_S_MIN

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fleetcast.model.ids import MachineId
 from fleetcast.model.limits import (
     SWARM_COMING_S_MAX,
+    SWARM_GATHERING_S,
     SWARM_IN_FLIGHT_MAX,
     SWARM_IN_FLIGHT_MIN,
     SWARM_NEIGHBOURS,
@@ -118,10 +119,10 @@ def test_the_rest_of_the_rack_is_told_what_crosses_its_uplink_and_nothing_else()
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 2**32))
 def test_neighbours_are_of_the_rack_with_ways_out_of_it(near: int, far: int, seed: int) -> None:
-    around = Neighbourhood(MachineId("me"), "z", "r1")
+    rng, around = Random(seed), Neighbourhood(MachineId("me"), "z", "r1")
     around.meet(PeerAddress(MachineId(f"n{number}"), "127.0.0.1", 1, "z", "r1") for number in range(near))
     around.meet(PeerAddress(MachineId(f"f{number}"), "127.0.0.1", 1, "z", "r2") for number in range(far))
-    dialled = around.dial(0.0, Random(seed))
+    dialled = [*around.dial(0.0, rng), *around.dial(SWARM_GATHERING_S, rng)]
     within = sum(around.near(address) for address in dialled)
     assert within == min(near, SWARM_NEIGHBOURS)
     assert len(dialled) - within == min(far, max(SWARM_NEIGHBOURS_FAR, SWARM_NEIGHBOURS - within))

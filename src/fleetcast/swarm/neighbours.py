@@ -16,10 +16,12 @@ from fleetcast.model.limits import (
     SWARM_CHANGE_S_MIN,
     SWARM_CROWDED,
     SWARM_DIALS_IN_VAIN_MAX,
+    SWARM_GATHERING_S,
     SWARM_INTRODUCED_MAX,
     SWARM_KNOWN_PEERS_MAX,
     SWARM_NEIGHBOURS,
     SWARM_NEIGHBOURS_FAR,
+    SWARM_NEIGHBOURS_FIRST,
     SWARM_NEWCOMER_S_MIN,
     SWARM_REDIAL_S_MAX,
     SWARM_STARVING_S_MAX,
@@ -80,12 +82,15 @@ class Neighbourhood:
         return news
 
     def dial(self, now: float, rng: Random) -> tuple[PeerAddress, ...]:
-        """Peers to connect to now; they count as connected until :meth:`ended`."""
+        """Peers to connect to now; they count as connected until :meth:`ended`. Of a swarm that may have just begun a few, the
+        others a little later: by then those that came last are among them.
+        """
         near = sum(contact.connected and self.near(contact.address) for contact in self._contacts.values())
         far = sum(contact.connected for contact in self._contacts.values()) - near
         ready = self._ready(now)
-        chosen = _sample([contact for contact in ready if self.near(contact.address)], SWARM_NEIGHBOURS - near, rng)
-        far_max = max(SWARM_NEIGHBOURS_FAR, SWARM_NEIGHBOURS - near - len(chosen)) if self._place else 0
+        most = SWARM_NEIGHBOURS_FIRST if self._gathering(now) else SWARM_NEIGHBOURS
+        chosen = _sample([contact for contact in ready if self.near(contact.address)], most - near, rng)
+        far_max = min(most, max(SWARM_NEIGHBOURS_FAR, most - near - len(chosen))) if self._place else 0
         chosen += _sample([contact for contact in ready if not self.near(contact.address)], far_max - far, rng)
         if chosen and self._dialled_at is None:
             self._dialled_at = self._changed_at = now
@@ -93,6 +98,12 @@ class Neighbourhood:
             contact.connected = True
             contact.useful_at = now
         return tuple(contact.address for contact in chosen)
+
+    def _gathering(self, now: float) -> bool:
+        """The swarm may have just begun: those who come next are known to nobody yet, and are to be asked too."""
+        if len(self._contacts) >= SWARM_INTRODUCED_MAX:
+            return False
+        return self._dialled_at is None or now - self._dialled_at < SWARM_GATHERING_S
 
     def near(self, address: PeerAddress) -> bool:
         """Whether it shares our rack."""

@@ -11,6 +11,10 @@ SWARM_NEIGHBOURS: Final = 6
 """Peers an agent fetches from at a time; those of its own rack, where racks are known."""
 SWARM_NEIGHBOURS_FAR: Final = 3
 """Peers of other racks beside them; more where the rack has not so many."""
+SWARM_NEIGHBOURS_FIRST: Final = 2
+"""Of either sort in the first ``SWARM_GATHERING_S``, while an agent knows fewer than ``SWARM_INTRODUCED_MAX`` peers."""
+SWARM_GATHERING_S: Final = 0.4
+"""Since the first peer was dialled."""
 SWARM_INTRODUCED_MAX: Final = 24
 SWARM_IN_FLIGHT_MIN: Final = 8
 """Pieces an agent has asked for at a time, over all neighbours, of one artifact."""
