@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import pytest
 from fleetcast.agent import spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
+from fleetcast.launch.ports import free_ports
 from fleetcast.model.hooks import Hook, HookName
 
 # Dies right before it changes the disk or the processes of this machine, once it is up: at the so-and-so-many-th change, or at
@@ -143,8 +145,9 @@ def lives(region: Any, agents: Callable[..., Any]) -> Lives:
     return Lives(region, agents())
 
 
-def release(region: Any, source: Path, commit: str, version: str) -> Any:
+def release(region: Any, source: Path, commit: str, version: str, **more: Any) -> Any:
     recipe = {"activate": SERVER, "health": HEALTH, "health_timeout_s": 20.0, "hooks": HOOKS, "environment": {"SALT": version}}
+    recipe = {**recipe, **more}
     return region.publish(source, {"version": version, "data": version * 100_000}, commit=commit, **recipe)
 
 
@@ -195,6 +198,63 @@ async def test_an_agent_that_is_killed_at_a_step_leaves_a_whole_release_and_the_
         assert lives.pid(), step
         assert lives.strangers() == [], step
         before = after
+
+
+BESIDE = {
+    "its sockets are kept anew": "os.posix_spawn:keeper.py",
+    "they are on record": "os.posix_spawn:keeper.py > os.rename:keeper.json",
+    "the keeper before is told to end": "os.posix_spawn:keeper.py > os.rename:keeper.json > os.remove:.keep",
+    "the one before steps aside": "os.rename:leaving.json",
+    "the service is started": "os.posix_spawn:begin activate;",
+    "the service stands at its gate": "os.posix_spawn:begin activate; > os.rename:process.json",
+    "its health is asked": "os.posix_spawn:begin health;",
+    "deactivate begins": "os.posix_spawn:begin deactivate;",
+    "the link is switched": "os.rename:.current.next",
+    "the one before is told to stop": "open:.stop'",
+    "the one before has stopped": "os.remove:leaving.json",
+    "post_activate begins": "os.posix_spawn:begin post_activate;",
+    "it counts as active": "os.posix_spawn:begin post_activate; > os.rename:state.json",
+}
+
+
+@pytest.mark.timeout(110)
+async def test_an_agent_that_is_killed_while_one_release_comes_up_beside_another_closes_no_socket(
+    region: Any, agents: Callable[..., Any], tmp_path: Path
+) -> None:
+    agent = agents()
+    lives = Lives(region, agent)
+    ports = free_ports(2, "127.0.0.1", random.Random())
+    # Both are up for a while, so that this one of the commands is not alone of its kind.
+    activate = SERVER.replace("begin activate; ", ': "begin activate;"; [ "$DIE_IN" != activate ] || kill -9 "$AGENT"; ')
+    refused: list[str] = []
+
+    def made(commit: str, step: str, count: int) -> Any:
+        sockets = tuple(f"127.0.0.1:{port}" for port in ports[:count])
+        return release(region, tmp_path, commit, step, activate=activate, sockets=sockets)
+
+    async def connecting() -> None:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+                writer.close()
+            except OSError as error:
+                refused.append(str(error))
+            await asyncio.sleep(0.05)
+
+    before = made("0", "first", 1)
+    await lives.live(region.want(before, 1))
+    client = asyncio.create_task(connecting())
+    for number, (step, at) in enumerate(BESIDE.items(), 1):
+        after = made(f"{number:x}", step, 1 + number % 2)
+        goal = region.want(after, 1 + number, baseline=before)
+        assert await lives.live(goal, at), f"it did not get to where {step}"
+        assert agent.current() in (before.files, after.files), step
+        assert not await lives.live(goal), step
+        assert (agent.current(), refused) == (after.files, []), step
+        assert lives.pid(), step
+        assert lives.strangers() == [], step
+        before = after
+    client.cancel()
 
 
 def _of(service: Path, pid: int) -> bool:

@@ -147,6 +147,9 @@ def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) 
         replace(ROOT, health="", probe=replace(PROBE, interval_s=float("nan"))),
         replace(ROOT, health="", probe=replace(PROBE, threshold=0)),
         replace(ROOT, health="", probe=Probe(unit="web.service; reboot")),
+        replace(ROOT, sockets=("127.0.0.1",)),
+        replace(ROOT, sockets=("127.0.0.1:80",), activate=""),
+        replace(ROOT, health="", probe=PROBE, sockets=("127.0.0.1:80",)),
     ):
         with pytest.raises(Invalid):
             signing.sign_root(wrong, key)

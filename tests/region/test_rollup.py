@@ -168,6 +168,10 @@ def test_down_is_what_the_last_report_says(
     for phase, expected in ((Phase.FETCHING, {"m1"}), (Phase.ACTIVE, set()), (Phase.ACTIVATING, {"m1"})):
         book.heard(MachineReport(make_machine("m1"), (make_report(goal, phase),)), now=0)
         assert set(book.down("production", "web")) == expected
+    beside = replace(make_report(goal, Phase.ACTIVATING), running=goal.target)
+    book.heard(MachineReport(make_machine("m1"), (beside,)), now=0)
+    assert set(book.down("production", "web")) == set(), "what it ran before serves until the new one takes over"
+    book.heard(MachineReport(make_machine("m1"), (make_report(goal, Phase.ACTIVATING),)), now=0)
     book.forget_silent(now=MACHINE_FORGOTTEN_S + 1)
     assert set(book.down("production", "web")) == set()
 

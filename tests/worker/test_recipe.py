@@ -84,6 +84,11 @@ def test_health_is_a_command_or_a_table() -> None:
     )
 
 
+def test_sockets_are_a_list_of_addresses() -> None:
+    text = b'[run]\nsockets = ["127.0.0.1:$PORT", "/run/web.sock"]\nhealth = { http = "http://$FLEETCAST_HEALTH/" }\n'
+    assert parse_recipe(text).sockets == ("127.0.0.1:$PORT", "/run/web.sock")
+
+
 def test_who_says_how_health_is_checked_says_all_of_it() -> None:
     committed = parse_recipe(HEALTH.encode())
     assert Recipe(health="./check").over(committed) == Recipe(health="./check")
@@ -129,6 +134,14 @@ def test_hooks_are_commands_or_tables() -> None:
         ("[run.health]\nthreshold = 2", "line 1: health needs one of command, http, tcp and unit, and it has none"),
         ('[run]\nhealth = { unit = "web", status = 3 }', "line 2: unit must be the name of a unit with its kind"),
         ("[run]\nhealth = 7", "line 2: health must be text in quotes"),
+        ('[run]\nsockets = "127.0.0.1:80"', "line 2: sockets must be a list of addresses"),
+        ('[run]\nsockets = ["80"]', "line 2: sockets must be HOST:PORT or /PATH, not '80'"),
+        ('[run]\nsockets = ["a:1", "a:1"]', "line 2: sockets must be different from each other"),
+        ('[run]\nsockets = ["a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7"]', "line 2: sockets are at most 6"),
+        (
+            '[run]\nsockets = ["a:1"]\nhealth = { tcp = "a:1" }',
+            "line 2: tcp must name $FLEETCAST_HEALTH where there are sockets",
+        ),
         ('hooks = "./all"', "line 1: hooks must be a table: write [hooks]"),
         (WHOLE.replace("output =", "ouput ="), "line 4: unknown name 'ouput' in [build]: did you mean 'output'?"),
         (WHOLE.replace("[build]", "[biuld]"), "line 2: unknown name 'biuld': did you mean 'build'?"),

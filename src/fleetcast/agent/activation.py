@@ -1,5 +1,6 @@
 """A change-over: stop what runs, switch ``current``, start, wait for health; on failure, arrange for the way back. Between
-these, the hooks of the releases that come and go.
+these, the hooks of the releases that come and go. Where both releases are started with the same sockets the new one is started
+and found healthy first, and nothing is down in between.
 
 What is about to be done is on disk before it is done, and each step may be done again: an agent that was killed in the middle
 begins the same change-over from its first step, and finds what it had started.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from fleetcast.agent import switch
+from fleetcast.agent import probing, spawning, switch
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.environment import hook_environment, service_environment
 from fleetcast.agent.health import Unhealthy, healthy
@@ -24,9 +25,10 @@ from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
 from fleetcast.agent.probing import HealthCheck
-from fleetcast.agent.processes import ServiceProcess
+from fleetcast.agent.processes import Instance, ServiceProcess
 from fleetcast.agent.reconcile import Activate, ProcessStatus
 from fleetcast.agent.releases import ReleaseStore
+from fleetcast.agent.sockets import CannotListen, ServiceSockets
 from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
@@ -34,6 +36,8 @@ from fleetcast.model.errors import Refused
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.hooks import HookName
 from fleetcast.model.ids import DeploymentId
+from fleetcast.model.listening import HEALTH_VARIABLE, has_own_socket
+from fleetcast.model.probe import filled_in
 from fleetcast.stores import boots
 
 log = structlog.get_logger(__name__)
@@ -49,6 +53,7 @@ class Activator:
     store: ReleaseStore
     memory: ServiceMemory
     process: ServiceProcess
+    sockets: ServiceSockets
     permits: PermitDesk
     hooks: HookRunner
     alarm: Callable[[str], None]
@@ -59,6 +64,21 @@ class Activator:
         """What the newest attempt at a health check printed."""
         return self.layout.log / "health.log"
 
+    @property
+    def serves_beside(self) -> bool:
+        """Whether what was in service before the change-over that is going on still is."""
+        leaving = self.process.leaving
+        return self.memory.state.activation is not None and leaving is not None and self._serving() == leaving
+
+    async def find_again(self) -> None:
+        """End what an agent that was killed has left running and nobody needs. To be called before anything else."""
+        await self.hooks.end_leftovers()
+        await probing.end_leftovers(self.health_log)
+        await self.sockets.end_leftovers()
+        if self.memory.state.activation is None and self.process.leaving is not None:
+            serves = self._serving() == self.process.leaving
+            await (self.process.come_back if serves else self.process.end_leaving)(self.config.stop_grace_s)
+
     async def run(self, order: Activate) -> None:
         """Carry it out to its end: active, or failed with the way back on record. Safe to cancel at any point.
 
@@ -67,9 +87,10 @@ class Activator:
         """
         if not order.begun and not await self._prepared(order):
             return
-        if order.needs_permit:
-            await self.permits.obtain()
-        self.permits.keep()
+        if not self._goes_beside(order.release):
+            if order.needs_permit or self.serves_beside:
+                await self.permits.obtain()
+            self.permits.keep()
         activation = await self._begin(order)
         try:
             await self._bring_up(activation)
@@ -81,11 +102,26 @@ class Activator:
             self.permits.give_back()
 
     async def restart(self) -> None:
-        """Start again what is active; nothing happens when it has nothing to start. What is left of it is ended first."""
+        """Start again what is active; nothing happens when it has nothing to start. What is left of it is ended first.
+
+        Raises:
+            OSError, Refused: this machine is in the way.
+        """
         active = self.memory.state.active
         if active is not None:
             await self.process.stop(self.config.stop_grace_s)
-            self._start(active.activation, active.release)
+            try:
+                await self._start(active.activation, active.release)
+            except Unhealthy as error:
+                advice = "see what else runs on this machine, or deploy another release"
+                raise Refused(
+                    "not_started_again", f"{active.release.artifact} is not started again: {error}; {advice}"
+                ) from error
+
+    async def stop(self) -> None:
+        """End all that runs of the service, and close its sockets."""
+        await self.process.stop(self.config.stop_grace_s)
+        await self.sockets.keep_only(())
 
     async def deactivate(self, release: ReleaseRef, deployment: DeploymentId, *, coming: ReleaseRef | None) -> None:
         """Run that hook of what is in service and is to be stopped. That it fails is told, and holds up nothing."""
@@ -137,7 +173,22 @@ class Activator:
             await self.hooks.run(name, hook, release.artifact, directory, environment)
 
     def _started(self) -> str:
-        return self.process.instance.activation if self.process.instance else ""
+        started = self.process.leaving or self.process.instance
+        return started.activation if started else ""
+
+    def _serving(self) -> Instance | None:
+        """The process of what is in service, if it runs."""
+        active = self.memory.state.active
+        for instance in (self.process.leaving, self.process.instance):
+            if instance is not None and active is not None and active.passed and instance.activation == active.activation:
+                return instance if spawning.alive(instance.process) else None
+        return None
+
+    def _goes_beside(self, release: ReleaseRef) -> bool:
+        """Whether it can be started while what is in service goes on."""
+        root, serving = self.store.root(release.root), self._serving()
+        shared = root is not None and root.sockets and serving is not None and serving.sockets
+        return bool(shared and self.sockets.kept)
 
     async def _begin(self, order: Activate) -> Activation:
         begun = self.memory.state.activation
@@ -160,20 +211,46 @@ class Activator:
         if found and self.process.status() is ProcessStatus.DOWN and self.process.exit_code() is None:
             # It ended without a word while no agent looked, perhaps still at its gate: it gets another start.
             found = False
-        if not found and activation.leaving is not None:
-            await self.deactivate(activation.leaving, activation.deployment, coming=release)
         # An agent that is told to stop in the middle must not leave the service down until it is started again.
-        await to_the_end(self._swap(activation, start=not found))
+        if self._goes_beside(release):
+            if not found:
+                await to_the_end(self._start_beside(activation))
+        else:
+            if not found:
+                await self._take_out(activation)
+            await to_the_end(self._swap(activation, start=not found))
         await healthy(self.check(release), self.process)
+        if self.process.leaving is not None:
+            await self._take_out(activation)
+            await to_the_end(self._take_over(activation))
+        await to_the_end(self.sockets.keep_only(self._addresses(release)))
         went, deployment = activation.leaving, activation.deployment
         await self._hook(HookName.POST_ACTIVATE, release, deployment, leaving=went, coming=release)
+
+    async def _take_out(self, activation: Activation) -> None:
+        if activation.leaving is not None:
+            await self.deactivate(activation.leaving, activation.deployment, coming=activation.release)
+
+    async def _start_beside(self, activation: Activation) -> None:
+        if self.process.leaving is None:
+            self.process.step_aside()
+        else:
+            # One that was coming up, and is not wanted any more.
+            await self.process.end_newest(self.config.stop_grace_s)
+        await self._start(activation.id, activation.release)
+
+    async def _take_over(self, activation: Activation) -> None:
+        await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
+        await self.process.end_leaving(self.config.stop_grace_s)
 
     async def _swap(self, activation: Activation, *, start: bool) -> None:
         if start:
             await self.process.stop(self.config.stop_grace_s)
+            # What is not kept may be what the new one binds itself.
+            await self.sockets.keep_only(self._addresses(activation.release))
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
         if start:
-            self._start(activation.id, activation.release)
+            await self._start(activation.id, activation.release)
 
     async def _passed(self, activation: Activation) -> None:
         active = Active(activation.release, activation.id, True, boots.boot(), boots.uptime_ms())
@@ -182,17 +259,43 @@ class Activator:
 
     async def _failed(self, activation: Activation, error: str, output: tuple[str, ...]) -> None:
         log.error("activation_failed", service=self.key.service, release=activation.release.artifact, error=error)
+        if self.serves_beside:
+            await to_the_end(self.process.come_back(self.config.stop_grace_s))
+            given = (activation.deployment, activation.release.root, error, output)
+            await self.memory.change(lambda state: replace(given_up(state, *given), activation=None))
+            return
         back = _new_id()
         await self.memory.change(lambda state: failed(state, activation, error, back, output))
 
-    def _start(self, activation: str, release: ReleaseRef) -> None:
+    async def _start(self, activation: str, release: ReleaseRef) -> None:
+        """Raises :class:`Unhealthy`: an address that it is to listen at cannot be had."""
         root = self._root(release)
-        if root.activate:
-            self.process.start(activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
+        if not root.activate:
+            return
+        what = (activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
+        if not root.sockets:
+            self.process.start(*what)
+            return
+        try:
+            own = has_own_socket(root.health, root.probe)
+            async with self.sockets.opened(self._addresses(release), own=own) as passed:
+                self.process.start(*what, passed)
+        except CannotListen as error:
+            raise Unhealthy(str(error)) from error
+
+    def _addresses(self, release: ReleaseRef) -> tuple[str, ...]:
+        """Raises :class:`Unhealthy`: one names what is not set here."""
+        root = self._root(release)
+        environment = self._environment(release, root)
+        try:
+            return tuple(filled_in(address, environment) for address in root.sockets)
+        except KeyError as error:
+            raise Unhealthy(f"its sockets name ${error.args[0]}, which is not set") from error
 
     def check(self, release: ReleaseRef) -> HealthCheck:
         """How that release is asked whether it is well. Raises :class:`Refused`: its root is not here."""
-        root = self._root(release)
+        root, instance = self._root(release), self.process.instance
+        own = {HEALTH_VARIABLE: instance.own_socket} if instance is not None and instance.own_socket else {}
         return HealthCheck(
             command=root.health,
             probe=root.probe,
@@ -200,7 +303,7 @@ class Activator:
             interval_s=(root.probe.interval_s if root.probe else 0.0) or self.config.health_interval_s,
             settle_s=self.config.settle_s,
             directory=self.layout.tree(release.digest),
-            environment=self._environment(release, root),
+            environment={**self._environment(release, root), **own},
             log=self.health_log,
         )
 

@@ -14,15 +14,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fleetcast.agent import spawning
-from fleetcast.agent.processes import INSTANCE_VARIABLE, last_line, last_lines
-from fleetcast.model.errors import Refused
-from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, KILL_S_MAX, PROBE_ANSWER_BYTES_MAX
+from fleetcast.agent.processes import INSTANCE_VARIABLE, end_carriers, last_line, last_lines
+from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, PROBE_ANSWER_BYTES_MAX
 from fleetcast.model.lines import showable
 from fleetcast.model.probe import Probe, filled_in
 from fleetcast.stores import boots
 
 _CHECK_VARIABLE: Final = "FLEETCAST_CHECK"
-_LOOK_S: Final = 0.02
 _RUN: Final = 'cd "$2" && exec /bin/sh -c "$1"'
 _REASON_S: Final = 0.5
 """How long is waited for the words after a status that is not the right one."""
@@ -119,7 +117,7 @@ async def _http(url: str, probe: Probe) -> str:
 
 async def _words(reader: asyncio.StreamReader) -> str:
     """The first line of the body, as far as it comes soon."""
-    answer = b""
+    answer = b"\r\n"  # of the status line
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_REASON_S):
             while len(answer) < PROBE_ANSWER_BYTES_MAX and (more := await reader.read(PROBE_ANSWER_BYTES_MAX)):
@@ -175,17 +173,12 @@ async def _exit_code(check: HealthCheck, command: str, instance: str) -> int:
 
 
 async def end_leftovers(log: Path) -> None:
-    """End checks that an agent which was killed left running. ``log``: of the checks, by which they are known."""
-    marker = f"{_CHECK_VARIABLE}={log}".encode()
-    deadline = asyncio.get_running_loop().time() + KILL_S_MAX
-    while left := await asyncio.to_thread(
-        lambda: [each for each in spawning.everybody() if spawning.carries(each.pid, marker)]
-    ):
-        for found in left:
-            spawning.signal_one(found.process, signal.SIGKILL)
-        if asyncio.get_running_loop().time() > deadline:
-            raise Refused("process_unkillable", f"process {left[0].pid} survives SIGKILL: look at it by hand")
-        await asyncio.sleep(_LOOK_S)
+    """End checks that an agent which was killed left running. ``log``: of the checks, by which they are known.
+
+    Raises:
+        Refused: one survives SIGKILL.
+    """
+    await end_carriers(f"{_CHECK_VARIABLE}={log}")
 
 
 async def _reaped(process: spawning.ProcessId) -> None:

@@ -29,7 +29,7 @@ import structlog
 from fleetcast.agent import records, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import ProcessStatus
-from fleetcast.agent.spawning import ProcessFacts, ProcessId
+from fleetcast.agent.spawning import NOTHING_PASSED, Passed, ProcessFacts, ProcessId
 from fleetcast.model.errors import Refused
 from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, FAILURE_LINES_MAX, KILL_S_MAX
 from fleetcast.model.lines import showable
@@ -40,13 +40,17 @@ log = structlog.get_logger(__name__)
 INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
 
 _POLL_S: Final = 0.05
+_LOOK_S: Final = 0.02
 
 # $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more.
+# The command has the number that LISTEN_PID says as long as it begins with exec.
 # $4 exists before SIGTERM is sent: whoever sees it not has reset its traps in time to be ended by the signal.
 _GATE: Final = """
 trap : TERM INT HUP
 IFS= read -r word || exit 0
-(cd "$2" && [ ! -e "$4" ] && exec /bin/sh -c "$1") </dev/null
+(cd "$2" && [ ! -e "$4" ] && exec /bin/sh -c '
+    [ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
+    exec /bin/sh -c "$1"' "$0" "$1") </dev/null
 code=$?
 printf '%s\\n' "$code" >"$3"
 exit "$code"
@@ -65,6 +69,10 @@ class Instance:
     """By the monotonic clock of ``process.boot``."""
     log_offset: int
     """Where its output begins in the log."""
+    sockets: tuple[str, ...] = ()
+    """Addresses of the listening sockets that it was started with."""
+    own_socket: str = ""
+    """And of the one that is its alone."""
 
 
 class ServiceProcess:
@@ -73,8 +81,11 @@ class ServiceProcess:
     def __init__(self, layout: ServiceLayout) -> None:
         self._layout = layout
         self._record = layout.run / "process.json"
+        self._aside = layout.run / "leaving.json"
         self.instance: Instance | None = records.read_if_whole(self._record, Instance)
         """The newest; ``None``: nothing was ever started, or it was stopped."""
+        self.leaving: Instance | None = records.read_if_whole(self._aside, Instance)
+        """The one before it, which serves until the newest does; ``None``: there is none."""
 
     @property
     def log(self) -> Path:
@@ -98,14 +109,23 @@ class ServiceProcess:
             return int(_exit_file(self._layout.run, self.instance.id).read_text())
         return None
 
-    def start(self, activation: str, command: str, directory: Path, environment: Mapping[str, str]) -> Instance:
-        """Start ``command`` in ``directory``; its output is appended to the log. Nothing of this service may run.
+    def start(
+        self,
+        activation: str,
+        command: str,
+        directory: Path,
+        environment: Mapping[str, str],
+        passed: Passed = NOTHING_PASSED,
+    ) -> Instance:
+        """Start ``command`` in ``directory``; its output is appended to the log. Nothing of this service may run but what is
+        :attr:`leaving`.
 
         Raises:
             OSError: the machine is out of something.
         """
-        self.instance = start_at_gate(self._layout.run, self._record, self.log, activation, command, directory, environment)
-        self._forget_others(self.instance.id)
+        run, seen = self._layout.run, {**environment, **passed.environment}
+        self.instance = start_at_gate(run, self._record, self.log, activation, command, directory, seen, passed=passed)
+        self._forget_others()
         log.info("process_started", service=str(self._layout.base), pid=self.instance.process.pid, instance=self.instance.id)
         return self.instance
 
@@ -115,18 +135,43 @@ class ServiceProcess:
             await spawning.ended(self.instance.process)
 
     async def stop(self, grace_s: float) -> None:
-        """End everything that belongs to the newest instance: SIGTERM, ``grace_s`` later SIGKILL.
+        """End everything that belongs to the service: SIGTERM, ``grace_s`` later SIGKILL.
 
         Raises:
             Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
         """
-        if self.instance is None:
-            return
-        _stop_file(self._layout.run, self.instance.id).touch()
-        await end(self.instance, grace_s)
-        self._record.unlink(missing_ok=True)
-        self._forget_others("")
-        self.instance = None
+        await asyncio.gather(self.end_newest(grace_s), self.end_leaving(grace_s))
+
+    async def end_newest(self, grace_s: float) -> None:
+        """End the newest instance. Raises as :meth:`stop`."""
+        if self.instance is not None:
+            _stop_file(self._layout.run, self.instance.id).touch()
+            await end(self.instance, grace_s)
+            self._record.unlink(missing_ok=True)
+            self.instance = None
+            self._forget_others()
+
+    async def end_leaving(self, grace_s: float) -> None:
+        """End the one before the newest. Raises as :meth:`stop`."""
+        if self.leaving is not None:
+            _stop_file(self._layout.run, self.leaving.id).touch()
+            await end(self.leaving, grace_s)
+            self._aside.unlink(missing_ok=True)
+            self.leaving = None
+            self._forget_others()
+
+    def step_aside(self) -> None:
+        """What is the newest instance makes room for another one, and goes on until :meth:`end_leaving`."""
+        if self.instance is not None:
+            self._record.replace(self._aside)
+            self.leaving, self.instance = self.instance, None
+
+    async def come_back(self, grace_s: float) -> None:
+        """The newest instance ends, and the one before it is the newest again. Raises as :meth:`stop`."""
+        await self.end_newest(grace_s)
+        if self.leaving is not None:
+            self._aside.replace(self._record)
+            self.leaving, self.instance = None, self.leaving
 
     def last_words(self) -> str:
         """The last line the newest instance wrote, at most 500 characters; empty: none."""
@@ -136,18 +181,28 @@ class ServiceProcess:
         """The last lines the newest instance wrote; see :func:`last_lines`."""
         return last_lines(self.log, self.instance.log_offset if self.instance else 0)
 
-    def _forget_others(self, but: str) -> None:
+    def _forget_others(self) -> None:
+        known = {instance.id for instance in (self.instance, self.leaving) if instance is not None}
         for path in self._layout.run.iterdir():
-            if path.suffix in (".exit", ".stop") and path.stem != but:
+            if path.suffix in (".exit", ".stop") and path.stem not in known:
                 path.unlink(missing_ok=True)
 
 
 def start_at_gate(
-    run: Path, record: Path, log_file: Path, activation: str, command: str, directory: Path, environment: Mapping[str, str]
+    run: Path,
+    record: Path,
+    log_file: Path,
+    activation: str,
+    command: str,
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    passed: Passed = NOTHING_PASSED,
 ) -> Instance:
     """Start ``command`` as the leader of a session of its own, on record before it begins; its output is appended to the log.
 
-    ``run``: the directory for what the gate writes beside the record.
+    ``run``: the directory for what the gate writes beside the record. ``passed`` is inherited; what the command is to be told
+    of it is in ``environment``.
 
     Raises:
         OSError: the machine is out of something.
@@ -161,8 +216,10 @@ def start_at_gate(
         stack.callback(os.close, gate)
         output = stack.enter_context(open(log_file, "ab"))
         offset = output.seek(0, os.SEEK_END)
-        pid = spawning.spawn(arguments, {**environment, INSTANCE_VARIABLE: instance_id}, stdin=gate, output=output.fileno())
-        instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset)
+        seen = {**environment, INSTANCE_VARIABLE: instance_id}
+        pid = spawning.spawn(arguments, seen, stdin=gate, output=output.fileno(), descriptors=passed.descriptors)
+        sockets = (passed.sockets, passed.own)
+        instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset, *sockets)
         # Not durable: no power failure leaves a process behind that this record would have to name.
         records.write(record, instance, durable=False)
         with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies
@@ -231,6 +288,26 @@ def members(instance: Instance) -> list[ProcessFacts]:
         if found.start_ticks >= leader.start_ticks
         and ((led and found.session == leader.pid) or spawning.carries(found.pid, marker))
     ]
+
+
+async def end_carriers(marker: str, *, spared_session: int | None = None) -> None:
+    """Kill every process that was started with the environment entry ``marker`` (``NAME=value``), and wait until none is left.
+
+    Raises:
+        Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
+    """
+    entry = marker.encode()
+
+    def found() -> list[ProcessFacts]:
+        return [each for each in spawning.everybody() if each.session != spared_session and spawning.carries(each.pid, entry)]
+
+    deadline = asyncio.get_running_loop().time() + KILL_S_MAX
+    while left := await asyncio.to_thread(found):
+        for each in left:
+            spawning.signal_one(each.process, signal.SIGKILL)
+        if asyncio.get_running_loop().time() > deadline:
+            raise Refused("process_unkillable", f"process {left[0].pid} survives SIGKILL: look at it by hand")
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _signalled_away(instance: Instance, number: signal.Signals, patience_s: float) -> bool:

@@ -10,7 +10,7 @@ from random import Random
 
 import structlog
 
-from fleetcast.agent import probing, retention, spawning
+from fleetcast.agent import retention, spawning
 from fleetcast.agent.activation import Activator
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.drift import DriftWatch
@@ -27,6 +27,7 @@ from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
 from fleetcast.agent.sharing import Sharing
+from fleetcast.agent.sockets import ServiceSockets
 from fleetcast.agent.standing import Clock, removal_report, service_report
 from fleetcast.agent.state import Fetched, ServiceState, given_up
 from fleetcast.agent.under_way import Trouble, UnderWay
@@ -78,13 +79,13 @@ class ServiceDriver:
         self._store = ReleaseStore(layout, around.keys)
         self._memory = ServiceMemory(layout.state)
         self._process = ServiceProcess(layout)
+        self._sockets = ServiceSockets(layout)
         self._permits = PermitDesk(around.region, self._permit_request, around.rng)
         self._hooks = HookRunner(layout)
         told = (around.rng, around.alarm, self._pre_fetch)
         self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, *told)
-        self._activator = Activator(
-            around.config, key, layout, self._store, self._memory, self._process, self._permits, self._hooks, around.alarm
-        )
+        running = (self._process, self._sockets, self._permits, self._hooks)
+        self._activator = Activator(around.config, key, layout, self._store, self._memory, *running, around.alarm)
         self._drift = DriftWatch(layout, self._store, self._settled, around.config.drift_look_s, self.look)
         self._vitals = Vitals(self._process, self._store, self._memory, self._activator, self.look)
         self._repair_again_ms = 0
@@ -100,8 +101,7 @@ class ServiceDriver:
 
         To be called once, before :meth:`run`.
         """
-        await self._hooks.end_leftovers()
-        await probing.end_leftovers(self._activator.health_log)
+        await self._activator.find_again()
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
             if root.digest in self._store.disk.releases:
@@ -155,6 +155,7 @@ class ServiceDriver:
             whole=self._store.disk.has(goal.target),
             content_size=root.content_size if root else 0,
             up=not down,
+            serving=self._activator.serves_beside,
             fetch=self._fetcher.standing(),
             waiting_for=self._waiting_for(goal),
             error=self._trouble() or down,
@@ -189,7 +190,7 @@ class ServiceDriver:
             service=ServiceName(self._key.service),
             environment=self._key.environment,
             generation=self._goal.generation if self._goal else FIRST,
-            available=available(self._memory.state, self._vitals.status()),
+            available=self._activator.serves_beside or available(self._memory.state, self._vitals.status()),
         )
 
     async def _pass(self) -> float:
@@ -213,7 +214,7 @@ class ServiceDriver:
             await self._forget()
             return 0.0
         if decision.stop:
-            await self._process.stop(self._around.config.stop_grace_s)
+            await self._activator.stop()
             self._wake.set()
         return await self._follow_restart(decision)
 
@@ -225,7 +226,7 @@ class ServiceDriver:
             disk=self._store.disk,
             fetching=self._fetch.order.release if self._fetch else None,
             process=self._vitals.look(),
-            started=self._process.instance is not None,
+            started=self._process.instance is not None or self._process.leaving is not None,
             deaths=self._vitals.deaths.count,
             down_since_ms=self._vitals.deaths.since_ms,
             damaged=not self._around.config.observe and self._damaged(),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fleetcast.model.listening import HEALTH_VARIABLE
 from fleetcast.stores.boots import boot
 
 _PROC: Final = Path("/proc")
@@ -92,8 +93,41 @@ def carries(pid: int, marker: bytes) -> bool:
     return marker in environment.split(b"\0")
 
 
-def spawn(arguments: Sequence[str], environment: Mapping[str, str], *, stdin: int, output: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Listening sockets that a process is started with."""
+
+    descriptors: tuple[int, ...] = ()
+    """All above those that they become there, which are 3 and those after it, in this order."""
+    sockets: tuple[str, ...] = ()
+    """The addresses of the first of them, which are there before and after it."""
+    own: str = ""
+    """That of the last one, which is this process's alone; empty: there is none."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As ``sd_listen_fds(3)`` has it, but for ``LISTEN_PID``, which the process alone can know."""
+        if not self.sockets:
+            return {}
+        names = [address.rpartition("/" if address.startswith("/") else ":")[2].replace(":", "_") for address in self.sockets]
+        told = {"LISTEN_FDS": str(len(self.descriptors)), "LISTEN_FDNAMES": ":".join(names)}
+        return {**told, "LISTEN_FDNAMES": ":".join((*names, "health")), HEALTH_VARIABLE: self.own} if self.own else told
+
+
+NOTHING_PASSED: Final = Passed()
+
+
+def spawn(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: int,
+    output: int,
+    descriptors: Sequence[int] = (),
+) -> int:
     """Start a program as the leader of a new session and return its pid. It inherits these descriptors and no others.
+
+    ``descriptors``: as in :class:`Passed`.
 
     Raises:
         OSError: it cannot be started.
@@ -107,6 +141,7 @@ def spawn(arguments: Sequence[str], environment: Mapping[str, str], *, stdin: in
             (os.POSIX_SPAWN_DUP2, stdin, 0),
             (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, output, 2),
+            *((os.POSIX_SPAWN_DUP2, descriptor, 3 + number) for number, descriptor in enumerate(descriptors)),
         ],
         setsid=True,
         setsigmask=(),

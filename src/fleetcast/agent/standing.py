@@ -44,9 +44,11 @@ def service_report(
     clock: Clock,
     deaths: int = 0,
     drift: tuple[str, ...] = (),
+    serving: bool = False,
 ) -> ServiceReport:
     """``whole``: the target is on disk, verified. ``content_size``: of the target, 0 until its root is known.
     ``up``: what is active is not down at the moment; ``deaths``: how often in a row its process has died lately.
+    ``serving``: it serves on while another one comes up beside it.
 
     ``waiting_for`` and ``error`` are about the change-over; the fetch brings its own.
     """
@@ -65,7 +67,7 @@ def service_report(
         deployment=goal.deployment,
         target=target,
         phase=phase,
-        running=_running(state) if up else None,
+        running=_running(state, serving) if up else None,
         bytes=_bytes(goal, state, whole=whole, content_size=total, fetch=fetching),
         target_bytes=total,
         active_age_ms=_age_ms(state, clock) if phase is Phase.ACTIVE else 0,
@@ -113,9 +115,9 @@ def _waits(phase: Phase, state: ServiceState) -> bool:
     return state.activation is not None if phase is Phase.FAILED else phase is not Phase.ACTIVE
 
 
-def _running(state: ServiceState) -> ReleaseRef | None:
-    """Nothing while a change-over is going on: ``current`` is not what passed, or about to be."""
-    if state.activation is not None or state.active is None or not state.active.passed:
+def _running(state: ServiceState, serving: bool) -> ReleaseRef | None:
+    """Nothing while a change-over is going on that stops what runs: ``current`` is not what passed, or about to be."""
+    if (state.activation is not None and not serving) or state.active is None or not state.active.passed:
         return None
     return state.active.release
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.hooks import Hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, Digest, MachineId, ServiceName
+from fleetcast.model.listening import Sockets
 from fleetcast.model.probe import Probe
 
 
@@ -50,6 +51,7 @@ class Root:
     environment: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=dict)
     probe: Probe | None = None
+    sockets: Sockets = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fleetcast.model.hooks import Hooks, broken_hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
+from fleetcast.model.listening import Sockets, broken_sockets
 from fleetcast.model.probe import Probe, broken_probe
 from fleetcast.model.spelling import TEXT, Natural, Spelling, stated
 
@@ -77,6 +78,8 @@ class Recipe:
     """Run on each machine at certain moments of the release's life there."""
     probe: Probe | None = None
     """What is asked instead of ``health``, or how that is run. The two are taken from one source together."""
+    sockets: Sockets = ()
+    """Listening sockets that ``activate`` is started with; they stay open from one release to the next."""
 
     def over(self, other: Recipe) -> Recipe:
         """This recipe, with what it leaves open taken from ``other``."""
@@ -87,6 +90,7 @@ class Recipe:
             activate=self.activate if self.activate is not None else other.activate,
             health=checked.health,
             probe=checked.probe,
+            sockets=self.sockets or other.sockets,
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
             build_environment={**other.build_environment, **self.build_environment},
@@ -110,6 +114,8 @@ def broken_recipe(recipe: Recipe) -> str | None:
     if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
         return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
     if recipe.probe is not None and (broken := broken_probe(recipe.probe, recipe.health or "")) is not None:
+        return broken
+    if (broken := broken_sockets(recipe.sockets, recipe.activate, recipe.probe)) is not None:
         return broken
     return broken_hooks(recipe.hooks)
 

@@ -22,7 +22,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.model.machine import Machine
 from fleetcast.model.messages.agents import MachineReport
-from fleetcast.model.report import MachineAnswer, Phase, ServiceReport
+from fleetcast.model.report import MachineAnswer, ServiceReport
 from fleetcast.region.places import Spot, Tally
 from fleetcast.region.rollup import Told
 
@@ -190,7 +190,7 @@ class MachineBook:
                     del self._down[key]
         known.services = {(report.environment, report.service): report for report in reports}
         for key, report in known.services.items():
-            if report.running is None or report.phase is Phase.ACTIVATING:
+            if report.running is None:
                 self._down.setdefault(key, Tally()).add(known.machine.id, Spot.of(known.machine))
 
     def _silent(self, known: _Known, now: float) -> bool:

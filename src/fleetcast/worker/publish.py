@@ -210,4 +210,5 @@ class Publisher:
             environment=recipe.environment,
             hooks=recipe.hooks,
             probe=recipe.probe,
+            sockets=recipe.sockets,
         )

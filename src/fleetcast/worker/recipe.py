@@ -37,13 +37,14 @@ from fleetcast.model.build import Recipe
 from fleetcast.model.errors import Invalid
 from fleetcast.model.hooks import Hook, HookName, Hooks
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, HOOK_TIMEOUT_S, HOOK_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
+from fleetcast.model.listening import broken_sockets
 from fleetcast.model.probe import Probe, broken_probe
 
 RECIPE_NAME: Final = "fleetcast.toml"
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output", "network", "environment"),
-    "run": ("activate", "health", "health_timeout_s", "environment"),
+    "run": ("activate", "health", "health_timeout_s", "environment", "sockets"),
     "hooks": tuple(map(str, HookName)),
 }
 _PROBE_KEYS: Final[Mapping[str, type]] = {
@@ -139,7 +140,10 @@ class _Reader:
             build_environment=self._environment("build"),
             network=self._yes_or_no("build", "network"),
             hooks=self._hooks(),
+            sockets=self._sockets(),
         )
+        if (broken := broken_sockets(recipe.sockets, recipe.activate, recipe.probe)) is not None:
+            raise _wrong(self._line("run", "sockets"), broken)
         if recipe.output is not None:
             try:
                 check_output(recipe.output)
@@ -175,6 +179,14 @@ class _Reader:
             named = next((key for key in value if broken.startswith(f"{key} ")), None)
             raise _wrong(self._line("run.health", named) if named else self._line("run", "health"), broken)
         return command or None, probe
+
+    def _sockets(self) -> tuple[str, ...]:
+        value = self._value("run", "sockets")
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(address, str) for address in value):
+            raise _wrong(self._line("run", "sockets"), 'sockets must be a list of addresses: ["127.0.0.1:8080"]')
+        return tuple(value)
 
     def _hooks(self) -> Hooks:
         return {name: self._hook(name) for name in HookName if self._value("hooks", name) is not None}

@@ -22,6 +22,14 @@ PROBE_INTERVAL_S_MAX: Final = 600
 PROBE_THRESHOLD_MAX: Final = 100
 PROBE_ANSWER_BYTES_MAX: Final = 4096
 """Of an answer over HTTP, what is read: its status, and what a person should know of why it is that."""
+SOCKETS_MAX: Final = 6
+"""That a service is started with: shells hand on the descriptors 3 to 9, and one is for its health check."""
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""Of the address of a socket: what the kernel takes of a unix socket's path."""
+SOCKET_BACKLOG: Final = 4096
+"""Connections that wait at a socket while nobody takes them; the kernel may allow fewer."""
+KEEPER_WAIT_S_MAX: Final = 5
+"""How long the keeper of a service's sockets may take to hand them over."""
 ACTIVATION_SETTLE_S: Final = 0.5
 """Without a health check: how long a process must live to count as healthy."""
 HOOK_TIMEOUT_S: Final = 60.0
