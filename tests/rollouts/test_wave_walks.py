@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from fleetcast.model.deployment import DeploymentState as State
-from fleetcast.model.errors import Refused, Unprocessable
+from fleetcast.model.errors import NotFound, Refused, Unprocessable
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, PAUSE_S_MAX
@@ -18,9 +18,10 @@ from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.holding_back import pause, promote, resume
 from fleetcast.rollouts.inventory import drain, drain_silent
 from fleetcast.rollouts.services import put_service
+from fleetcast.rollouts.skipping import skip, unskip
 from fleetcast.rollouts.waves import wave_pictures
 from fleetcast.schema.rollout_tables import rollouts
-from fleetcast.schema.tables import events, machines, rollups
+from fleetcast.schema.tables import events, machines, releases, rollups
 from paper_company import WEB, Company, sha
 from played_fleet import Fleet
 
@@ -423,3 +424,60 @@ async def test_where_everybody_is_let_in_there_is_nothing_to_pause(fleet: Fleet)
     with pytest.raises(Refused, match="SUCCEEDED already"):
         async with fleet.company.database.transaction() as tx:
             await pause(tx, b)
+
+
+async def test_a_skipped_region_is_out_for_good_and_the_next_deployment_means_it(fleet: Fleet) -> None:
+    company = fleet.company
+    us = RegionName("us")
+    b = await _begin(fleet, "b", Policy())
+    async with company.database.transaction() as tx:
+        await skip(tx, b, us)
+        await skip(tx, b, us)
+    await _go_on(fleet, 3)
+    shown = await company.show(b)
+    assert (shown.state, shown.reason, shown.skipped) == (State.SUCCEEDED, "10 of 10 machines active", (us,))
+    assert fleet.runs() == {"a": 5, "b": 10}
+    again = (await company.triggers.deploy(DeployRequest(WEB, sha("b"), plan=Policy()))).id
+    await _go_on(fleet, 3)
+    assert (await company.state(again), fleet.runs()) == (State.SUCCEEDED, {"b": 15})
+
+
+@ONE
+async def test_what_cannot_be_skipped_is_refused(fleet: Fleet) -> None:
+    company = fleet.company
+    b = await _begin(fleet, "b")
+    async with company.database.transaction() as tx:
+        with pytest.raises(NotFound, match="there is no region"):
+            await skip(tx, b, RegionName("mars"))
+        with pytest.raises(Refused, match="does not skip us"):
+            await unskip(tx, b, RegionName("us"))
+        await skip(tx, b, RegionName("us"))
+        with pytest.raises(Refused, match="means no machine: fleetcast abort ends it"):
+            await skip(tx, b, RegionName("eu"))
+
+
+@ONE
+async def test_a_release_that_went_out_without_a_region_can_be_gone_back_to(fleet: Fleet) -> None:
+    """Its bucket lacks it still, and nobody waits for that."""
+    company = fleet.company
+    b = await company.deploy("b")
+    await company.claim()
+    await company.finish("b")
+    lacking = (RegionName("us"),)
+    await company.replicate("b", deployable=False, waiting_for="us: FAILED (disk full)", lacking=lacking)
+    async with company.database.transaction() as tx:
+        await tx.execute(update(releases).where(releases.c.digest == "b" * 64).values(completed_at=None))
+    await company.step()
+    assert await _reason(fleet, b) == "waiting for us: FAILED (disk full)"
+    async with company.database.transaction() as tx:
+        await skip(tx, b, RegionName("us"))
+    await _go_on(fleet, 3)
+    await _later(fleet, b, 61)
+    await _go_on(fleet, 6)
+    assert await company.state(b) is State.SUCCEEDED
+    c = await _begin(fleet, "c", Policy())
+    await _go_on(fleet, 3)
+    assert (await company.state(c), fleet.runs()) == (State.SUCCEEDED, {"c": 15})
+    back = await company.rollback()
+    await _go_on(fleet, 3)
+    assert (await company.state(back), fleet.runs()) == (State.SUCCEEDED, {"b": 15})

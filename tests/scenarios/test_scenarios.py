@@ -16,6 +16,7 @@ from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.company_freezes import put_freeze, remove_freeze
 from fleetcast.rollouts.holding_back import pause, promote, resume
 from fleetcast.rollouts.inventory import drain
+from fleetcast.rollouts.skipping import skip, unskip
 from story import TURN_S, Golden, Story
 
 pytestmark = pytest.mark.one_engine
@@ -164,6 +165,42 @@ async def test_region_goes_back_past_control(story: Story, golden: Golden) -> No
     await story.deploy("c")
     await story.until_ended()
     await story.go_on(1)
+    golden(story)
+
+
+async def test_region_skipped(story: Story, golden: Golden) -> None:
+    """Half of eu has switched over when it is skipped; its bucket never gets the next release, which goes out all the same."""
+    await _settled(story, eu=8, us=8)
+
+    async def skips(deployment: DeploymentId, *, undo: bool = False) -> None:
+        async with story.company.database.transaction() as tx:
+            await (unskip if undo else skip)(tx, deployment, EU)
+        story.say("eu is meant again" if undo else "eu is skipped")
+
+    waves = Policy(stages=(Stage(regions=(EU,), percent=50), Stage(by_region=True)))
+    b = await story.deploy("b", waves)
+    await story.go_on(2)
+    story.fleet.away.add(EU)
+    story.say("eu says nothing to control any more")
+    await story.go_on(4)
+    await skips(b)
+    await story.until_ended()
+    story.fleet.away.clear()
+    story.say("eu is back")
+    await story.go_on(2)
+    c = await story.deploy("c", built=False)
+    await story.company.claim()
+    await story.company.finish("c")
+    await story.company.replicate("c", deployable=False, waiting_for="eu: FAILED (disk full)", lacking=(EU,))
+    await story.go_on(1)
+    await skips(c)
+    await story.until_ended()
+    d = await story.deploy("d", waves)
+    await story.go_on(1)
+    await skips(d)
+    await story.go_on(1)
+    await skips(d, undo=True)
+    await story.until_ended()
     golden(story)
 
 

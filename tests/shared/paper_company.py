@@ -114,11 +114,14 @@ class Company:
             )
             await self.queue.succeed(tx, claim.build.id, claim.token, "c")
 
-    async def replicate(self, commit: str, *, deployable: bool = True, waiting_for: str = "") -> None:
+    async def replicate(
+        self, commit: str, *, deployable: bool = True, waiting_for: str = "", lacking: tuple[RegionName, ...] = ()
+    ) -> None:
         async with self.database.transaction() as tx:
             now = (await tx.execute(select(now_ms()))).scalar_one()
             row = {"digest": commit * 64, "deployable": deployable, "completed_at": now, "waiting_for": waiting_for}
-            await upsert(tx, releases, [row], update=["deployable", "completed_at", "waiting_for"])
+            row |= {"lacking": lacking or None}
+            await upsert(tx, releases, [row], update=["deployable", "completed_at", "waiting_for", "lacking"])
 
     async def make(self, commit: str) -> None:
         """Build ``commit`` and have it in every bucket."""

@@ -181,6 +181,8 @@ def state_of(deployment: Deployment) -> str:
         parts += [f"after {seconds(sum(filter(None, (deployment.build_s, deployment.replicate_s, deployment.distribute_s))))}"]
     if progress.failed:
         parts += [f"{progress.failed} failed"]
+    if deployment.skipped:
+        parts += [f"without {', '.join(deployment.skipped)}"]
     if deployment.reason:
         parts += [deployment.reason]
     return f"{deployment.state}: {'; '.join(parts)}" if parts else f"{deployment.state}"

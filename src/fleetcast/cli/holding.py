@@ -1,4 +1,4 @@
-"""``fleetcast pause``, ``resume`` and ``promote``: a deployment on its way through its waves."""
+"""``fleetcast pause``, ``resume``, ``promote`` and ``skip``: a deployment on its way through its waves."""
 
 from __future__ import annotations
 
@@ -64,6 +64,38 @@ def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNEC
     """
     said = "the next wave is let in as soon as this one is healthy"
     do(lambda control, deployment: control.promote(deployment), what, said, json=json, connection=connection)
+
+
+def skip(what: str, *, region: str, undo: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+    """Have a deployment go on without a region: this one only. Machines there keep what they run until the next deployment.
+
+    For example: `fleetcast skip web --region eu-west`, or `fleetcast skip web --region eu-west --undo`
+
+    Parameters
+    ----------
+    what
+        A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    region
+        Nobody there switches over from now on, and nothing there is waited for: neither machines nor the copy in its bucket.
+    undo
+        Mean its machines again, while the deployment is under way.
+    json
+        Print the deployment as JSON.
+    """
+    from fleetcast.model.ids import region_name
+    from fleetcast.model.limits import DISTRIBUTE_S_MAX
+    from fleetcast.model.spans import span
+
+    where = region_name(region)
+    bound = f"each wave has passed, or the deployment FAILED, within {span(DISTRIBUTE_S_MAX)} and its bake"
+    said = f"it means {where} again" if undo else f"machines of {where} keep what they run"
+    do(
+        lambda control, deployment: control.skip(deployment, where, undo=undo),
+        what,
+        f"{said}; {bound}",
+        json=json,
+        connection=connection,
+    )
 
 
 def do(

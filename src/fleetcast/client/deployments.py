@@ -10,7 +10,7 @@ from fleetcast.client.pages import every, stated
 from fleetcast.http import messages
 from fleetcast.http.session import Session
 from fleetcast.model.deployment import Deployment, DeploymentState
-from fleetcast.model.ids import DeploymentId, ServiceName
+from fleetcast.model.ids import DeploymentId, RegionName, ServiceName
 from fleetcast.model.limits import HTTP_TIMEOUT_S, PAGE_ITEMS, PAGE_ITEMS_MAX
 from fleetcast.model.messages.deployments import (
     DeploymentDetail,
@@ -20,6 +20,7 @@ from fleetcast.model.messages.deployments import (
     PreviewRequest,
     RefusalRequest,
     RollbackRequest,
+    SkipRequest,
 )
 from fleetcast.model.messages.freezes import CompanyFreeze, FreezeOrder, FreezePage
 from fleetcast.model.messages.services import ServicePage, ServiceRemoved, ServiceSpec
@@ -107,6 +108,11 @@ class Deployments:
     async def freezes(self) -> FreezePage:
         """All there are, by name."""
         return await self._session.ask("GET", "/v1/freezes", reply=FreezePage)
+
+    async def skip(self, deployment: DeploymentId, region: RegionName, *, undo: bool = False) -> Deployment:
+        """Go on without a region, or with it again. Raises :class:`NotFound`, :class:`Refused` where it makes no difference."""
+        asked = SkipRequest(region, undo)
+        return await self._session.ask("POST", f"/v1/deployments/{deployment}/skip", asked, reply=Deployment)
 
     async def deployment(self, deployment: DeploymentId, *, wait_s: float = 0.0, seen: str = "") -> DeploymentDetail:
         """One deployment; with ``wait_s``, held until its version differs from ``seen``. Raises :class:`NotFound`."""

@@ -28,7 +28,7 @@ from fleetcast.http.parameters import (
 from fleetcast.http.sse import EventStream, wants_stream
 from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import KeyReused, NotFound, Refused, Unprocessable
-from fleetcast.model.ids import NAME, DeploymentId, commit_sha, environment_name, service_name
+from fleetcast.model.ids import NAME, DeploymentId, commit_sha, environment_name, region_name, service_name
 from fleetcast.model.limits import PAGE_ITEMS
 from fleetcast.model.messages.deployments import (
     DeploymentDetail,
@@ -38,9 +38,10 @@ from fleetcast.model.messages.deployments import (
     PreviewRequest,
     RefusalRequest,
     RollbackRequest,
+    SkipRequest,
 )
 from fleetcast.rollouts import deployments as known
-from fleetcast.rollouts import holding_back
+from fleetcast.rollouts import holding_back, skipping
 from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.deployments import Wanted
 from fleetcast.schema.idempotency import request_key
@@ -111,6 +112,14 @@ async def resume_deployment(deployment: DeploymentInPath, parts: PartsHere) -> D
 async def promote_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
     """Skip the bake of the wave that is under way; its machines have to be healthy all the same."""
     return await _told(parts, DeploymentId(deployment), holding_back.promote)
+
+
+@post("/v1/deployments/{deployment:str}/skip", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+async def skip_region(deployment: DeploymentInPath, data: JSONBody[SkipRequest], parts: PartsHere) -> Deployment:
+    """Go on without a region, or with it again: its machines keep what they run until the next deployment."""
+    region = region_name(data.region)
+    change = skipping.unskip if data.undo else skipping.skip
+    return await _told(parts, DeploymentId(deployment), lambda tx, which: change(tx, which, region))
 
 
 @post("/v1/deployments/{deployment:str}/approve", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
@@ -193,6 +202,7 @@ HANDLERS = (
     pause_deployment,
     resume_deployment,
     promote_deployment,
+    skip_region,
     approve_deployment,
     refuse_deployment,
     get_deployment,

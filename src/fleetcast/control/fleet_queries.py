@@ -98,7 +98,7 @@ async def _copies(reading: AsyncConnection, region: RegionName) -> tuple[CopyPro
 async def _deployments(reading: AsyncConnection, region: RegionName) -> tuple[RegionDeployment, ...]:
     found = []
     for deployment, selector in await unfinished_deployments(reading):
-        for part in await by_region(reading, deployment.id, selector):
+        for part in await by_region(reading, deployment.id, selector, deployment.skipped):
             if part.facts.region == region:
                 facts = part.facts
                 found.append(

@@ -43,7 +43,8 @@ async def picture_of(parts: Parts, shown: Deployment, build: Build | None, repli
     async with parts.database.reading() as reading:
         now = await read_clock_ms(reading)
         selector = (await reading.execute(select(deployments.c.selector).where(deployments.c.id == shown.id))).scalar_one()
-        counts = await expected(reading, selector)
+        meant = await expected(reading, selector)
+        counts = {region: count for region, count in meant.items() if region not in shown.skipped}
         heard = {row.name: row.last_report_at for row in await reading.execute(_REGIONS)}
         sums = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == shown.id))}
         copying = await _copying(reading, shown)

@@ -9,7 +9,7 @@ from typing import Final
 
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, RegionName, ServiceName
 from fleetcast.model.plan import Preset
 from fleetcast.model.spelling import Natural
 
@@ -110,6 +110,8 @@ class Deployment:
     """Of ``waves``, the one that was let in last, from 1; 0: none yet, or all at once."""
     waves: int = 0
     paused: bool = False
+    skipped: tuple[RegionName, ...] = ()
+    """Regions that it goes on without: not in ``progress``."""
     by: str = ""
     """Who triggered it, by the name of a token; empty: a push did, or a release that proved sick."""
     override_freeze: str = ""

@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     DEPLOYMENT_RESUMED = "deployment.resumed"
     DEPLOYMENT_PROMOTED = "deployment.promoted"
     """The rest of a wave's bake is skipped."""
+    DEPLOYMENT_SKIPPED = "deployment.skipped"
+    """It goes on without a region, or with it again."""
     DEPLOYMENT_HELD = "deployment.held"
     """A freeze, or approvals that are missing, hold back its next wave; or they do no more."""
     DEPLOYMENT_APPROVED = "deployment.approved"

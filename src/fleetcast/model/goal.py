@@ -17,6 +17,9 @@ from fleetcast.model.machine import Machine, Selector
 EVERYONE: Final = 2**64 - 1
 """The threshold that no activation hash exceeds."""
 
+NOBODY: Final = -1
+"""The threshold that no activation hash is at or below: a cohort that shuts out. Such stand before all others."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRef:

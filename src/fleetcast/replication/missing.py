@@ -122,6 +122,11 @@ def lacking(digests: Sequence[Digest], bucket: RegionName, known: Mapping[Copy, 
     return sum(copy is None or copy.status is not ReplicaStatus.COMPLETE for copy in copies)
 
 
+def lacking_in(digest: Digest, buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> tuple[RegionName, ...]:
+    """The buckets that do not have it."""
+    return tuple(bucket for bucket in buckets if lacking([digest], bucket, known))
+
+
 def waiting_for(digest: Digest, buckets: Sequence[RegionName], known: Mapping[Copy, Known]) -> str:
     """What keeps an artifact from being deployable, for people; empty: it is complete in every bucket of ``buckets``."""
     if not buckets:

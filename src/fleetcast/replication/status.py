@@ -25,6 +25,7 @@ from fleetcast.replication.missing import (
     due,
     judge,
     lacking,
+    lacking_in,
     of_today,
     waiting_for,
 )
@@ -166,9 +167,13 @@ class ReplicationStatus:
         """Rows of ``releases`` that are not what they should be. The main database has its own clock, and its own race:
         the last writer saw the buckets last, or will look again. What was collected meanwhile is not touched."""
         reasons = {digest: waiting_for(digest, buckets, known) for digest in published}
+        without = {digest: lacking_in(digest, buckets, known) or None for digest in published}
         async with self._database.reading() as reading:
-            before = {row.digest: (row.deployable, row.waiting_for) for row in await reading.execute(select(releases))}
-        changed = {digest: reason for digest, reason in reasons.items() if before.get(digest) != (not reason, reason)}
+            rows = await reading.execute(select(releases))
+            before = {row.digest: (row.deployable, row.waiting_for, row.lacking) for row in rows}
+        changed = {
+            digest: reason for digest, reason in reasons.items() if before.get(digest) != (not reason, reason, without[digest])
+        }
         if not changed:
             return
         async with self._database.transaction() as tx:
@@ -178,13 +183,13 @@ class ReplicationStatus:
             }
             changed = {digest: reason for digest, reason in changed.items() if digest in wanted_still}
             for digest, reason in changed.items():
-                row = {"digest": digest, "deployable": not reason, "waiting_for": reason}
+                row = {"digest": digest, "deployable": not reason, "waiting_for": reason, "lacking": without[digest]}
                 if reason:
-                    await upsert(tx, releases, [row], update=["deployable", "waiting_for"])
+                    await upsert(tx, releases, [row], update=["deployable", "waiting_for", "lacking"])
                 else:
                     row["completed_at"] = now
-                    await upsert(tx, releases, [row], update=["deployable", "waiting_for", "completed_at"])
-        flipped = [digest for digest, reason in changed.items() if before.get(digest, (False, ""))[0] != (not reason)]
+                    await upsert(tx, releases, [row], update=["deployable", "waiting_for", "lacking", "completed_at"])
+        flipped = [digest for digest, reason in changed.items() if before.get(digest, (False, "", None))[0] != (not reason)]
         for digest in flipped:
             log.info(
                 "release_deployable" if not changed[digest] else "release_incomplete", digest=digest, reason=changed[digest]

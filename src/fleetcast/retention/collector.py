@@ -168,7 +168,13 @@ async def _collect_copies(tx: AsyncConnection, planned: Planned, why: str, now: 
     digest = planned.stored.held.digest
     await tx.execute(update(artifacts).where(artifacts.c.digest == digest).values(published_at=None))
     waiting = f"its copies were collected ({why}): its next deployment makes them again"
-    gone = {"collection": Collection.COLLECTING, "collected_at": now, "deployable": False, "waiting_for": waiting}
+    gone = {
+        "collection": Collection.COLLECTING,
+        "collected_at": now,
+        "deployable": False,
+        "waiting_for": waiting,
+        "lacking": None,
+    }
     await tx.execute(update(releases).where(releases.c.digest == digest).values(completed_at=None, **gone))
     _tell(tx, planned, f"from the regions: {why}")
 

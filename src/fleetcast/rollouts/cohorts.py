@@ -12,9 +12,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleetcast.model.goal import EVERYONE, Cohort, threshold_for
+from fleetcast.model.goal import EVERYONE, NOBODY, Cohort, threshold_for
 from fleetcast.model.ids import RegionName
-from fleetcast.model.machine import Machine
+from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.plan import Plan, Wave
 
 
@@ -73,16 +73,22 @@ def let_in(cohorts: tuple[Cohort, ...], wave: Wave, fleet: Sequence[Alike]) -> t
     return grown(cohorts, (Cohort(wave.selector, hashes[wave.size(len(hashes)) - 1]),))
 
 
+def shut_out(regions: Iterable[RegionName]) -> tuple[Cohort, ...]:
+    """The cohorts that keep a region's machines out, whatever waves let in."""
+    return tuple(Cohort(Selector(regions=(region,)), NOBODY) for region in regions)
+
+
 def grown(old: tuple[Cohort, ...], added: tuple[Cohort, ...]) -> tuple[Cohort, ...]:
-    """Both, one for each selector with the higher of its thresholds; the highest first."""
+    """Both, one for each selector with the higher of its thresholds; the highest first, behind those that shut out."""
+    out = tuple(cohort for cohort in old if cohort.threshold == NOBODY)
     found: list[Cohort] = []
-    for cohort in (*old, *added):
+    for cohort in (*old[len(out) :], *added):
         same = next((n for n, other in enumerate(found) if other.selector == cohort.selector), None)
         if same is None:
             found.append(cohort)
         else:
             found[same] = replace(cohort, threshold=max(cohort.threshold, found[same].threshold))
-    return tuple(sorted(found, key=lambda cohort: -cohort.threshold))
+    return (*out, *sorted(found, key=lambda cohort: -cohort.threshold))
 
 
 def inside(cohorts: tuple[Cohort, ...], fleet: Iterable[Alike]) -> dict[RegionName, int]:

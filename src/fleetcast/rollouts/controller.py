@@ -34,7 +34,7 @@ from fleetcast.model.limits import (
     TOKEN_BYTES,
 )
 from fleetcast.rollouts.clock_jumps import DeploymentClock
-from fleetcast.rollouts.cohorts import Alike, open_next
+from fleetcast.rollouts.cohorts import Alike, open_next, shut_out
 from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows, end, move, release_of
 from fleetcast.rollouts.entering import take_back
 from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
@@ -42,7 +42,7 @@ from fleetcast.rollouts.gate import GateLimits, Step, next_step
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.hold_facts import record_hold
 from fleetcast.rollouts.inventory import alike
-from fleetcast.rollouts.planner import Order, halted, plan, succeeded, widened
+from fleetcast.rollouts.planner import ALL, Order, halted, plan, succeeded, widened
 from fleetcast.rollouts.publishing import Publisher
 from fleetcast.rollouts.region_rollbacks import deployed_over, next_generation
 from fleetcast.rollouts.stuck import Stuck
@@ -50,7 +50,7 @@ from fleetcast.rollouts.unwanted import Builds, stop_unwanted
 from fleetcast.rollouts.wave_plan import draw_up
 from fleetcast.rollouts.waves import record_health, record_passed, record_wave
 from fleetcast.schema.columns import AnyRow, limits_of
-from fleetcast.schema.tables import deployments
+from fleetcast.schema.tables import deployments, releases
 from fleetcast.stores.database import Database, now_ms, read_clock_ms
 from fleetcast.stores.kv import KeyValueStore
 
@@ -268,10 +268,11 @@ class RolloutController:
         )
         generation = await next_generation(tx, standing, now)
         before = await baseline(tx, service, row.environment)
-        goal = plan(order, generation, standing.goal, before, self._expiry(now))
+        out = shut_out(row.skipped or ())
+        goal = plan(order, generation, standing.goal, before, self._expiry(now), (*out, *ALL))
         if fleet is not None:
             drawn = draw_up(row.policy, fleet)
-            opening = open_next(drawn, -1, (), fleet)
+            opening = open_next(drawn, -1, out, fleet)
             goal = plan(order, generation, standing.goal, before, self._expiry(now), opening.cohorts)
             await record_wave(tx, row, drawn, opening, generation, now)
         await write_goal(tx, goal, row.sequence, over=standing.generation)
@@ -282,6 +283,10 @@ class RolloutController:
         await move(
             tx, row, DeploymentState.DISTRIBUTING, reason="the goal is written", goal_at=now, replicated_at=replicated_at
         )
+        if row.skipped:
+            # A release by what this deployment waited for: one that goes back to it waits for no bucket either.
+            incomplete = releases.c.digest == row.artifact_digest, releases.c.completed_at.is_(None)
+            await tx.execute(update(releases).where(*incomplete).values(completed_at=now))
         await self._replace_older(tx, row)
         if rollback:
             await _mark_rolled_back(tx, row)
@@ -366,7 +371,8 @@ def _lets_in(row: AnyRow, step: Step) -> bool:
 
 
 async def _fleet(reading: AsyncConnection, row: AnyRow) -> Sequence[Alike]:
-    return await alike(reading, row.selector, DeploymentId(row.id))
+    found = await alike(reading, row.selector, DeploymentId(row.id))
+    return [each for each in found if each.like.region not in (row.skipped or ())]
 
 
 async def _mark_rolled_back(tx: AsyncConnection, row: AnyRow) -> None:

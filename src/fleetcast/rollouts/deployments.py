@@ -133,7 +133,7 @@ async def end(tx: AsyncConnection, row: AnyRow, state: DeploymentState, reason: 
         Stale: it has ended, or gone on, since the row was read.
     """
     assert state.ended
-    regions = await by_region(tx, DeploymentId(row.id), row.selector)
+    regions = await by_region(tx, DeploymentId(row.id), row.selector, row.skipped or ())
     progress = total(regions)
     last_active = [region.last_active_at_ms for region in regions if region.last_active_at_ms is not None]
     await move(
@@ -184,6 +184,7 @@ def unknown(deployment: DeploymentId) -> NotFound:
 
 async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
     state = DeploymentState(row.state)
+    skipped = row.skipped or ()
     distributed = row.distributed_at if state is DeploymentState.SUCCEEDED else None
     return Deployment(
         id=DeploymentId(row.id),
@@ -204,12 +205,13 @@ async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
         replicate_s=_seconds(row.built_at, row.replicated_at),
         distribute_s=_seconds(row.goal_at, distributed),
         artifact_bytes=row.artifact_bytes,
-        progress=_frozen(row) if state.ended else total(await by_region(reading, DeploymentId(row.id), row.selector)),
+        progress=_frozen(row) if state.ended else total(await by_region(reading, DeploymentId(row.id), row.selector, skipped)),
         rolled_back_by=None if row.rolled_back_by is None else DeploymentId(row.rolled_back_by),
         plan=Policy().name if row.policy is None else row.policy.name,
         wave=0 if row.wave is None else row.wave + 1,
         waves=0 if row.plan is None else len(row.plan.waves),
         paused=row.paused_at is not None and not state.ended,
+        skipped=skipped,
         by=row.by_whom or "",
         override_freeze=row.override_freeze or "",
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.build import BuildStatus
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.goal import ReleaseRef
-from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, ServiceName
+from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.plan import Policy, WhenBusy
 from fleetcast.rollouts.deployments import UNFINISHED
@@ -30,8 +32,9 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
     if row.artifact_digest is not None:
         looked_at = select(releases).where(releases.c.digest == row.artifact_digest)
         release = (await reading.execute(looked_at)).one_or_none()
+    skipped = frozenset[RegionName](row.skipped or ())
     distributing = state is DeploymentState.DISTRIBUTING
-    regions = await by_region(reading, DeploymentId(row.id), row.selector) if distributing else ()
+    regions = await by_region(reading, DeploymentId(row.id), row.selector, skipped) if distributing else ()
     facts = tuple(region.facts for region in regions)
     return Facts(
         state=state,
@@ -40,7 +43,8 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         build=await _build(reading, row),
         built=row.artifact_id is not None or await built_artifact(reading, row) is not None,
         built_at_ms=row.built_at,
-        deployable=release is not None and release.deployable,
+        deployable=release is not None and (release.deployable or _only_skipped_lack(release, skipped)),
+        skipped=tuple(sorted(skipped)),
         going_back=row.kind == DeploymentKind.ROLLBACK and release is not None and release.completed_at is not None,
         rollback=row.kind == DeploymentKind.ROLLBACK,
         policy=Policy() if row.policy is None else row.policy,
@@ -48,12 +52,16 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         goal_at_ms=row.goal_at,
         regions=facts,
         silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing and row.plan is None else (),
-        wave=wave_facts(row, facts, await silent_regions(reading)) if distributing and row.plan is not None else None,
+        wave=wave_facts(row, facts, await silent_regions(reading) - skipped) if distributing and row.plan is not None else None,
         paused_at_ms=row.paused_at,
         ahead=await _ahead(reading, row) if state is DeploymentState.REPLICATING else "",
         holds=await hold_facts(reading, row),
         gone_back=await standing_since(reading, row.service, row.environment, row.created_at),
     )
+
+
+def _only_skipped_lack(release: AnyRow, skipped: Set[RegionName]) -> bool:
+    return bool(release.lacking) and skipped >= frozenset(release.lacking)
 
 
 async def _ahead(reading: AsyncConnection, row: AnyRow) -> str:

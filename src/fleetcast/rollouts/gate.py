@@ -98,6 +98,8 @@ class Facts:
     goal_at_ms: int | None
     regions: tuple[RegionFacts, ...] = ()
     """Those that hold machines that are meant, drained ones left out."""
+    skipped: tuple[RegionName, ...] = ()
+    """Regions that it goes on without; in no other of these facts."""
     going_back: bool = False
     """To what was a release once."""
     rollback: bool = False
@@ -187,7 +189,8 @@ def _replicating(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     if facts.ahead:
         return Step(facts.state, f"in line behind {facts.ahead}")
     if facts.deployable:
-        return Step(DeploymentState.DISTRIBUTING, "complete in every region")
+        skipped = f", or skipped: {', '.join(facts.skipped)}" if facts.skipped else ""
+        return Step(DeploymentState.DISTRIBUTING, f"complete in every region{skipped}")
     if facts.going_back:
         return Step(DeploymentState.DISTRIBUTING, "it was complete in every region when it was deployed")
     waiting_for = facts.replicas_waiting_for or "the first look into the regions' buckets"

@@ -27,7 +27,7 @@ async def pause(tx: AsyncConnection, deployment: DeploymentId) -> None:
         NotFound: no such deployment.
         Refused: it has ended, or everybody is let in already.
     """
-    row = await _unfinished(tx, deployment)
+    row = await unfinished(tx, deployment)
     in_waves = row.plan is not None and row.wave < len(row.plan.waves) - 1
     if row.state == DeploymentState.DISTRIBUTING and not in_waves:
         advice = "fleetcast abort ends it there, fleetcast rollback undoes it"
@@ -44,7 +44,7 @@ async def resume(tx: AsyncConnection, deployment: DeploymentId) -> None:
         NotFound: no such deployment.
         Refused: it has ended, or is not paused.
     """
-    row = await _unfinished(tx, deployment)
+    row = await unfinished(tx, deployment)
     if row.paused_at is None:
         raise Refused("not_paused", f"deployment {deployment} is not paused: it goes on by itself")
     paused_ms = max(0, await read_clock_ms(tx) - row.paused_at)
@@ -59,7 +59,7 @@ async def promote(tx: AsyncConnection, deployment: DeploymentId) -> None:
         NotFound: no such deployment.
         Refused: it has ended, or has no wave that bakes.
     """
-    row = await _unfinished(tx, deployment)
+    row = await unfinished(tx, deployment)
     if row.plan is None or row.plan.waves[row.wave].bake_s == 0:
         raise Refused("nothing_to_promote", f"deployment {deployment} has no wave that bakes: it goes on by itself")
     if row.promoted_wave != row.wave:
@@ -67,7 +67,13 @@ async def promote(tx: AsyncConnection, deployment: DeploymentId) -> None:
         _told(tx, EventKind.DEPLOYMENT_PROMOTED, row, f"{row.plan.title(row.wave)} does not bake")
 
 
-async def _unfinished(tx: AsyncConnection, deployment: DeploymentId) -> AnyRow:
+async def unfinished(tx: AsyncConnection, deployment: DeploymentId) -> AnyRow:
+    """The row of a deployment that may be held back.
+
+    Raises:
+        NotFound: no such deployment.
+        Refused: it has ended, or is of a version without waves.
+    """
     row = (await tx.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
     if row is None:
         raise unknown(deployment)

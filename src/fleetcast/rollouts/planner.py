@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fleetcast.model.generation import Generation
-from fleetcast.model.goal import EVERYONE, Cohort, Goal, Limits, ReleaseRef
+from fleetcast.model.goal import EVERYONE, NOBODY, Cohort, Goal, Limits, ReleaseRef
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.machine import Selector
 from fleetcast.rollouts.cohorts import grown
@@ -65,6 +65,12 @@ def plan(
 def widened(goal: Goal, cohorts: tuple[Cohort, ...], generation: Generation, expires_at_ms: int) -> Goal:
     """The goal of the next wave: whoever was let in stays so."""
     return replace(goal, generation=generation, cohorts=grown(goal.cohorts, cohorts), expires_at_ms=expires_at_ms)
+
+
+def shutting_out(goal: Goal, out: tuple[Cohort, ...], generation: Generation) -> Goal:
+    """The same with these cohorts that shut out, and no others: whom waves let in beside them stays so."""
+    let_in = tuple(cohort for cohort in goal.cohorts if cohort.threshold != NOBODY)
+    return replace(goal, generation=generation, cohorts=(*out, *let_in))
 
 
 def succeeded(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:

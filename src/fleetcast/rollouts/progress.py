@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import ByteCounts, Progress
-from fleetcast.model.ids import DeploymentId
+from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.machine import Selector
 from fleetcast.rollouts.gate import RegionFacts
 from fleetcast.rollouts.inventory import meant
@@ -29,12 +29,16 @@ class RegionProgress:
     last_active_at_ms: int | None = None
 
 
-async def by_region(reading: AsyncConnection, deployment: DeploymentId, selector: Selector) -> tuple[RegionProgress, ...]:
-    """Every region that counts, by name; one that has not reported has zeros."""
+async def by_region(
+    reading: AsyncConnection, deployment: DeploymentId, selector: Selector, skipped: Collection[RegionName]
+) -> tuple[RegionProgress, ...]:
+    """Every region that counts, by name, but those ``skipped``; one that has not reported has zeros."""
     rows = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == deployment))}
     found: list[RegionProgress] = []
     now = await read_clock_ms(reading)
     for region, count in (await meant(reading, selector)).items():
+        if region in skipped:
+            continue
         row = rows.get(region)
         if row is None:
             found.append(RegionProgress(RegionFacts(region, count.machines, silent=count.silent, report_age_s=math.inf)))

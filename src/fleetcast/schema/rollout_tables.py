@@ -37,6 +37,8 @@ rollouts: Final = Table(
     # The wave whose bake somebody skips.
     Column("promoted_wave", Integer),
     Column("paused_at", BigInteger),
+    # Regions that it goes on without; NULL: none.
+    Column("skipped", AsJson(tuple[RegionName, ...])),
     # Who triggered it, by the name of a token; NULL: nobody did, or an older version knew no names.
     Column("by_whom", String(63)),
     # Why freezes do not hold it; NULL: they do.

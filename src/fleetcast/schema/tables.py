@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from fleetcast.model.build import BuildStatus, Lane, Recipe
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
+from fleetcast.model.ids import RegionName
 from fleetcast.model.machine import Selector
 from fleetcast.model.plan import Policy
 from fleetcast.model.replication import ReplicaStatus
@@ -198,6 +199,8 @@ releases: Final = Table(
     # When it last became complete in every bucket that counts; NULL: it never was.
     Column("completed_at", BigInteger),
     Column("waiting_for", Text, nullable=False, server_default=""),
+    # Regions that count and whose buckets lack it; NULL: it is deployable, or an older version has written it.
+    Column("lacking", AsJson(tuple[RegionName, ...])),
     # Of its copies in the regions: while it is COLLECTING its records leave the global KV, and nobody publishes it.
     Column("collection", String(16), nullable=False, server_default=Collection.KEPT),
     Column("collected_at", BigInteger),

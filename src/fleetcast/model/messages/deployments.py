@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fleetcast.model.build import Build
 from fleetcast.model.deployment import Deployment
-from fleetcast.model.ids import CommitSha, ServiceName
+from fleetcast.model.ids import CommitSha, RegionName, ServiceName
 from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.plan import PlannedWave, Policy, WavePicture
@@ -50,6 +50,16 @@ class RollbackRequest:
 
     service: ServiceName
     to: CommitSha | None = None
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRequest:
+    """``POST /v1/deployments/{id}/skip``, safe to repeat."""
+
+    region: RegionName
+    undo: bool = False
+    """It means the region's machines again."""
     protocol: Protocol = PROTOCOL
 
 
