@@ -13,6 +13,7 @@ from fleetcast.model.limits import (
     artifacts,
     backups,
     builds,
+    checks,
     fleet,
     holds,
     http,
@@ -25,7 +26,22 @@ from fleetcast.model.limits import (
     webhooks,
 )
 
-PARTS = (artifacts, stores, builds, pushes, webhooks, fleet, holds, retention, swarm, machines, processes, http, backups)
+PARTS = (
+    artifacts,
+    stores,
+    builds,
+    pushes,
+    webhooks,
+    fleet,
+    holds,
+    checks,
+    retention,
+    swarm,
+    machines,
+    processes,
+    http,
+    backups,
+)
 HEAD = """# Limits
 
 Everything in Fleetcast has a bound. These are all of them, with the unit in the name. Those that an operator may choose are

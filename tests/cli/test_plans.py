@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetcast.cli.plans import policy_of, preview_text
+from fleetcast.cli.plans import checks_text, policy_of, preview_text
+from fleetcast.model.check import CheckOutcome, CheckPicture
 from fleetcast.model.errors import FleetcastError, Invalid, NotFound, Unprocessable
 from fleetcast.model.ids import RegionName, ServiceName
 from fleetcast.model.machine import Selector
@@ -79,3 +80,19 @@ def test_a_preview_says_what_would_hold_it_now() -> None:
     held = "waiting for approval by 1 more; frozen until 2026-12-01 06:00 UTC (nights)"
     preview = Preview(ServiceName("web"), "all-at-once", (PlannedWave(everyone, 0, 60),), 1, 60, 1800, 3900, held=held)
     assert preview_text(preview).splitlines()[-1] == f"held now: {held}"
+
+
+def test_a_deployments_checks_are_a_line_each_with_what_a_command_said() -> None:
+    checks = (
+        CheckPicture("errors", CheckOutcome.PASSED, "0.01 is below 0.5", 0, ""),
+        CheckPicture("smoke", CheckOutcome.FAILED, "it exited 3", 2, "GET /cart\n500\n"),
+        CheckPicture("url", None, "", 0, ""),
+    )
+    assert checks_text(checks).splitlines() == [
+        "CHECK   OUTCOME        FAILED IN A ROW  FIGURES",
+        "errors  PASSED                       0  0.01 is below 0.5",
+        "smoke   FAILED                       2  it exited 3",
+        "url     not asked yet                0",
+        "smoke: GET /cart",
+        "smoke: 500",
+    ]

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from fleetcast.control.checks.loop import Checking
+from fleetcast.model.check import Check
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
@@ -17,6 +19,7 @@ from fleetcast.rollouts.company_freezes import put_freeze, remove_freeze
 from fleetcast.rollouts.holding_back import pause, promote, resume
 from fleetcast.rollouts.inventory import drain
 from fleetcast.rollouts.skipping import skip, unskip
+from prometheus import prometheus
 from story import TURN_S, Golden, Story
 
 pytestmark = pytest.mark.one_engine
@@ -359,4 +362,25 @@ async def test_approval_given_and_refused(story: Story, golden: Golden) -> None:
     story.say(f"alice: refuses {c}")
     await story.company.triggers.refuse(c, "errors in the canary's log", "alice")
     await story.go_on(2)
+    golden(story)
+
+
+async def test_outside_check(story: Story, golden: Golden) -> None:
+    """No data is no pass; what Prometheus says of the second wave takes the release back, although every machine is well."""
+    await _settled(story, eu=8, us=8)
+    with prometheus() as server:
+        story.checking = Checking(story.company.database, story.company.controller.wake, allow_commands=False)
+        errors = Check(
+            "errors", prometheus=server.url, query='errors{service="{service}"}', below=0.01, every_s=TURN_S, failures=2
+        )
+        plan = Policy(stages=(Stage("canary", count=3, bake_s=60, checks=(errors,)), Stage(bake_s=60, checks=(errors,))))
+        server.value = None
+        await story.deploy("b", plan)
+        await story.go_on(6)
+        server.value = "0.002"
+        story.say("Prometheus has data: 0.002")
+        await story.go_on(4)
+        server.value = "0.07"
+        story.say("Prometheus says 0.07")
+        await story.until_ended()
     golden(story)

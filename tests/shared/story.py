@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import update
 
+from fleetcast.control.checks.loop import Checking
 from fleetcast.model.ids import DeploymentId
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.plan import Policy
 from fleetcast.rollouts.deployments import Wanted, list_deployments
 from fleetcast.schema.region_tables import region_rollbacks
-from fleetcast.schema.rollout_tables import rollouts
+from fleetcast.schema.rollout_tables import outside_checks, rollouts
 from fleetcast.schema.tables import deployments, goals, machines, regions, rollups
 from paper_company import WEB, Company, sha
 from played_fleet import Fleet
@@ -29,6 +30,9 @@ _STAMPS = (
     rollouts.c.healthy_at,
     rollouts.c.paused_at,
     rollouts.c.held_at,
+    outside_checks.c.ask_at,
+    outside_checks.c.answered_at,
+    outside_checks.c.not_passed_since,
     rollups.c.reported_at,
     rollups.c.last_active_at,
     machines.c.last_seen_at,
@@ -47,6 +51,8 @@ class Story:
     dead: bool = False
     """Control is: nobody decides, and nobody hears what regions say."""
     lines: list[str] = field(default_factory=list)
+    checking: Checking | None = None
+    """Who asks outside checks; ``None``: nobody."""
     _told: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +82,9 @@ class Story:
         for _ in range(turns):
             await self._step()
             await self.fleet.turn()
+            if self.checking is not None:
+                await self.checking.turn()
+                await self.checking.settle()
             await self._pass()
         await self._step()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetcast.cli.output import counted
 from fleetcast.cli.terminal import stdout_table
+from fleetcast.model.check import Check, CheckOutcome, CheckPicture
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.plan import Policy, Preset, Stage
@@ -50,7 +51,13 @@ def _read(path: Path) -> Policy:
         raise NotFound("no_plan_file", f"there is no file {path}: say the name of a plan, or where the file is") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise Invalid("illegal_plan", f"{path} has no plan: {' '.join(str(error).split())}") from error
-    tables = (("", found, Policy), *_each(found, "stages", "stage", Stage), *_each(found, "freezes", "freeze", Freeze))
+    stages = [*_each(found, "stages", "stage", Stage)]
+    checks = [
+        (f"{which}{where}", each, kind)
+        for which, stage, _ in stages
+        for where, each, kind in _each(stage, "checks", "check", Check)
+    ]
+    tables = (("", found, Policy), *stages, *checks, *_each(found, "freezes", "freeze", Freeze))
     for where, table, kind in tables:
         known = [field.name for field in fields(kind)]
         for key in table:
@@ -99,6 +106,18 @@ def waves_text(detail: DeploymentDetail) -> str:
         for number, wave in enumerate(detail.waves, 1)
     ]
     return stdout_table(["WAVE", "NAME", "STATE", "MACHINES", "BAKES", "WHO"], rows)
+
+
+def checks_text(checks: Sequence[CheckPicture]) -> str:
+    """What was asked outside about the present wave, and what a command said that did not pass."""
+    rows = [[each.name, each.outcome or "not asked yet", str(each.failures), each.figures] for each in checks]
+    said = [
+        f"{each.name}: {line}"
+        for each in checks
+        if each.outcome is not CheckOutcome.PASSED
+        for line in each.output.splitlines()
+    ]
+    return "\n".join([stdout_table(["CHECK", "OUTCOME", "FAILED IN A ROW", "FIGURES"], rows), *said])
 
 
 def _after(seconds: float) -> str:

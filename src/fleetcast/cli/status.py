@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from fleetcast.cli.connection import NO_CONNECTION, Connection
 from fleetcast.cli.deployments import SHOWN, describe
 from fleetcast.cli.output import ago, counted, fitted, print_json, seconds, short, size
-from fleetcast.cli.plans import waves_text
+from fleetcast.cli.plans import checks_text, waves_text
 from fleetcast.cli.region_rollbacks import rollbacks_text
 from fleetcast.cli.terminal import stdout_table, stdout_width
 from fleetcast.model.lines import showable
@@ -135,11 +135,12 @@ def _deployment_text(found: DeploymentDetail) -> str:
     who = f" by {found.deployment.by}" if found.deployment.by else ""
     build = "" if found.deployment.build is None else f", build {found.deployment.build}"
     waves = f"\n{waves_text(found)}" if found.waves else ""
+    checks = f"\n{checks_text(found.checks)}" if found.checks else ""
     plan = f", rolled out by {found.deployment.plan}"
     override = found.deployment.override_freeze
     overridden = f", whatever is frozen: {override}" if override else ""
     table = stdout_table(["BUCKET", "COPY", "WAITS FOR"], copies)
-    return f"{describe(found.deployment)}\ntriggered {when}{who}{build}{plan}{overridden}\n{table}{waves}"
+    return f"{describe(found.deployment)}\ntriggered {when}{who}{build}{plan}{overridden}\n{table}{waves}{checks}"
 
 
 def standing_of(region: RegionStatus) -> str:

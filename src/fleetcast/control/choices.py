@@ -33,6 +33,8 @@ class ControlChoices:
     """File with a token that may write commit statuses (scope api), mode 0600; empty: GitLab is told none."""
     commit_status_link: str = ""
     """Where a commit status points to: an address with {kind}, {id}, {service} or {commit} in it; empty: nowhere."""
+    check_commands: bool = False
+    """Whether outside checks of plans may run commands here, as the user that control runs as."""
     heartbeat_interval_s: float = limits.HEARTBEAT_INTERVAL_S
     """How often a worker says that it is alive while it builds."""
     heartbeat_silence_s_max: float = limits.HEARTBEAT_SILENCE_S_MAX

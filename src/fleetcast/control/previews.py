@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,7 @@ from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import DISTRIBUTE_S_MAX, FIRST_WAVE_S_USUAL, WAVE_S_USUAL
 from fleetcast.model.messages.deployments import Preview, PreviewRequest
+from fleetcast.model.plan import Plan
 from fleetcast.rollouts.deployments import deployment_rows
 from fleetcast.rollouts.hold_facts import standing_freezes
 from fleetcast.rollouts.holds import Holds, bound_by, first_approvals, obstacle
@@ -48,9 +50,15 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
         ends_s=waves[-1].passes_s,
         budget_s=DISTRIBUTE_S_MAX,
         bound_s=bound_s(plan, parts.config.distribute_s_max),
-        remarks=tuple(remarks(policy, plan, waves, regions)),
+        remarks=(*remarks(policy, plan, waves, regions), *_commands(plan, parts)),
         held=held,
     )
+
+
+def _commands(plan: Plan, parts: Parts) -> Iterator[str]:
+    named = dict.fromkeys(check.title for wave in plan.waves for check in wave.checks if check.command)
+    if named and not parts.config.check_commands:
+        yield f"it never passes check {', '.join(named)}: control runs no commands, its setting check_commands is off"
 
 
 async def _usual(reading: AsyncConnection, service: ServiceName, environment: str) -> Usual:

@@ -26,6 +26,7 @@ from fleetcast.builds.uploads import BuildUploads
 from fleetcast.control import kv_pages
 from fleetcast.control.app import control_app
 from fleetcast.control.buckets import RegionalBuckets
+from fleetcast.control.checks.loop import Checking
 from fleetcast.control.config import ControlConfig
 from fleetcast.control.events import forget_events
 from fleetcast.control.hooks.deliveries import forget_deliveries
@@ -237,6 +238,7 @@ def _loops(parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, N
         "kv compaction": regularly("kv compaction", compact, KV_COMPACT_INTERVAL_S, stop),
         **status_loops(parts.database, config, stop),
         **webhook_loops(parts.database, stop),
+        "checks": Checking(parts.database, parts.stir, allow_commands=config.check_commands).run(stop),
         "polling": Polling(parts.database, parts.pushes, parts.stir).run(stop),
         "history": regularly("history", forget, HISTORY_INTERVAL_S, stop),
     }

@@ -24,6 +24,7 @@ from fleetcast.model.messages.services import ServicePage
 from fleetcast.model.replication import Replica
 from fleetcast.replication.status import list_replicas
 from fleetcast.retention.totals import stored_totals
+from fleetcast.rollouts.check_asks import check_pictures
 from fleetcast.rollouts.deployments import Wanted, get_deployment, list_deployments, newest_of_each, place_of
 from fleetcast.rollouts.inventory import count_machines, known_machines, known_region, known_regions
 from fleetcast.rollouts.region_rollbacks import list_rollbacks
@@ -94,11 +95,16 @@ async def deployment_detail(parts: Parts, deployment: DeploymentId) -> Deploymen
     async with parts.database.reading() as reading:
         shown = await get_deployment(reading, deployment)
         waves = await wave_pictures(reading, deployment)
+        checks = await check_pictures(reading, deployment)
     build = await parts.queue.get(shown.build) if shown.build is not None else None
     replicas = await _replicas(parts, shown.release.digest) if shown.release is not None else ()
     picture = await picture_of(parts, shown, build, replicas)
-    version = hashlib.blake2s(messages.encode((shown, build, replicas, picture.without_ages)), digest_size=12).hexdigest()
-    return DeploymentDetail(shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s, waves)
+    version = hashlib.blake2s(
+        messages.encode((shown, build, replicas, picture.without_ages, checks)), digest_size=12
+    ).hexdigest()
+    return DeploymentDetail(
+        shown, build, replicas, version, picture.regions, picture.builds_ahead, picture.age_s, waves, checks
+    )
 
 
 async def deployment_page(parts: Parts, wanted: Wanted, after: str, limit: int) -> DeploymentPage:

@@ -122,10 +122,26 @@ class Session:
         Raises:
             Unavailable: there was no answer in time.
         """
+        return await self._beginning("POST", path, content, headers, timeout_s, answer_bytes_max)
+
+    async def get(self, path: str, *, params: Params | None = None, timeout_s: float, answer_bytes_max: int) -> Answer:
+        """What such a server answers, whatever its status. Redirects are not followed. Raises as :meth:`post`."""
+        return await self._beginning("GET", path, None, {}, timeout_s, answer_bytes_max, params)
+
+    async def _beginning(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        answer_bytes_max: int,
+        params: Params | None = None,
+    ) -> Answer:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._client.stream("POST", path, content=content, headers=headers) as response,
+                self._client.stream(method, path, content=content, headers=headers, params=params) as response,
             ):
                 answer = bytearray()
                 async for piece in response.aiter_bytes():

@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     """It goes on without a region, or with it again."""
     DEPLOYMENT_HELD = "deployment.held"
     """A freeze, or approvals that are missing, hold back its next wave; or they do no more."""
+    DEPLOYMENT_CHECKED = "deployment.checked"
+    """An outside check has failed, or says something else than before."""
     DEPLOYMENT_APPROVED = "deployment.approved"
     DEPLOYMENT_REFUSED = "deployment.refused"
     FREEZE_PUT = "freeze.put"

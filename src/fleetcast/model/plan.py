@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 
+from fleetcast.model.check import Check
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import (
     APPROVALS_MAX,
     BAKE_S_MAX,
+    CHECKS_MAX,
     FREEZES_MAX,
     PLAN_REGIONS_MAX,
     REGION_MACHINES_MAX,
@@ -61,6 +63,8 @@ class Stage:
     """How long everybody has to stay healthy before the next wave."""
     approvals: Annotated[int, stated(minimum=0, maximum=APPROVALS_MAX)] = 0
     """People who have to approve before its first wave is let in."""
+    checks: Annotated[tuple[Check, ...], stated(maxItems=CHECKS_MAX)] = ()
+    """What is asked outside while one of its waves bakes."""
 
     @property
     def selector(self) -> Selector:
@@ -139,6 +143,8 @@ class Wave:
     """That it lets in, by the inventory at the time of planning."""
     approvals: int = 0
     """People who have to approve before it is let in."""
+    checks: tuple[Check, ...] = ()
+    """What is asked outside while it bakes."""
 
     @property
     def everyone(self) -> bool:

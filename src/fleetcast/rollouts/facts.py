@@ -13,6 +13,7 @@ from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, RegionName, ServiceName
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.plan import Policy, WhenBusy
+from fleetcast.rollouts.check_asks import check_facts
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.hold_facts import hold_facts
@@ -57,6 +58,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         ahead=await _ahead(reading, row) if state is DeploymentState.REPLICATING else "",
         holds=await hold_facts(reading, row),
         gone_back=await standing_since(reading, row.service, row.environment, row.created_at),
+        checks=await check_facts(reading, row) if distributing else (),
     )
 
 

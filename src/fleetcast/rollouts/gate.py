@@ -15,6 +15,7 @@ from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
 from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
 from fleetcast.rollouts.holds import Holds, held
+from fleetcast.rollouts.outside_checks import CheckFacts, heed
 from fleetcast.rollouts.reasons import and_more, named
 from fleetcast.rollouts.wave_gate import Verdict, WaveFacts, judge
 
@@ -114,6 +115,8 @@ class Facts:
     holds: Holds = field(default_factory=Holds)
     gone_back: tuple[RegionRollback, ...] = ()
     """Regions in which somebody has taken the service back past control since it was triggered."""
+    checks: tuple[CheckFacts, ...] = ()
+    """Outside ones, of the wave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def next_step(facts: Facts, limits: GateLimits, now_ms: int) -> Step:
     if facts.state is DeploymentState.REPLICATING:
         return _held_back(facts, _replicating(facts, limits, now_ms), now_ms)
     if facts.wave is not None:
-        return _held_back(facts, _in_waves(_in_time(facts.wave, facts.holds, now_ms), limits, now_ms), now_ms)
+        return _held_back(facts, _in_waves(_in_time(facts.wave, facts.holds, now_ms), facts.checks, limits, now_ms), now_ms)
     return _distributing(facts, limits, now_ms)
 
 
@@ -229,8 +232,8 @@ def _unreached(facts: Facts, total: int) -> str | None:
     return None if facts.rollback else too_many_unreachable(unreachable, total, facts.policy.unreachable_percent)
 
 
-def _in_waves(wave: WaveFacts, limits: GateLimits, now_ms: int) -> Step:
-    judged = judge(wave, limits.distribute_s_max, now_ms)
+def _in_waves(wave: WaveFacts, checks: tuple[CheckFacts, ...], limits: GateLimits, now_ms: int) -> Step:
+    judged = heed(judge(wave, limits.distribute_s_max, now_ms), wave, checks, now_ms)
     if judged.verdict is Verdict.ROLL_BACK:
         return Step(DeploymentState.ROLLED_BACK, judged.reason, halt=True)
     if judged.verdict is Verdict.STOP:

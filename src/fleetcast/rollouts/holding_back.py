@@ -60,7 +60,7 @@ async def promote(tx: AsyncConnection, deployment: DeploymentId) -> None:
         Refused: it has ended, or has no wave that bakes.
     """
     row = await unfinished(tx, deployment)
-    if row.plan is None or row.plan.waves[row.wave].bake_s == 0:
+    if row.plan is None or not (row.plan.waves[row.wave].bake_s or row.plan.waves[row.wave].checks):
         raise Refused("nothing_to_promote", f"deployment {deployment} has no wave that bakes: it goes on by itself")
     if row.promoted_wave != row.wave:
         await _set(tx, row, promoted_wave=row.wave)

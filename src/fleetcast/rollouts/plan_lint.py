@@ -9,6 +9,7 @@ from fleetcast.model.ids import RegionName, region_name
 from fleetcast.model.limits import (
     APPROVALS_MAX,
     BAKE_S_MAX,
+    CHECKS_MAX,
     DISTRIBUTE_S_MAX,
     PLAN_REGIONS_MAX,
     REGION_MACHINES_MAX,
@@ -17,6 +18,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.model.plan import Plan, PlannedWave, Policy, Stage
 from fleetcast.model.spans import span
+from fleetcast.rollouts.check_lint import check_problems
 from fleetcast.rollouts.freezes import freeze_problems
 
 
@@ -68,6 +70,10 @@ def _of(stage: Stage) -> Iterator[str]:
         yield f"count is {stage.count}: say 1 to {REGION_MACHINES_MAX}"
     if not 0 <= stage.bake_s <= BAKE_S_MAX:
         yield f"bake_s is {stage.bake_s}: say 0 to {BAKE_S_MAX}"
+    if len(stage.checks) > CHECKS_MAX:
+        yield f"{len(stage.checks)} checks are too many: a stage has at most {CHECKS_MAX}"
+    for number, check in enumerate(stage.checks, 1):
+        yield from (f"check {number}: {problem}" for problem in check_problems(check))
     if not 0 <= stage.approvals <= APPROVALS_MAX:
         yield f"approvals is {stage.approvals}: say 0 to {APPROVALS_MAX}"
 

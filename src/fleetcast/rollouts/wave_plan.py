@@ -25,7 +25,7 @@ def draw_up(policy: Policy, fleet: Sequence[Alike]) -> Plan:
     """The plan for the machines there are. It ends with a wave for everybody, whether the policy has one or not: what joins
     in the middle, or is meant by no stage, comes with that at the latest."""
     regions = in_order(policy, {alike.like.region for alike in fleet if len(alike)})
-    waves = [wave for stage in policy.all_stages for wave in _approved(stage, _of(stage, policy, regions))]
+    waves = [wave for stage in policy.all_stages for wave in _guarded(stage, _of(stage, policy, regions))]
     if not policy.all_stages:
         waves.append(Wave("everyone", Selector(), None, None, 0, "all at once"))
     elif policy.all_stages[-1].whole and waves:
@@ -77,8 +77,9 @@ def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator
         yield Wave(name, selector, percent, stage.count, stage.bake_s, reason)
 
 
-def _approved(stage: Stage, waves: Iterator[Wave]) -> Iterator[Wave]:
-    """The waves of a stage, of which the first needs its approvals."""
+def _guarded(stage: Stage, waves: Iterator[Wave]) -> Iterator[Wave]:
+    """The waves of a stage with its checks; the first needs its approvals."""
+    waves = (replace(wave, checks=stage.checks) for wave in waves)
     first = next(waves, None)
     if first is not None:
         reason = f"{first.reason}, once {stage.approvals} approve" if stage.approvals else first.reason

@@ -13,6 +13,7 @@ from fleetcast.model.generation import Generation
 from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.plan import Plan, WavePicture
+from fleetcast.rollouts.check_asks import prepare
 from fleetcast.rollouts.cohorts import Opening
 from fleetcast.rollouts.gate import RegionFacts
 from fleetcast.rollouts.wave_gate import RegionWave, WaveFacts
@@ -73,6 +74,7 @@ async def record_wave(tx: AsyncConnection, row: AnyRow, plan: Plan, opening: Ope
             healthy_at=None,
         )
     )
+    await prepare(tx, row.id, plan, opening.number)
     machines = ", ".join(f"{count} of {region}" for region, count in opening.expected.items())
     _told(tx, row, f"{plan.title(opening.number)} is let in: inside are now {machines or 'no machines'}")
 

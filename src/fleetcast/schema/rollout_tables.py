@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, text
 
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import RegionName, ServiceName
@@ -55,6 +55,29 @@ approvals: Final = Table(
     Column("wave", Integer, primary_key=True, autoincrement=False),
     Column("by_whom", String(63), primary_key=True),
     Column("at", BigInteger, nullable=False),
+)
+
+outside_checks: Final = Table(
+    "outside_checks",
+    metadata,
+    # Of one wave of a deployment, by their place in its plan; only those of the wave under way are asked.
+    Column("deployment", String(32), ForeignKey("deployments.id"), primary_key=True),
+    Column("wave", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # When it is asked next; NULL: at once.
+    Column("ask_at", BigInteger),
+    # Law 1: who asks, until when.
+    Column("token", String(64)),
+    Column("claim_expires_at", BigInteger),
+    # The last answer; NULL: there was none yet.
+    Column("outcome", String(16)),
+    Column("figures", Text, nullable=False, server_default=""),
+    Column("output", Text, nullable=False, server_default=""),
+    Column("answered_at", BigInteger),
+    # In a row.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    # Since which answer none has passed; NULL: the last one has.
+    Column("not_passed_since", BigInteger),
 )
 
 freezes: Final = Table(

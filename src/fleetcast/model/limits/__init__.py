@@ -10,6 +10,7 @@ from fleetcast.model.limits import relations as relations
 from fleetcast.model.limits.artifacts import *
 from fleetcast.model.limits.backups import *
 from fleetcast.model.limits.builds import *
+from fleetcast.model.limits.checks import *
 from fleetcast.model.limits.fleet import *
 from fleetcast.model.limits.holds import *
 from fleetcast.model.limits.http import *

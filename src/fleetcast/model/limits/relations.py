@@ -11,6 +11,7 @@ from fleetcast.model.limits.artifacts import (
     MANIFEST_PIECES_MAX,
 )
 from fleetcast.model.limits.builds import BUILD_LOG_READ_BYTES_MAX, HEARTBEAT_INTERVAL_S, HEARTBEAT_SILENCE_S_MAX
+from fleetcast.model.limits.checks import CHECK_EVERY_S_MIN, CHECK_LEASE_S, CHECK_S_MAX, CHECK_WAIT_S_MAX
 from fleetcast.model.limits.fleet import (
     AGENT_REPORT_INTERVAL_S,
     COPY_BACKOFF_S_MAX,
@@ -119,3 +120,5 @@ assert 2 * REGION_REPORT_INTERVAL_S < REGION_SILENCE_S_MAX < REPLICATE_S_MAX
 assert 2 * CONTROL_SEEN_INTERVAL_S < CONTROL_SEEN_S_MAX < CONTROL_FORGOTTEN_S
 # Whoever is held back is told the end of a freeze, unless that comes after its own.
 assert HOLD_S_MAX < FREEZE_LOOK_S
+assert CHECK_LEASE_S > 2 * CHECK_S_MAX
+assert 2 * CHECK_EVERY_S_MIN + CHECK_S_MAX < CHECK_WAIT_S_MAX

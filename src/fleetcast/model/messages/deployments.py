@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fleetcast.model.build import Build
+from fleetcast.model.check import CheckPicture
 from fleetcast.model.deployment import Deployment
 from fleetcast.model.ids import CommitSha, RegionName, ServiceName
 from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX
@@ -112,6 +113,8 @@ class DeploymentDetail:
     """Since the trigger, until the end, when this was answered."""
     waves: tuple[WavePicture, ...] = ()
     """In order, once the goal is written; empty where everybody is let in at once."""
+    checks: tuple[CheckPicture, ...] = ()
+    """What is asked outside about the wave that was let in last."""
     protocol: Protocol = PROTOCOL
 
 

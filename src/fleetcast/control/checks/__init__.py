@@ -1,0 +1,1 @@
+"""Outside checks: asking what a plan wants asked while a wave bakes."""
