@@ -136,8 +136,10 @@ async def test_a_switch_refuses_nobody_and_needs_no_permit(
     asked = len(region.asked)
     async with client.busy():
         await until(lambda: "a" in client.answers)
+        (agent.service() / "data" / "sick-b").touch()
         goal = region.want(b, 2, baseline=a)
         await region.until(lambda: (told := region.reports["m1", "web"]).phase == "ACTIVATING" and told.running == a.ref)
+        (agent.service() / "data" / "sick-b").unlink()
         report = await region.reported(goal, "ACTIVE")
         assert report.running == b.ref
         enough = len(client.answers) + 20

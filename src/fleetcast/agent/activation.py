@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from fleetcast.agent import probing, spawning, switch
+from fleetcast.agent.accounts import NoSuchAccount, account_of, give
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.environment import hook_environment, service_environment
 from fleetcast.agent.health import Unhealthy, healthy
@@ -29,6 +30,7 @@ from fleetcast.agent.processes import Instance, ServiceProcess
 from fleetcast.agent.reconcile import Activate, ProcessStatus
 from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.sockets import CannotListen, ServiceSockets
+from fleetcast.agent.spawning import Account
 from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
@@ -112,7 +114,7 @@ class Activator:
             await self.process.stop(self.config.stop_grace_s)
             try:
                 await self._start(active.activation, active.release)
-            except Unhealthy as error:
+            except (Unhealthy, HookFailed) as error:
                 advice = "see what else runs on this machine, or deploy another release"
                 raise Refused(
                     "not_started_again", f"{active.release.artifact} is not started again: {error}; {advice}"
@@ -147,6 +149,7 @@ class Activator:
         state = self.memory.state
         running = leaving(state, self._started())
         try:
+            self._account(self._root(order.release))
             await self._hook(HookName.PRE_ACTIVATE, order.release, order.deployment, leaving=running, coming=order.release)
         except HookFailed as failure:
             error, output = str(failure), failure.output
@@ -170,7 +173,7 @@ class Activator:
             service = self._environment(release, root)
             environment = hook_environment(service, name, deployment, leaving=leaving, coming=coming)
             directory = self.layout.data if name is HookName.PRE_FETCH else self.layout.tree(release.digest)
-            await self.hooks.run(name, hook, release.artifact, directory, environment)
+            await self.hooks.run(name, hook, release.artifact, directory, environment, self._account(root))
 
     def _started(self) -> str:
         started = self.process.leaving or self.process.instance
@@ -273,13 +276,14 @@ class Activator:
         if not root.activate:
             return
         what = (activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
+        account = self._account(root)
         if not root.sockets:
-            self.process.start(*what)
+            self.process.start(*what, account=account)
             return
         try:
             own = has_own_socket(root.health, root.probe)
             async with self.sockets.opened(self._addresses(release), own=own) as passed:
-                self.process.start(*what, passed)
+                self.process.start(*what, passed, account)
         except CannotListen as error:
             raise Unhealthy(str(error)) from error
 
@@ -305,10 +309,27 @@ class Activator:
             directory=self.layout.tree(release.digest),
             environment={**self._environment(release, root), **own},
             log=self.health_log,
+            account=self._account(root),
         )
 
     def _environment(self, release: ReleaseRef, root: Root) -> dict[str, str]:
-        return service_environment(self.key, self.layout, release, root, self.config.machine, self.config.environment)
+        account = self._account(root)
+        seen = service_environment(self.key, self.layout, release, root, self.config.machine, self.config.environment)
+        return {**seen, **account.environment} if account else seen
+
+    def _account(self, root: Root) -> Account | None:
+        """As whom a release's commands run; ``None``: as the agent.
+
+        Raises:
+            HookFailed: that cannot be done here.
+        """
+        try:
+            account = account_of(root.user)
+        except NoSuchAccount as error:
+            raise HookFailed(str(error), ()) from error
+        if account is not None:
+            give(self.layout.data, account)
+        return account
 
     def _root(self, release: ReleaseRef) -> Root:
         root = self.store.root(release.root)

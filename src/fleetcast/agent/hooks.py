@@ -18,6 +18,7 @@ from fleetcast.agent import records, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.logs import bound_log
 from fleetcast.agent.processes import Instance, end, last_lines, start_at_gate
+from fleetcast.agent.spawning import Account
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.hooks import Hook, HookName
 from fleetcast.model.limits import HOOK_END_GRACE_S, HOOK_LOG_BYTES_MAX, HOOK_LOG_LOOK_S
@@ -58,8 +59,16 @@ class HookRunner:
                 await end(instance, HOOK_END_GRACE_S)
             record.unlink(missing_ok=True)
 
-    async def run(self, name: HookName, hook: Hook, artifact: str, directory: Path, environment: Mapping[str, str]) -> None:
-        """Run a hook to its end. Safe to cancel: then everything that it started is ended.
+    async def run(
+        self,
+        name: HookName,
+        hook: Hook,
+        artifact: str,
+        directory: Path,
+        environment: Mapping[str, str],
+        account: Account | None = None,
+    ) -> None:
+        """Run a hook to its end, as ``account``. Safe to cancel: then everything that it started is ended.
 
         Raises:
             HookFailed: it exited with another code than 0, was killed, or did not end in time.
@@ -69,7 +78,8 @@ class HookRunner:
         with open(log_file, "ab") as file:
             file.write(f"== {name} of {artifact}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
         self._under_way[name] = artifact
-        instance = start_at_gate(self._layout.run, self._record(name), log_file, artifact, hook.command, directory, environment)
+        what = (artifact, hook.command, directory, environment)
+        instance = start_at_gate(self._layout.run, self._record(name), log_file, *what, account=account)
         outcome: str = "was cut off"
         said: tuple[str, ...] = ()
         try:

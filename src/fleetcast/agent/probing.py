@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from fleetcast.agent import spawning
 from fleetcast.agent.processes import INSTANCE_VARIABLE, end_carriers, last_line, last_lines
+from fleetcast.agent.spawning import Account
 from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, PROBE_ANSWER_BYTES_MAX
 from fleetcast.model.lines import showable
 from fleetcast.model.probe import Probe, filled_in
@@ -41,6 +42,8 @@ class HealthCheck:
     environment: Mapping[str, str]
     log: Path
     """The output of the newest attempt of a command."""
+    account: Account | None = None
+    """As whom a command runs."""
 
     @property
     def asks(self) -> bool:
@@ -155,10 +158,14 @@ async def _command(check: HealthCheck, command: str, instance: str) -> Verdict:
 
 async def _exit_code(check: HealthCheck, command: str, instance: str) -> int:
     """Of one run of the command, in a session of its own that ends with it."""
-    arguments = ("/bin/sh", "-c", _RUN, "fleetcast-health", command, str(check.directory))
+    account = check.account
+    launcher = ("/usr/bin/env", *account.launcher) if account is not None else ()
+    arguments = (*launcher, "/bin/sh", "-c", _RUN, "fleetcast-health", command, str(check.directory))
     # With the instance's id a check that outlives a killed agent is ended together with its service.
     environment = {**check.environment, INSTANCE_VARIABLE: instance, _CHECK_VARIABLE: str(check.log)}
     with open(os.devnull, "rb") as nothing, open(check.log, "wb") as output:
+        if account is not None:
+            os.fchown(output.fileno(), account.uid, -1)
         process = spawning.identify(spawning.spawn(arguments, environment, stdin=nothing.fileno(), output=output.fileno()))
     try:
         code = await spawning.ended(process)

@@ -29,7 +29,7 @@ import structlog
 from fleetcast.agent import records, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import ProcessStatus
-from fleetcast.agent.spawning import NOTHING_PASSED, Passed, ProcessFacts, ProcessId
+from fleetcast.agent.spawning import NOTHING_PASSED, Account, Passed, ProcessFacts, ProcessId
 from fleetcast.model.errors import Refused
 from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, FAILURE_LINES_MAX, KILL_S_MAX
 from fleetcast.model.lines import showable
@@ -42,15 +42,20 @@ INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
 _POLL_S: Final = 0.05
 _LOOK_S: Final = 0.02
 
-# $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more.
+# $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more, all
+# others what makes the command somebody else's.
 # The command has the number that LISTEN_PID says as long as it begins with exec.
 # $4 exists before SIGTERM is sent: whoever sees it not has reset its traps in time to be ended by the signal.
 _GATE: Final = """
 trap : TERM INT HUP
 IFS= read -r word || exit 0
-(cd "$2" && [ ! -e "$4" ] && exec /bin/sh -c '
-    [ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
-    exec /bin/sh -c "$1"' "$0" "$1") </dev/null
+(command=$1 directory=$2
+    [ -e "$4" ] && exit
+    shift 4
+    exec "$@" /bin/sh -c '
+        cd "$2" || exit
+        [ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
+        exec /bin/sh -c "$1"' "$0" "$command" "$directory") </dev/null
 code=$?
 printf '%s\\n' "$code" >"$3"
 exit "$code"
@@ -116,6 +121,7 @@ class ServiceProcess:
         directory: Path,
         environment: Mapping[str, str],
         passed: Passed = NOTHING_PASSED,
+        account: Account | None = None,
     ) -> Instance:
         """Start ``command`` in ``directory``; its output is appended to the log. Nothing of this service may run but what is
         :attr:`leaving`.
@@ -124,7 +130,8 @@ class ServiceProcess:
             OSError: the machine is out of something.
         """
         run, seen = self._layout.run, {**environment, **passed.environment}
-        self.instance = start_at_gate(run, self._record, self.log, activation, command, directory, seen, passed=passed)
+        what = (activation, command, directory, seen)
+        self.instance = start_at_gate(run, self._record, self.log, *what, passed=passed, account=account)
         self._forget_others()
         log.info("process_started", service=str(self._layout.base), pid=self.instance.process.pid, instance=self.instance.id)
         return self.instance
@@ -198,24 +205,29 @@ def start_at_gate(
     environment: Mapping[str, str],
     *,
     passed: Passed = NOTHING_PASSED,
+    account: Account | None = None,
 ) -> Instance:
     """Start ``command`` as the leader of a session of its own, on record before it begins; its output is appended to the log.
 
     ``run``: the directory for what the gate writes beside the record. ``passed`` is inherited; what the command is to be told
-    of it is in ``environment``.
+    of it is in ``environment``. ``account``: as whom the command runs; ``None``: as this process.
 
     Raises:
         OSError: the machine is out of something.
     """
     instance_id = uuid.uuid4().hex
     exit_file, stop_file = _exit_file(run, instance_id), _stop_file(run, instance_id)
-    arguments = ("/bin/sh", "-c", _GATE, "fleetcast-service", command, str(directory), str(exit_file), str(stop_file))
+    files = (str(directory), str(exit_file), str(stop_file))
+    arguments = ("/bin/sh", "-c", _GATE, "fleetcast-service", command, *files, *(account.launcher if account else ()))
     with contextlib.ExitStack() as stack:
         gate, word = os.pipe()
         stack.callback(os.close, word)
         stack.callback(os.close, gate)
         output = stack.enter_context(open(log_file, "ab"))
         offset = output.seek(0, os.SEEK_END)
+        if account is not None:
+            # Programs open /dev/stdout anew.
+            os.fchown(output.fileno(), account.uid, -1)
         seen = {**environment, INSTANCE_VARIABLE: instance_id}
         pid = spawning.spawn(arguments, seen, stdin=gate, output=output.fileno(), descriptors=passed.descriptors)
         sockets = (passed.sockets, passed.own)

@@ -117,6 +117,27 @@ class Passed:
 NOTHING_PASSED: Final = Passed()
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of this machine as whom commands are run."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """Words before a program that is to run as this user and no other, with this user's groups and without capabilities."""
+        user = (f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--inh-caps=-all")
+        return ("setpriv", *user, "--")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its commands see of it."""
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
+
+
 def spawn(
     arguments: Sequence[str],
     environment: Mapping[str, str],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleetcast.agent.activation import Activator
+from fleetcast.agent.hooks import HookFailed
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.probing import HealthCheck
 from fleetcast.agent.processes import ServiceProcess
@@ -78,4 +79,7 @@ class Vitals:
         root = self._store.root(state.active.release.root)
         if root is None or root.probe is None or not root.probe.watch:
             return None
-        return self._activator.check(state.active.release)
+        try:
+            return self._activator.check(state.active.release)
+        except HookFailed:  # its user is gone from this machine: the next start says so
+            return None

@@ -50,7 +50,7 @@ PREDICATE_TYPES: Final = tuple(f"urn:fleetcast:artifact-root:v{version}" for ver
 """Versions of what a root may say, the oldest first. Each root is of the oldest one that knows all its fields, so that it is
 what it was before there were others. A program that is too old for a version refuses it, instead of running the release without
 what it says."""
-_SINCE: Final = {"hooks": 2, "probe": 3, "sockets": 3}
+_SINCE: Final = {"hooks": 2, "probe": 3, "sockets": 3, "user": 3}
 """Fields by the version that has them first; left out where they say nothing."""
 
 
@@ -244,6 +244,7 @@ def _broken_root(root: Root) -> str | None:
             hooks=root.hooks,
             probe=root.probe,
             sockets=root.sockets,
+            user=root.user or None,
         )
     )
 

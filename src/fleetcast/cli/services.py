@@ -265,6 +265,7 @@ def _overrides(recipe: Recipe) -> dict[str, str | None]:
         "activate": recipe.activate,
         "health": _health(recipe),
         "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
+        "user": recipe.user,
         "sockets": " ".join(recipe.sockets) or None,
         "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,
         "build environment": " ".join(f"{key}={value}" for key, value in recipe.build_environment.items()) or None,

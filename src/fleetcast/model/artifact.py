@@ -52,6 +52,8 @@ class Root:
     hooks: Hooks = field(default_factory=dict)
     probe: Probe | None = None
     sockets: Sockets = ()
+    user: str = ""
+    """Empty: as the agent does."""
 
 
 @dataclass(frozen=True, slots=True)

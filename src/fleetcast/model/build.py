@@ -14,6 +14,7 @@ from fleetcast.model.listening import Sockets, broken_sockets
 from fleetcast.model.probe import Probe, broken_probe
 from fleetcast.model.spelling import TEXT, Natural, Spelling, stated
 
+USER_NAME: Final = Spelling(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 VARIABLE: Final = Spelling(r"(?!FLEETCAST_)[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -80,6 +81,8 @@ class Recipe:
     """What is asked instead of ``health``, or how that is run. The two are taken from one source together."""
     sockets: Sockets = ()
     """Listening sockets that ``activate`` is started with; they stay open from one release to the next."""
+    user: Annotated[str, USER_NAME.meta] | None = None
+    """Of the machine, as whom all commands of a release run where the agent runs as root; ``None``: as the agent does."""
 
     def over(self, other: Recipe) -> Recipe:
         """This recipe, with what it leaves open taken from ``other``."""
@@ -91,6 +94,7 @@ class Recipe:
             health=checked.health,
             probe=checked.probe,
             sockets=self.sockets or other.sockets,
+            user=self.user if self.user is not None else other.user,
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
             environment={**other.environment, **self.environment},
             build_environment={**other.build_environment, **self.build_environment},
@@ -115,6 +119,8 @@ def broken_recipe(recipe: Recipe) -> str | None:
         return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
     if recipe.probe is not None and (broken := broken_probe(recipe.probe, recipe.health or "")) is not None:
         return broken
+    if recipe.user is not None and not USER_NAME.fits(recipe.user):
+        return f"user must be the name of a user, not {recipe.user!r}"
     if (broken := broken_sockets(recipe.sockets, recipe.activate, recipe.probe)) is not None:
         return broken
     return broken_hooks(recipe.hooks)

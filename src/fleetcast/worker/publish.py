@@ -211,4 +211,5 @@ class Publisher:
             hooks=recipe.hooks,
             probe=recipe.probe,
             sockets=recipe.sockets,
+            user=recipe.user or "",
         )

@@ -33,7 +33,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from fleetcast.model.build import Recipe
+from fleetcast.model.build import USER_NAME, Recipe
 from fleetcast.model.errors import Invalid
 from fleetcast.model.hooks import Hook, HookName, Hooks
 from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, HOOK_TIMEOUT_S, HOOK_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
@@ -44,7 +44,7 @@ RECIPE_NAME: Final = "fleetcast.toml"
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output", "network", "environment"),
-    "run": ("activate", "health", "health_timeout_s", "environment", "sockets"),
+    "run": ("activate", "health", "health_timeout_s", "environment", "sockets", "user"),
     "hooks": tuple(map(str, HookName)),
 }
 _PROBE_KEYS: Final[Mapping[str, type]] = {
@@ -141,7 +141,10 @@ class _Reader:
             network=self._yes_or_no("build", "network"),
             hooks=self._hooks(),
             sockets=self._sockets(),
+            user=self._text("run", "user"),
         )
+        if recipe.user is not None and not USER_NAME.fits(recipe.user):
+            raise _wrong(self._line("run", "user"), f"user must be the name of a user, not {recipe.user!r}")
         if (broken := broken_sockets(recipe.sockets, recipe.activate, recipe.probe)) is not None:
             raise _wrong(self._line("run", "sockets"), broken)
         if recipe.output is not None:
