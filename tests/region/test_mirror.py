@@ -233,3 +233,26 @@ async def held(store: SqliteKv, goal: Goal) -> bool | None:
     """``None``: not yet."""
     entry = await store.get(f"goals/{goal.environment}/{goal.service}")
     return True if entry is not None and entry.value == messages.encode(goal) else None
+
+
+async def test_everything_is_read_again_although_somebody_asks_for_it_in_the_middle_of_a_poll(
+    control: Any, store: SqliteKv, make_goal: MakeGoal
+) -> None:
+    asked: list[int] = []
+
+    class Interrupted:
+        async def kv_page(self, prefix: str, after: int, wait_s: float = 0.0) -> KvPage:
+            asked.append(after)
+            if len(asked) == 3:  # of the second poll
+                mirror.read_again()
+            return await control.kv_page(prefix, after, wait_s)  # type: ignore[no-any-return]
+
+    await control.put_goal(make_goal())
+    mirror = Mirror(Interrupted(), store, Alarms(), 1.0, Random(1))
+    await mirror.poll()
+    await mirror.poll()
+    assert asked[:2] == [0, 0]
+    assert all(asked[2:])
+    count = len(asked)
+    await mirror.poll()
+    assert asked[count : count + 2] == [0, 0]

@@ -168,8 +168,11 @@ class Mirror:
         restored to an older state.
         """
         now = time.monotonic()
-        if now >= self._snapshot_due:
+        whole = now >= self._snapshot_due
+        if whole:
+            # Should this one fail, the next begins at 0 again. Who asks for another one meanwhile gets it.
             self._cursors = dict.fromkeys(self._cursors, 0)
+            self._snapshot_due = now + MIRROR_SNAPSHOT_INTERVAL_S
         # Goals are asked for first and written last: whatever artifact a goal names was recorded before the goal.
         goals = await changed_since(self._control, GOALS, self._cursors[GOALS])
         artifacts = await changed_since(self._control, ARTIFACTS, self._cursors[ARTIFACTS])
@@ -179,8 +182,7 @@ class Mirror:
             await self._take_goals(page)
         for prefix, pages in ((GOALS, goals), (ARTIFACTS, artifacts)):
             self._cursors[prefix] = pages[-1].revision
-        if now >= self._snapshot_due:
-            self._snapshot_due = now + MIRROR_SNAPSHOT_INTERVAL_S
+        if whole:
             await self._forget_history()
 
     async def _take_artifacts(self, page: KvPage) -> None:
