@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetcast.agent.retention import kept, learned, surplus
+from fleetcast.agent.retention import Held, KeepMore, Spare, kept, learned, surplus
 from fleetcast.agent.state import Active, Failure, ServiceState
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, Limits, ReleaseRef
@@ -62,6 +64,56 @@ def test_nothing_that_is_needed_goes_and_nothing_else_stays(
     assert going.releases == on_disk - staying
     assert going.incoming == on_disk - {release(name).digest for name in (target, baseline) if name}
     assert {root.lower() for root in going.roots} == going.releases
+
+
+DAY_MS = 24 * 3600 * 1000
+NOW_MS = 100 * DAY_MS
+
+
+@st.composite
+def spares(draw: st.DrawFn) -> Spare:
+    keep = KeepMore(draw(st.integers(0, 6)), draw(st.integers(0, 10)), draw(st.integers(0, 60)))
+    held = {
+        release(name).digest: Held(
+            draw(st.integers(1, 20)), NOW_MS - draw(st.integers(-1, 12)) * DAY_MS, frozenset({release(name).root})
+        )
+        for name in "abcdef"
+    }
+    return Spare(keep, held, NOW_MS, draw(st.integers(-5, 80)))
+
+
+@given(NAMES, SOME, SOME, st.sets(NAMES), st.sets(NAMES, max_size=2), spares())
+def test_of_what_nobody_needs_the_newest_stay_within_every_bound(
+    target: str, baseline: str | None, previous: str | None, disk: set[str], pinned: set[str], spare: Spare
+) -> None:
+    wanted = replace(goal(target, baseline), pinned=tuple(release(name).digest for name in sorted(pinned)))
+    state = ServiceState(previous=release(previous) if previous else None)
+    on_disk = frozenset(release(name).digest for name in disk)
+    roots = frozenset(release(name).root for name in disk)
+    going = surplus(wanted, state, on_disk, [], roots, spare)
+
+    needed = {release(name).digest for name in (target, baseline, previous, *pinned) if name} & on_disk
+    assert not going.releases & needed
+    assert {Digest(root.lower()) for root in going.roots} == going.releases, "a release and what names it go together"
+    more = on_disk - needed - going.releases
+    assert len(more) <= spare.keep.releases
+    assert sum(spare.held[digest].bytes for digest in more) <= spare.keep.bytes
+    assert all(NOW_MS - spare.held[digest].since_ms <= spare.keep.days * DAY_MS for digest in more)
+    oldest_kept = min((spare.held[digest].since_ms for digest in more), default=NOW_MS + 2 * DAY_MS)
+    assert all(spare.held[digest].since_ms <= oldest_kept for digest in going.releases), "the oldest go first"
+    freed = sum(spare.held[digest].bytes for digest in going.releases)
+    assert not more or freed >= spare.short_bytes, "while the disk is short, nothing stays that nobody needs"
+
+
+def test_nothing_more_goes_than_makes_room_enough() -> None:
+    held = {release(name).digest: Held(10, NOW_MS - age * DAY_MS) for age, name in enumerate("bcde")}
+    on_disk = [release(name).digest for name in "abcde"]
+
+    def gone(short_bytes: int) -> str:
+        spare = Spare(KeepMore(4, 30, 100), held, NOW_MS, short_bytes)
+        return "".join(sorted(digest[0] for digest in surplus(goal("a"), ServiceState(), on_disk, [], [], spare).releases))
+
+    assert [gone(0), gone(1), gone(10), gone(11), gone(40), gone(1000)] == ["", "e", "e", "de", "bcde", "bcde"]
 
 
 def test_two_roots_of_one_release_keep_it_once() -> None:

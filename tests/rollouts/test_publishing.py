@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
+from fleetcast.model.ids import Digest
 from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.retention.pins import pin
 from fleetcast.rollouts.controller import RolloutController
 from fleetcast.rollouts.publishing import Publisher
-from fleetcast.schema.tables import goals
+from fleetcast.schema.tables import artifacts, goals
 from fleetcast.stores.database import Database
 from fleetcast.stores.sqlite_kv import SqliteKv
 
@@ -186,3 +188,24 @@ async def test_generations_in_the_kv_only_grow(company: Company, letters: str) -
         seen += [msgspec.json.decode(change.value, type=Goal).generation for change in changes if change.value is not None]
         revision = changes[-1].mod_revision
     assert seen == sorted(set(seen))
+
+
+async def test_a_goal_names_what_was_pinned_when_it_was_written(company: Company) -> None:
+    """So machines keep it: what a machine may forget of a service is decided by nothing but its goals."""
+
+    async def told() -> list[tuple[Digest, ...]]:
+        goal = await company.goal()
+        assert goal is not None
+        return [goal.pinned, (goal.target.digest,)]
+
+    await company.succeed("a")
+    nothing, first = await told()
+    async with company.database.transaction() as tx:
+        name = (await tx.execute(select(artifacts.c.name))).scalar_one()
+        await pin(tx, name, pinned=True)
+    await company.succeed("b")
+    assert (nothing, await told()) == ((), [first, (await told())[1]])
+    async with company.database.transaction() as tx:
+        await pin(tx, name, pinned=False)
+    await company.succeed("c")
+    assert (await told())[0] == ()

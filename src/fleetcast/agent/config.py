@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleetcast.agent.retention import KeepMore
 from fleetcast.model import limits
 from fleetcast.model.machine import Machine
 from fleetcast.swarm.bandwidth import Bandwidth
@@ -30,6 +31,10 @@ class AgentConfig:
     """Added to what services see; wins over the environment of a recipe, being about this one machine."""
     observe: bool = False
     """What was changed on this machine is reported, and not put right."""
+    keep_more: KeepMore = field(default_factory=KeepMore)
+    """Of each service, beside the releases that it needs."""
+    disk_free_percent: int = limits.DISK_FREE_PERCENT
+    """Of the disk that ``root`` is on: releases leave it free."""
     drift_look_s: float = limits.DRIFT_LOOK_S
     stop_grace_s: float = limits.STOP_GRACE_S
     """Between asking a service to end and killing it."""

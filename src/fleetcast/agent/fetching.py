@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,6 +19,8 @@ from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.room import Demand, needed_bytes, shortage_text
+from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import FetchStanding
 from fleetcast.agent.uninterrupted import to_the_end
@@ -52,6 +55,7 @@ class Fetcher:
         store: ReleaseStore,
         region: RegionClient,
         sharing: Sharing,
+        room: RoomDesk,
         keys: Sequence[PublicKey],
         rng: Random,
         alarm: Callable[[str], None],
@@ -66,6 +70,7 @@ class Fetcher:
         self._store = store
         self._region = region
         self._sharing = sharing
+        self._room = room
         self._keys = keys
         self._rng = rng
         self._under_way: Fetch | None = None
@@ -78,6 +83,11 @@ class Fetcher:
             return standing
         progress = self._under_way.progress()
         return replace(standing, bytes=progress.bytes, bytes_total=progress.bytes_total, waiting_for=progress.waiting_for)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether a fetch is under way that has not begun for want of room."""
+        return self._standing is not None and self._room.waits(self._layout.incoming / self._standing.release.digest)
 
     async def fetch(self, release: ReleaseRef, counted: Counted) -> None:
         """Return when ``release`` is whole on disk and shared. Goes on trying until then; safe to cancel and to repeat.
@@ -115,12 +125,12 @@ class Fetcher:
         root = self._store.root(release.root)
         if root is None:
             raise Unavailable("root_missing", f"the signed root of {release.artifact} is not on this machine")
-        async with self._sharing.lock(release.digest):
-            envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
-            directory = await to_the_end(self._store.receive(release.digest, envelope))
-            ended = asyncio.Event()
-            self._standing = FetchStanding(release)
-            try:
+        try:
+            async with self._sharing.lock(release.digest), self._promised(root, release):
+                envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
+                directory = await to_the_end(self._store.receive(release.digest, envelope))
+                ended = asyncio.Event()
+                self._standing = FetchStanding(release)
                 fetch = await self._started(root, release, directory, ended)
                 try:
                     await self._finished(fetch, ended)
@@ -128,8 +138,8 @@ class Fetcher:
                     # It holds files open for writing, and what is to take their place must not be.
                     await to_the_end(asyncio.to_thread(fetch.cancel))
                 return await to_the_end(self._mend(root, release, directory, mend))
-            finally:
-                self._standing = None
+        finally:
+            self._standing = None
 
     async def _mend(
         self, root: Root, release: ReleaseRef, fresh: Path, mend: Callable[[Path], Awaitable[tuple[str, ...]]]
@@ -186,17 +196,31 @@ class Fetcher:
             if release.digest in self._store.disk.releases:
                 # Another root of files that are here already.
                 return
-            envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
-            directory = await to_the_end(self._store.receive(release.digest, envelope))
-            ended = asyncio.Event()
-            fetch = await self._started(root, release, directory, ended)
-            try:
-                await counted(await self._finished(fetch, ended))
-                await to_the_end(self._admit(root, release))
-            except BaseException:
-                # Also one that is done: until its release is shared it holds on to the directory.
-                await to_the_end(asyncio.to_thread(fetch.cancel))
-                raise
+            async with self._promised(root, release):
+                await self._brought(release, root, counted)
+
+    def _promised(self, root: Root, release: ReleaseRef) -> AbstractAsyncContextManager[None]:
+        """Room for the release, which is waited for."""
+
+        def short(demand: Demand, room: int) -> None:
+            missing = f"room on this machine's disk: {shortage_text(demand, room)}"
+            self._standing = FetchStanding(release, bytes_total=root.content_size, waiting_for=missing)
+            self._alarm(f"it cannot fetch {release.artifact}: {NO_ROOM_HERE}: make room, it goes on by itself")
+
+        return self._room.promised(self._layout.incoming / release.digest, needed_bytes(root), short)
+
+    async def _brought(self, release: ReleaseRef, root: Root, counted: Counted) -> None:
+        envelope = await asyncio.to_thread((self._layout.roots / release.root).read_text)
+        directory = await to_the_end(self._store.receive(release.digest, envelope))
+        ended = asyncio.Event()
+        fetch = await self._started(root, release, directory, ended)
+        try:
+            await counted(await self._finished(fetch, ended))
+            await to_the_end(self._admit(root, release))
+        except BaseException:
+            # Also one that is done: until its release is shared it holds on to the directory.
+            await to_the_end(asyncio.to_thread(fetch.cancel))
+            raise
 
     async def _admit(self, root: Root, release: ReleaseRef) -> None:
         final = await self._store.admit(release.digest)

@@ -17,6 +17,7 @@ from fleetcast.agent.layout import MachineLayout, ServiceKey
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.reporting import Reporter
 from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.service import ServiceDriver, Surroundings
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock
@@ -49,7 +50,8 @@ class AgentLoop:
         self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng, self._instance)
         sharing = Sharing(swarm)
         told = (self._reporter.changed, clock.now_ms, self._reporter.alarm)
-        self._around = Surroundings(config, self._machine, region, sharing, keys, self._rng, *told)
+        room = RoomDesk(config.root, config.disk_free_percent)
+        self._around = Surroundings(config, self._machine, region, sharing, room, keys, self._rng, *told)
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
 
     async def run(self, ready: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleetcast.agent import retention
-from fleetcast.agent.retention import Surplus
+from fleetcast.agent.retention import NOTHING_MORE, Spare, Surplus
 from fleetcast.agent.state import ServiceState
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, ReleaseRef
@@ -66,6 +66,9 @@ class Observed:
     down_since_ms: int
     damaged: bool = False
     """Files of what is active are not as released, and are to be put right."""
+    waits_for_room: bool = False
+    """The fetch that is under way has not begun for want of room."""
+    spare: Spare = NOTHING_MORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def reconcile(seen: Observed, now_ms: int) -> Decision:
         fetch=fetch,
         restart=_restart(seen) if activate is None else None,
         stop=activate is None and _astray(seen),
-        collect=Surplus() if goal is None else _collect(seen, goal, fetch),
+        collect=_abandoned(seen) if goal is None else _collect(seen, goal, fetch),
     )
 
 
@@ -230,9 +233,17 @@ def _astray(seen: Observed) -> bool:
 
 def _collect(seen: Observed, goal: Goal, fetch: Fetch | None) -> Surplus:
     """Not while a fetch may be cloning from an old release, unless it is not wanted any more itself."""
-    if seen.state.activation is not None or (seen.fetching is not None and fetch is not None):
+    copying = seen.fetching is not None and fetch is not None and not seen.waits_for_room
+    if seen.state.activation is not None or copying:
         return Surplus()
-    return retention.surplus(goal, seen.state, seen.disk.releases, seen.disk.incoming, seen.disk.roots)
+    return retention.surplus(goal, seen.state, seen.disk.releases, seen.disk.incoming, seen.disk.roots, seen.spare)
+
+
+def _abandoned(seen: Observed) -> Surplus:
+    """Without a goal everything stays as it is, for it may come back; what was never whole goes where room is short."""
+    if seen.fetching is not None or seen.spare.short_bytes <= 0:
+        return Surplus()
+    return Surplus(incoming=seen.disk.incoming)
 
 
 def backoff_ms(deaths: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import structlog
 from fleetcast.agent import records, switch
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.reconcile import Disk
-from fleetcast.agent.retention import Surplus
+from fleetcast.agent.retention import Held, KeepMore, Spare, Surplus
 from fleetcast.artifacts import tree as trees
 from fleetcast.artifacts.manifest import Manifest, decode, manifest_digest
 from fleetcast.artifacts.signing import PublicKey, verify_root
@@ -25,6 +26,7 @@ from fleetcast.model import ids
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Corrupt, Invalid
 from fleetcast.model.ids import Digest
+from fleetcast.stores.occupied import disk_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,8 @@ class ReleaseStore:
         self._releases: set[Digest] = set()
         self._incoming: set[Digest] = set()
         self._roots: dict[Digest, Root] = {}
+        self._sizes: dict[Digest, tuple[int, int]] = {}
+        """Of each whole release: what it takes up, and since when, UTC milliseconds by this machine's clock."""
 
     def scan(self) -> None:
         """Look at the disk, finish removals that were cut off, and drop roots that no installed key has signed. Blocking."""
@@ -50,6 +54,7 @@ class ReleaseStore:
             # Of a repair that was cut off.
             _remove(self._layout.incoming / digest)
             self._incoming.discard(digest)
+        self._sizes = {digest: _measure(self._layout.release(digest)) for digest in self._releases}
         self._roots = {}
         for digest in _named(self._layout.roots):
             path = self._layout.roots / digest
@@ -62,6 +67,14 @@ class ReleaseStore:
     @property
     def disk(self) -> Disk:
         return Disk(frozenset(self._releases), frozenset(self._incoming), frozenset(self._roots))
+
+    def spare(self, keep: KeepMore, short_bytes: int) -> Spare:
+        """What is asked about releases that nobody needs, now."""
+        roots: dict[Digest, set[Digest]] = {}
+        for root_digest, root in self._roots.items():
+            roots.setdefault(root.digest, set()).add(root_digest)
+        held = {digest: Held(*self._sizes[digest], frozenset(roots.get(digest, ()))) for digest in self._releases}
+        return Spare(keep, held, time.time_ns() // 1_000_000, short_bytes)
 
     def root(self, digest: Digest) -> Root | None:
         """A signed root, verified; ``None``: not on this machine."""
@@ -87,6 +100,7 @@ class ReleaseStore:
         """An incoming release is complete, verified and sealed: from now on it is one of the whole ones."""
         final = self._layout.release(digest)
         await asyncio.to_thread(_admit, self._layout.incoming / digest, final)
+        self._sizes[digest] = await asyncio.to_thread(_measure, final)
         self._incoming.discard(digest)
         self._releases.add(digest)
         return final
@@ -131,6 +145,14 @@ def _named(directory: Path) -> list[Digest]:
             if records.is_temporary(path):
                 path.unlink()
     return found
+
+
+def _measure(release: Path) -> tuple[int, int]:
+    try:
+        since_ms = (release / "root").stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        since_ms = 0
+    return disk_bytes(release), since_ms
 
 
 def _prepare(directory: Path, envelope: str) -> None:

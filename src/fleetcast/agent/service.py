@@ -26,6 +26,7 @@ from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.retention import Surplus
 from fleetcast.agent.retrying import retry_s
+from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.sockets import ServiceSockets
 from fleetcast.agent.standing import Clock, removal_report, service_report
@@ -57,6 +58,7 @@ class Surroundings:
     """This machine, as it is labelled at the moment."""
     region: RegionClient
     sharing: Sharing
+    room: RoomDesk
     keys: Sequence[PublicKey]
     rng: Random
     changed: Callable[[], None]
@@ -82,8 +84,9 @@ class ServiceDriver:
         self._sockets = ServiceSockets(layout)
         self._permits = PermitDesk(around.region, self._permit_request, around.rng)
         self._hooks = HookRunner(layout)
-        told = (around.rng, around.alarm, self._pre_fetch)
-        self._fetcher = Fetcher(key, layout, self._store, around.region, around.sharing, around.keys, *told)
+        shared = (around.region, around.sharing, around.room, around.keys)
+        self._fetcher = Fetcher(key, layout, self._store, *shared, around.rng, around.alarm, self._pre_fetch)
+        around.room.on_short.append(self.look)
         running = (self._process, self._sockets, self._permits, self._hooks)
         self._activator = Activator(around.config, key, layout, self._store, self._memory, *running, around.alarm)
         self._drift = DriftWatch(layout, self._store, self._settled, around.config.drift_look_s, self.look)
@@ -206,7 +209,7 @@ class ServiceDriver:
             self._activation = None
         if self._activation is None:
             await self._straighten()
-        decision = reconcile(self._observe(), self._around.now_ms())
+        decision = reconcile(self._observe(await self._around.room.short_bytes()), self._around.now_ms())
         if not await self._follow_activation(decision):
             return 0.0
         await self._follow_fetch(decision)
@@ -218,7 +221,7 @@ class ServiceDriver:
             self._wake.set()
         return await self._follow_restart(decision)
 
-    def _observe(self) -> Observed:
+    def _observe(self, short_bytes: int) -> Observed:
         return Observed(
             machine=self._around.machine(),
             goal=self._goal,
@@ -230,6 +233,8 @@ class ServiceDriver:
             deaths=self._vitals.deaths.count,
             down_since_ms=self._vitals.deaths.since_ms,
             damaged=not self._around.config.observe and self._damaged(),
+            waits_for_room=self._fetcher.waits_for_room,
+            spare=self._store.spare(self._around.config.keep_more, short_bytes),
         )
 
     def _damaged(self) -> bool:
@@ -269,6 +274,8 @@ class ServiceDriver:
             if wanted is not None and wanted.release == self._fetch.order.release:
                 # Perhaps for another deployment by now, to which its bytes count.
                 self._fetch.order = wanted if wanted.deployment else self._fetch.order
+                if decision.collect:
+                    await self._collect(decision.collect)
                 return
             await self._fetch.end()
             self._fetch = None

@@ -213,6 +213,15 @@ class AgentSettings:
     """Fetch from the machines of its own rack, so that a release crosses the rack's uplink about once; off: from anywhere."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services on this machine see, for instance their ``PORT``."""
+    releases_more: int = limits.RELEASES_MORE
+    """Releases of each service that it keeps on its disk beside those it needs (the goal's, the last that succeeded, the one
+    before, two more that succeeded, pinned ones): the newest, within the two bounds below, while the disk has room."""
+    releases_more_days: int = limits.RELEASES_MORE_DAYS
+    """It keeps none of those that it fetched longer ago."""
+    releases_more_bytes: int = limits.RELEASES_MORE_BYTES
+    """Most that those of one service take up on the disk."""
+    disk_free_percent: int = limits.DISK_FREE_PERCENT
+    """Of the disk that ``directory`` is on: a fetch that would leave less free waits for room."""
     observe: bool = False
     """Where somebody has changed a file of what runs, or what ``current`` leads to, only report it; off: put it right, too."""
 

@@ -194,8 +194,9 @@ def _value(value: object, kind: Any, source: str) -> object:
         raise Invalid("bad_setting", f"{source}: {error}") from None
 
 
-_MAY_BE_NOTHING: Final = {"drain_s_max", "retention_grace_s"} | {
-    f"{tier}_retention_{bound}" for tier in ("main", "region") for bound in ("days", "count", "bytes")
+_MAY_BE_NOTHING: Final = {
+    *("drain_s_max", "retention_grace_s", "releases_more", "releases_more_days", "releases_more_bytes"),
+    *(f"{tier}_retention_{bound}" for tier in ("main", "region") for bound in ("days", "count", "bytes")),
 }
 
 
@@ -206,6 +207,9 @@ def _check_number(key: str, value: object, what: str) -> None:
     if key.endswith("port"):
         if not 0 <= value <= PORT_MAX:
             raise Invalid("bad_setting", f"{what} is {value:g}: a port is a number up to {PORT_MAX}, 0 picks a free one")
+    elif key.endswith("_percent"):
+        if not 0 <= value < 100:
+            raise Invalid("bad_setting", f"{what} is {value:g}: it must be 0 to 99")
     elif key.endswith("bytes_per_s"):
         if value != UNLIMITED and value < RATE_BYTES_PER_S_MIN:
             raise Invalid(

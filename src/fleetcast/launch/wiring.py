@@ -127,6 +127,7 @@ def agent(settings: AgentSettings) -> Wired:
     """A machine's agent. Raises :class:`Invalid` and :class:`NotFound` for tokens."""
     from fleetcast.agent import process
     from fleetcast.agent.config import AgentConfig
+    from fleetcast.agent.retention import KeepMore
     from fleetcast.http.tokens import load
     from fleetcast.stores.limiter import Limiter
     from fleetcast.swarm.bandwidth import Bandwidth
@@ -148,6 +149,8 @@ def agent(settings: AgentSettings) -> Wired:
         bandwidth=Bandwidth(up, down, settings.background),
         environment=dict(settings.environment),
         observe=settings.observe,
+        keep_more=KeepMore(settings.releases_more, settings.releases_more_days, settings.releases_more_bytes),
+        disk_free_percent=settings.disk_free_percent,
     )
     return Wired(
         partial(process.serve, config), settings, {"upload_bytes_per_s": up.change, "download_bytes_per_s": down.change}

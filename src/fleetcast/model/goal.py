@@ -84,6 +84,8 @@ class Goal:
     removed: bool = False
     """A tombstone: no machine runs the service any more. The rest says what was wanted before, which is what a program that
     does not know tombstones goes on with."""
+    pinned: tuple[Digest, ...] = ()
+    """Releases of the service that people want kept, as they were when this was written: a machine that has one keeps it."""
 
     def selects(self, machine: Machine) -> bool:
         return self.selector.matches(machine)

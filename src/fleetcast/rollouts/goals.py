@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.errors import Conflict
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import ServiceName
+from fleetcast.model.ids import Digest, ServiceName
+from fleetcast.model.limits import PINNED_TOLD_MAX
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.origins import least_epoch
-from fleetcast.schema.tables import deployments, goals
+from fleetcast.schema.tables import artifacts, deployments, goals
 from fleetcast.schema.upsert import upsert
 
 
@@ -52,11 +53,13 @@ async def read_standing(tx: AsyncConnection, service: ServiceName, environment: 
 
 
 async def write_goal(tx: AsyncConnection, goal: Goal, sequence: int, over: Generation) -> None:
-    """Decide on ``goal``. It is published later, from this row; ``sequence`` is its deployment's.
+    """Decide on ``goal``, which is told the releases that are pinned now. It is published later, from this row; ``sequence`` is
+    its deployment's.
 
     Raises:
         Conflict: the last write is not ``over`` any more, or ``goal`` is not above it (law 3).
     """
+    goal = replace(goal, pinned=await _pinned(tx, goal.service))
     value = msgspec.json.encode(goal, order="deterministic").decode()
     generation = {"epoch": goal.generation.epoch, "counter": goal.generation.counter}
     written = await tx.execute(
@@ -74,6 +77,13 @@ async def write_goal(tx: AsyncConnection, goal: Goal, sequence: int, over: Gener
     if written.rowcount != 1 or goal.generation <= over:
         raise Conflict("goal_moved_on", f"the goal of {goal.service} is not at {over} any more: decide again")
     await tx.execute(update(deployments).where(deployments.c.id == goal.deployment).values(**generation))
+
+
+async def _pinned(tx: AsyncConnection, service: ServiceName) -> tuple[Digest, ...]:
+    """Digests of a service's pinned artifacts, at most ``PINNED_TOLD_MAX``: those pinned last."""
+    pinned = select(artifacts.c.digest).where(artifacts.c.service == service, artifacts.c.pinned_at.is_not(None))
+    newest = pinned.order_by(artifacts.c.pinned_at.desc(), artifacts.c.id.desc()).limit(PINNED_TOLD_MAX)
+    return tuple(dict.fromkeys(Digest(digest) for digest in (await tx.execute(newest)).scalars()))
 
 
 def standing(row: AnyRow) -> Standing:

@@ -189,6 +189,7 @@ artifacts: Final = Table(
     Index("ix_artifacts_service_commit_sha", "service", "commit_sha"),
     Index("ix_artifacts_digest", "digest"),
     _index_where("ix_artifacts_kept", "collection <> 'COLLECTED'", "digest"),
+    _index_where("ix_artifacts_pinned", "pinned_at IS NOT NULL", "service"),
 )
 
 releases: Final = Table(

@@ -19,9 +19,9 @@ from fleetcast.model.branches import no_trunk
 from fleetcast.model.errors import FleetcastError, NotFound, Refused, Unavailable
 from fleetcast.model.ids import CommitSha
 from fleetcast.model.limits import MIRRORS_BYTES_MAX
+from fleetcast.stores.occupied import disk_bytes
 from fleetcast.worker.git import GitFailedError, git, git_code
 from fleetcast.worker.mirrors import Mirror, given_up
-from fleetcast.worker.usage import disk_bytes
 
 log = structlog.get_logger(__name__)
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from fleetcast.model.limits import MIB
+from fleetcast.stores.occupied import disk_bytes
 from fleetcast.worker.sandbox import BuildLimits
 
 _PAGE_BYTES: Final = resource.getpagesize()
-_BLOCK_BYTES: Final = 512
-"""Of what ``stat`` counts in, whatever the file system's blocks are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +91,6 @@ def _private_bytes(pid: int) -> int:
     except (OSError, ValueError):
         return 0
     return (int(resident) - int(shared)) * _PAGE_BYTES
-
-
-def disk_bytes(directory: Path) -> int:
-    """Of everything below it; what goes away meanwhile, or cannot be looked into, does not count."""
-    total = 0
-    waiting = [os.fspath(directory)]
-    while waiting:
-        try:
-            entries = os.scandir(waiting.pop())
-        except OSError:
-            continue
-        with entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-    return total
 
 
 def _mib(count: int) -> str:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from fleetcast.model.limits.units import MIB
+from fleetcast.model.limits.units import GIB, MIB
 
 # Releases on a machine
 RELEASES_SUCCEEDED_KEPT: Final = 2
 """Beside goal, baseline and previous (law 5)."""
+RELEASES_MORE: Final = 0
+"""That a machine keeps beside those, newest first, as long as they are young and small enough (defaults of settings)."""
+RELEASES_MORE_DAYS: Final = 30
+RELEASES_MORE_BYTES: Final = 20 * GIB
+DISK_FREE_PERCENT: Final = 2
+"""Of a machine's disk, that releases leave free (default of a setting)."""
+DISK_BLOCK_BYTES: Final = 4096
+"""By which a file's place is rounded up, when room for a release is asked for."""
+JOURNAL_RECORD_BYTES: Final = 8
+"""Of a piece, in the journal of a fetch."""
+ROOM_LOOK_S: Final = 2
+"""How often a fetch that waits for room looks whether there is some."""
+PINNED_TOLD_MAX: Final = 20
+"""Pinned releases of a service that machines are told of, those pinned last."""
 STOP_GRACE_S: Final = 10
 HEALTH_TIMEOUT_S: Final = 60.0
 HEALTH_TIMEOUT_S_MAX: Final = 3600
