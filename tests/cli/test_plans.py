@@ -85,7 +85,7 @@ def test_a_preview_says_what_would_hold_it_now() -> None:
 def test_a_deployments_checks_are_a_line_each_with_what_a_command_said() -> None:
     checks = (
         CheckPicture("errors", CheckOutcome.PASSED, "0.01 is below 0.5", 0, ""),
-        CheckPicture("smoke", CheckOutcome.FAILED, "it exited 3", 2, "GET /cart\n500\n"),
+        CheckPicture("smoke", CheckOutcome.FAILED, "it exited 3", 2, "GET /cart\n\x1b[2J500\n"),
         CheckPicture("url", None, "", 0, ""),
     )
     assert checks_text(checks).splitlines() == [

@@ -28,8 +28,6 @@ from prometheus import Prometheus, prometheus
 from running import wait_until
 from victims import alive
 
-pytestmark = pytest.mark.one_engine
-
 PASSED, FAILED, UNKNOWN = CheckOutcome
 
 
@@ -188,6 +186,7 @@ async def test_a_check_of_a_deployment_that_has_ended_is_asked_no_more(company: 
     assert await claim_asks(company.database, 10) == ()
 
 
+@pytest.mark.one_engine
 async def test_a_preview_says_that_a_command_will_never_pass(control: Any) -> None:
     plan = Policy(stages=(Stage(bake_s=10, checks=(Check("smoke", command=("true",)),)),))
     said = "it never passes check smoke: control runs no commands, its setting check_commands is off"

@@ -118,3 +118,14 @@ def test_a_wave_that_means_nobody_is_skipped_and_one_whose_machines_are_silent_i
     fleet = _alike([(Machine(MachineId("m1"), RegionName("us")), False), (Machine(MachineId("m2"), RegionName("ap")), True)])
     opening = open_next(plan, -1, (), fleet)
     assert (opening.number, opening.skipped, opening.expected) == (1, (0,), {"us": 1})
+
+
+def test_an_empty_wave_is_not_skipped_where_the_one_behind_it_needs_approval() -> None:
+    """Approval is asked for the wave that comes next, so nobody gets past it by what is not there."""
+    nobody = Wave("nobody", Selector((RegionName("mars"),)), None, None, 0, "why")
+    guarded = Wave("guarded", Selector(), None, None, 0, "why", approvals=1)
+    fleet = _alike([(Machine(MachineId("m1"), RegionName("eu")), True)])
+    plan = Plan("p", (nobody, nobody, guarded), 0, 0)
+    opened = open_next(plan, -1, (), fleet)
+    assert (opened.number, opened.skipped, opened.expected) == (1, (0,), {})
+    assert open_next(plan, 1, opened.cohorts, fleet).expected == {"eu": 1}

@@ -27,8 +27,6 @@ from fleetcast.schema.tables import events
 from paper_company import WEB, Company, sha
 from played_fleet import Fleet
 
-pytestmark = pytest.mark.one_engine
-
 ENDLESS = Freeze("migration", ends="2099-01-01")
 TWO = Policy(stages=(Stage("one", count=1), Stage("everyone", approvals=1)))
 DAY_MS = 24 * 3600 * 1000

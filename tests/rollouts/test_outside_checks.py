@@ -143,6 +143,7 @@ def test_what_passed_before_everybody_was_healthy_or_long_ago_is_asked_again() -
         (Check(url="http://a", below=1), "a query, and nothing else, needs below or above"),
         (Check(query="up", prometheus="http://p", below=float("nan")), "below and above are numbers"),
         (Check(command=("a",), expects={"b": 1}), "expects is about the answer of a url"),
+        (Check(url="http://a", expects={"a\nb": 1}), "expects names a field that cannot be printed"),
         (Check(url="http://a", every_s=1), "every_s is 1: say 5 to 3600"),
         (Check(url="http://a", failures=0), "failures is 0: say 1 to 100"),
         (Check(command=("",)), "its command names no program"),

@@ -13,6 +13,7 @@ from fleetcast.cli.terminal import stdout_table
 from fleetcast.model.check import Check, CheckOutcome, CheckPicture
 from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.freeze import Freeze
+from fleetcast.model.lines import showable
 from fleetcast.model.plan import Policy, Preset, Stage
 from fleetcast.model.spans import span
 
@@ -112,7 +113,7 @@ def checks_text(checks: Sequence[CheckPicture]) -> str:
     """What was asked outside about the present wave, and what a command said that did not pass."""
     rows = [[each.name, each.outcome or "not asked yet", str(each.failures), each.figures] for each in checks]
     said = [
-        f"{each.name}: {line}"
+        f"{each.name}: {showable(line)}"
         for each in checks
         if each.outcome is not CheckOutcome.PASSED
         for line in each.output.splitlines()

@@ -20,6 +20,7 @@ from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import CommitSha, DeploymentId, ServiceName
 from fleetcast.model.limits import CHECK_EVERY_S_MAX, CHECK_LEASE_S
+from fleetcast.model.lines import one_line
 from fleetcast.model.plan import Plan
 from fleetcast.rollouts.outside_checks import CheckFacts, taken_in
 from fleetcast.schema.columns import AnyRow
@@ -173,7 +174,7 @@ def _told(tx: AsyncConnection, ask: Ask, facts: CheckFacts, output: str) -> None
     passed = facts.outcome is CheckOutcome.PASSED
     text = f"check {facts.check.title} passed: {facts.figures}" if passed else facts.words
     last = output.strip().splitlines()[-1:] if not passed else []
-    said = "; ".join((text, *last))
+    said = one_line("; ".join((text, *last)))
     state = DeploymentState.DISTRIBUTING
     record_event(tx, EventKind.DEPLOYMENT_CHECKED, ask.deployment, service=ask.service, state=state, text=said)
 

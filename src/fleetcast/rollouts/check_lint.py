@@ -37,6 +37,8 @@ def check_problems(check: Check) -> Iterator[str]:
         yield "expects is about the answer of a url: there is none"
     if len(check.expects) > CHECK_FIELDS_MAX:
         yield f"expects names {len(check.expects)} fields: it may name {CHECK_FIELDS_MAX}"
+    if not all(name.isprintable() for name in check.expects):
+        yield "expects names a field that cannot be printed"
     bounds = [bound for bound in (check.below, check.above) if bound is not None]
     if bool(check.query) != bool(bounds):
         yield "a query, and nothing else, needs below or above: what its value is compared with"
