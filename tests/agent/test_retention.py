@@ -144,3 +144,13 @@ def test_failures_of_earlier_deployments_are_forgotten() -> None:
     old = Failure(DeploymentId("d-a"), release("a").root, "x")
     new = Failure(DeploymentId("d-b"), release("b").root, "y")
     assert learned(ServiceState(failures=(old, new)), goal("b")).failures == (new,)
+
+
+def test_what_failed_is_forgotten_once_when_it_is_to_be_tried_again() -> None:
+    failure = Failure(DeploymentId("d-b"), release("b").root, "x")
+    again = replace(goal("b"), again=Generation(0, 7))
+    forgot = learned(ServiceState(failures=(failure,)), again)
+    assert forgot.failures == ()
+    assert learned(replace(forgot, failures=(failure,)), again).failures == (failure,), "what fails after that stays so"
+    later = replace(again, again=Generation(0, 9))
+    assert learned(replace(forgot, failures=(failure,)), later).failures == ()

@@ -18,7 +18,7 @@ from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Unavailable
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, Digest, RegionName, ServiceName, Token
 from fleetcast.model.messages.builds import ClaimedBuild, CommitRequest, FinishedUpload
-from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import DeployRequest, RetryRequest, RollbackRequest
 from fleetcast.model.messages.regions import KvPage, RegionHello, RegionReport
 from fleetcast.model.messages.services import ServiceSpec
 
@@ -94,6 +94,7 @@ CALLS: list[tuple[str, Call, Any]] = [
     ("GET /v1/services?after=x&limit=50", lambda c: c.service_page(after="x"), {"items": [SPEC], "next": None}),
     ("POST /v1/deployments", lambda c: c.deploy(DeployRequest(WEB, CommitSha("a" * 40))), DEPLOYMENT),
     ("POST /v1/rollbacks", lambda c: c.rollback(RollbackRequest(WEB)), DEPLOYMENT),
+    ("POST /v1/retries", lambda c: c.retry(RetryRequest(WEB)), DEPLOYMENT),
     ("POST /v1/deployments/d1/abort", lambda c: c.abort(DeploymentId("d1")), DEPLOYMENT),
     (
         "GET /v1/deployments/d1?wait_s=5.0&seen=v1",

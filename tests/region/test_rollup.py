@@ -238,3 +238,17 @@ def test_an_alarm_stays_until_it_has_stopped_for_a_while() -> None:
     assert alarms.current(1000) == ("goal refused",)
     assert alarms.current(1101) == ()
     assert alarms.raise_alarm("goal refused", now=1200)
+
+
+def test_a_failure_of_before_somebody_had_it_tried_again_is_none(
+    make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    before = make_goal()
+    said = make_report(before, Phase.FAILED, error="exit 1")
+    again = replace(before, generation=before.generation.next(), again=before.generation.next())
+    stale = roll_up(again, [Told(make_machine("m1"), said, 0)])
+    assert (stale.reporting, stale.failed) == (0, 0)
+    assert stale.cohort is not None
+    assert stale.cohort.failed == 0
+    once_more = roll_up(again, [Told(make_machine("m1"), replace(said, generation=again.generation), 0)])
+    assert (once_more.reporting, once_more.failed) == (1, 1)

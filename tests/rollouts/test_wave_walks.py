@@ -11,7 +11,7 @@ from fleetcast.model.errors import NotFound, Refused, Unprocessable
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX, PAUSE_S_MAX
-from fleetcast.model.messages.deployments import DeployRequest
+from fleetcast.model.messages.deployments import DeployRequest, RetryRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy, Preset, Stage
 from fleetcast.rollouts.controller import RolloutController
@@ -481,3 +481,46 @@ async def test_a_release_that_went_out_without_a_region_can_be_gone_back_to(flee
     back = await company.rollback()
     await _go_on(fleet, 3)
     assert (await company.state(back), fleet.runs()) == (State.SUCCEEDED, {"b": 15})
+
+
+async def test_machines_that_failed_try_again_when_somebody_says_so(fleet: Fleet) -> None:
+    """While it is under way, in the same deployment."""
+    company = fleet.company
+    fleet.sick = lambda machine, release: release.artifact.startswith("web/b") and machine == "eu-1"
+    slow = fleet.machines[MachineId("us-1")]
+    slow.silent = True
+    b = await _begin(fleet, "b", Policy(failed_percent=50))
+    await _go_on(fleet, 3)
+    assert fleet.machines[MachineId("eu-1")].runs == "a"
+    fleet.sick = lambda _machine, _release: False
+    assert (await company.triggers.retry(RetryRequest(WEB))).id == b
+    await company.step()
+    slow.silent = False
+    await _go_on(fleet, 3)
+    shown = await company.show(b)
+    assert (shown.state, shown.reason, fleet.runs()) == (State.SUCCEEDED, "15 of 15 machines active", {"b": 15})
+
+
+@ONE
+async def test_what_has_ended_is_tried_again_by_a_new_deployment_that_moves_nobody_else(fleet: Fleet) -> None:
+    company = fleet.company
+    fleet.sick = lambda machine, release: release.artifact.startswith("web/b") and machine == "eu-1"
+    b = await _begin(fleet, "b", Policy())
+    await _go_on(fleet, 3)
+    assert await company.state(b) is State.FAILED
+    fleet.sick = lambda _machine, _release: False
+    again = (await company.triggers.retry(RetryRequest(WEB))).id
+    assert again != b
+    await _go_on(fleet, 3)
+    assert (await company.state(again), fleet.runs()) == (State.SUCCEEDED, {"b": 15})
+    assert sorted(len(played.ever) for played in fleet.machines.values()) == [2] * 14 + [3], "only one of them did anything"
+    with pytest.raises(Refused, match="no machine has failed deployment"):
+        await company.triggers.retry(RetryRequest(WEB))
+
+
+@ONE
+async def test_what_stopped_in_its_waves_is_not_tried_again(fleet: Fleet) -> None:
+    b = await _begin(fleet, "b")
+    await fleet.company.triggers.abort(b)
+    with pytest.raises(Refused, match="is ABORTED and stopped where it stood: fleetcast deploy web@"):
+        await fleet.company.triggers.retry(RetryRequest(WEB))

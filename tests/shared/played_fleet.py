@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fleetcast.model.deployment import ByteCounts
+from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, ReleaseRef
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.machine import Machine
@@ -38,6 +39,8 @@ class Played:
     ever: list[str] = field(default_factory=list)
     """Letters of the commits that ran here, in order."""
     failed: set[DeploymentId] = field(default_factory=set)
+    again: Generation | None = None
+    """Of the last goal by which it forgot that it failed."""
     changing: bool = False
     down: bool = False
     """What was ACTIVE has died, and is not up again."""
@@ -127,6 +130,8 @@ class Fleet:
         return dict(sorted(counts.items()))
 
     def _act(self, played: Played, goal: Goal) -> None:
+        if goal.again is not None and goal.again != played.again:
+            played.failed, played.again = set(), goal.again
         wanted = goal.release_for(played.machine, played.running)
         changing, played.changing = played.changing, False
         if wanted is not None and wanted != played.running and goal.deployment not in played.failed:

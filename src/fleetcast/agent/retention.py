@@ -124,12 +124,15 @@ def _more(unneeded: Iterable[Digest], spare: Spare) -> frozenset[Digest]:
 def learned(state: ServiceState, goal: Goal) -> ServiceState:
     """``state`` with what a goal tells about the past: its baseline is the last release whose deployment succeeded.
 
-    Failures of earlier deployments are forgotten: only the newest one's decide anything.
+    Failures of earlier deployments are forgotten: only the newest one's decide anything. Those too, once, when somebody has had
+    it tried again.
     """
     succeeded = state.succeeded
     if goal.baseline is not None:
         succeeded = (goal.baseline, *(release for release in succeeded if release != goal.baseline))[:_HISTORY_MAX]
     failures = tuple(failure for failure in state.failures if failure.deployment == goal.deployment)
-    if (succeeded, failures) == (state.succeeded, state.failures):
+    if goal.again is not None and goal.again != state.again:
+        failures = ()
+    if (succeeded, failures, goal.again) == (state.succeeded, state.failures, state.again):
         return state
-    return replace(state, succeeded=succeeded, failures=failures)
+    return replace(state, succeeded=succeeded, failures=failures, again=goal.again)

@@ -71,6 +71,8 @@ class ServiceState:
     failures: tuple[Failure, ...] = ()
     """Of the newest deployment this machine has heard of."""
     fetched: Fetched | None = None
+    again: Generation | None = None
+    """Of the last goal by which failures were forgotten, so that what failed is tried once more."""
 
     def failure(self, deployment: DeploymentId, root: Digest) -> Failure | None:
         """What went wrong with that release for that deployment; ``None``: nothing so far."""

@@ -80,6 +80,35 @@ def deploy(
     return _result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
+def retry(service: str, *, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
+    """Have the machines try again that failed a service's present deployment.
+
+    While that is under way it is its own end that counts. When it has ended, a new deployment of the same release does it, all
+    at once: machines that run the release do nothing. Either has ended within 30 minutes, a wave's bake apart.
+
+    For example: `fleetcast retry web`
+
+    Parameters
+    ----------
+    service
+        The service.
+    no_wait
+        Only trigger it.
+    json
+        Print the deployment as JSON, at the end.
+    """
+    from fleetcast.model.ids import service_name
+    from fleetcast.model.messages.deployments import RetryRequest
+
+    wanted = service_name(service)
+
+    async def trigger(control: ControlClient) -> Deployment:
+        triggered = await control.retry(RetryRequest(wanted))
+        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
+
+    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+
+
 def rollback(
     service: str, *, to: str | None = None, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION
 ) -> int:

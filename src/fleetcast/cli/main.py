@@ -41,6 +41,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, str, str]]] = (
     ("Deploy", "abort", "fleetcast.cli.deployments:abort", "End an unfinished deployment, or a build."),
     ("Deploy", "pause", "fleetcast.cli.holding:pause", "Let in no further wave of a deployment for now."),
     ("Deploy", "resume", "fleetcast.cli.holding:resume", "Go on with a deployment that is paused."),
+    ("Deploy", "retry", "fleetcast.cli.deployments:retry", "Have machines try again that failed a deployment."),
     ("Deploy", "skip", "fleetcast.cli.holding:skip", "Have a deployment go on without a region."),
     ("Deploy", "promote", "fleetcast.cli.holding:promote", "Skip the bake of a deployment's present wave."),
     ("Deploy", "approve", "fleetcast.cli.approving:approve", "Approve what somebody else wants to deploy."),

@@ -19,6 +19,7 @@ from fleetcast.model.messages.deployments import (
     Preview,
     PreviewRequest,
     RefusalRequest,
+    RetryRequest,
     RollbackRequest,
     SkipRequest,
 )
@@ -70,6 +71,12 @@ class Deployments:
         """Trigger a rollback; ``key`` as for :meth:`deploy`. Raises :class:`Refused` when there is nothing to go back to."""
         return await trigger_once(
             lambda headers: self._session.ask("POST", "/v1/rollbacks", request, headers=headers, reply=Deployment), key
+        )
+
+    async def retry(self, request: RetryRequest, *, key: str | None = None) -> Deployment:
+        """Have failed machines try again; ``key`` as for :meth:`deploy`. Raises :class:`Refused` when none has failed."""
+        return await trigger_once(
+            lambda headers: self._session.ask("POST", "/v1/retries", request, headers=headers, reply=Deployment), key
         )
 
     async def abort(self, deployment: DeploymentId) -> Deployment:

@@ -37,6 +37,7 @@ from fleetcast.model.messages.deployments import (
     Preview,
     PreviewRequest,
     RefusalRequest,
+    RetryRequest,
     RollbackRequest,
     SkipRequest,
 )
@@ -88,6 +89,22 @@ async def rollback(
         commit_sha(data.to)
     key = request_key("rollback", idempotency_key, data)
     return _woken(parts, await parts.triggers.rollback(data, key, caller(request)))
+
+
+@post("/v1/retries", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
+async def retry(
+    request: Request[Any, Any, Any],
+    data: JSONBody[RetryRequest],
+    parts: PartsHere,
+    idempotency_key: IdempotencyKey = None,
+) -> Deployment:
+    """Have the machines try again that failed a service's present deployment.
+
+    While that is under way, in it; when it has ended, in a new deployment of the same release, all at once.
+    """
+    service_name(data.service)
+    key = request_key("retry", idempotency_key, data)
+    return _woken(parts, await parts.triggers.retry(data, key, caller(request)))
 
 
 @post("/v1/deployments/{deployment:str}/abort", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
@@ -198,6 +215,7 @@ HANDLERS = (
     deploy,
     preview,
     rollback,
+    retry,
     abort_deployment,
     pause_deployment,
     resume_deployment,

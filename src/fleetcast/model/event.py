@@ -21,6 +21,8 @@ class EventKind(StrEnum):
     """The rest of a wave's bake is skipped."""
     DEPLOYMENT_SKIPPED = "deployment.skipped"
     """It goes on without a region, or with it again."""
+    DEPLOYMENT_RETRIED = "deployment.retried"
+    """Machines that failed it try again."""
     DEPLOYMENT_HELD = "deployment.held"
     """A freeze, or approvals that are missing, hold back its next wave; or they do no more."""
     DEPLOYMENT_CHECKED = "deployment.checked"

@@ -86,6 +86,9 @@ class Goal:
     does not know tombstones goes on with."""
     pinned: tuple[Digest, ...] = ()
     """Releases of the service that people want kept, as they were when this was written: a machine that has one keeps it."""
+    again: Generation | None = None
+    """Of the last goal of this deployment with which somebody had the machines try again that had failed it. Agents of an
+    older version do not: they stay as they are."""
 
     def selects(self, machine: Machine) -> bool:
         return self.selector.matches(machine)

@@ -39,7 +39,7 @@ def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
     current: list[tuple[Told, ServiceReport]] = []
     waiting: list[NamedFailure] = []
     for each in everybody:
-        if each.report is not None and each.report.deployment == goal.deployment:
+        if each.report is not None and _answers(goal, each.report):
             current.append((each, each.report))
         else:
             waiting.append(NamedFailure(each.machine.id, _unheard(each)))
@@ -75,7 +75,7 @@ def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
 
 def _cohort(goal: Goal, everybody: Sequence[Told]) -> CohortCounts:
     inside = [each for each in everybody if goal.activates(each.machine)]
-    reports = [each.report for each in inside if each.report is not None and each.report.deployment == goal.deployment]
+    reports = [each.report for each in inside if each.report is not None and _answers(goal, each.report)]
     active = [report for report in reports if report.phase is Phase.ACTIVE]
     return CohortCounts(
         generation=goal.generation,
@@ -85,6 +85,12 @@ def _cohort(goal: Goal, everybody: Sequence[Told]) -> CohortCounts:
         flapping=sum(map(_flaps, active)),
         silent=sum(each.silent for each in inside),
     )
+
+
+def _answers(goal: Goal, report: ServiceReport) -> bool:
+    """Whether it is about this deployment; and, where it says FAILED, not about the time before somebody had it tried again."""
+    stale = report.phase is Phase.FAILED and goal.again is not None and report.generation < goal.again
+    return report.deployment == goal.deployment and not stale
 
 
 def _flaps(report: ServiceReport) -> bool:
@@ -98,7 +104,7 @@ def _died(report: ServiceReport) -> str:
 def _sample(goal: Goal, everybody: Sequence[Told]) -> tuple[MachineProgress, ...]:
     def rank(each: Told) -> tuple[int, MachineId]:
         report = each.report
-        answered = report is not None and report.deployment == goal.deployment
+        answered = report is not None and _answers(goal, report)
         return _WORTH_A_LOOK[report.phase] if report is not None and answered else _UNHEARD, each.machine.id
 
     return tuple(_progress(goal, each) for each in heapq.nsmallest(ROLLUP_MACHINES_MAX, everybody, key=rank))
@@ -106,7 +112,7 @@ def _sample(goal: Goal, everybody: Sequence[Told]) -> tuple[MachineProgress, ...
 
 def _progress(goal: Goal, each: Told) -> MachineProgress:
     report = each.report
-    if report is None or report.deployment != goal.deployment:
+    if report is None or not _answers(goal, report):
         return MachineProgress(each.machine.id, None, note=_unheard(each))
     if report.phase is Phase.FAILED:
         going_back = report.running is None and bool(report.waiting_for)

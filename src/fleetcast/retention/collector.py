@@ -167,7 +167,7 @@ class Collector:
 async def _collect_copies(tx: AsyncConnection, planned: Planned, why: str, now: int) -> None:
     digest = planned.stored.held.digest
     await tx.execute(update(artifacts).where(artifacts.c.digest == digest).values(published_at=None))
-    waiting = f"its copies were collected ({why}): its next deployment makes them again"
+    waiting = f"new copies, as those it had were collected ({why})"
     gone = {
         "collection": Collection.COLLECTING,
         "collected_at": now,

@@ -73,6 +73,11 @@ def shutting_out(goal: Goal, out: tuple[Cohort, ...], generation: Generation) ->
     return replace(goal, generation=generation, cohorts=(*out, *let_in))
 
 
+def tried_again(goal: Goal, generation: Generation) -> Goal:
+    """The same, and from it on machines that failed the deployment try once more."""
+    return replace(goal, generation=generation, again=generation)
+
+
 def succeeded(goal: Goal, generation: Generation, expires_at_ms: int) -> Goal:
     """Everybody is there: from now on an empty machine takes the target at once."""
     return replace(goal, generation=generation, baseline=goal.target, expires_at_ms=expires_at_ms)

@@ -11,7 +11,7 @@ from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, ServiceName, commit_sha
 from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.model.messages.artifacts import BuildRequest
-from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import DeployRequest, RetryRequest, RollbackRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy
 from fleetcast.model.push import OnPush
@@ -24,6 +24,7 @@ from fleetcast.rollouts.holds import bound_by
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.planner import halted
+from fleetcast.rollouts.retrying import retry
 from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.time_zones import must_be_known
 from fleetcast.rollouts.unwanted import Builds, stop_unwanted
@@ -129,6 +130,15 @@ class Triggers:
         to = None if request.to is None else commit_sha(request.to)
         async with self._database.transaction() as tx:
             deployment = await once(tx, key, lambda: self._rollback(tx, request.service, to, by))
+            return await get_deployment(tx, DeploymentId(deployment))
+
+    async def retry(self, request: RetryRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
+        """Have the machines try again that failed the service's present deployment.
+
+        ``key``: as for :meth:`deploy`. Raises as :func:`~fleetcast.rollouts.retrying.retry`, and :class:`KeyReused`.
+        """
+        async with self._database.transaction() as tx:
+            deployment = await once(tx, key, lambda: retry(tx, request.service, by))
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def abort(self, deployment: DeploymentId) -> Deployment:

@@ -55,6 +55,14 @@ class RollbackRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryRequest:
+    """``POST /v1/retries``, safe to repeat as a deployment is."""
+
+    service: ServiceName
+    protocol: Protocol = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
 class SkipRequest:
     """``POST /v1/deployments/{id}/skip``, safe to repeat."""
 
