@@ -9,7 +9,7 @@ from fleetcast.model.goal import EVERYONE, Cohort, activation_hash, threshold_fo
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.plan import Plan, Wave
-from fleetcast.rollouts.cohorts import Alike, grown, inside, let_in, open_next
+from fleetcast.rollouts.cohorts import Alike, grown, inside, let_in, open_next, shut_out
 
 D = DeploymentId("5e1f0c2ab3d49a77")
 
@@ -71,6 +71,19 @@ def test_thresholds_only_grow(old: tuple[Cohort, ...], added: tuple[Cohort, ...]
     assert [cohort.threshold for cohort in result] == sorted((cohort.threshold for cohort in result), reverse=True)
     for before in (*old, *added):
         assert any(after.selector == before.selector and after.threshold >= before.threshold for after in result)
+
+
+@given(cohorts, st.lists(waves, max_size=4), fleets)
+def test_a_region_that_is_shut_out_stays_out_and_changes_nothing_for_the_others(
+    old: tuple[Cohort, ...], opened: list[Wave], fleet: list[tuple[Machine, bool]]
+) -> None:
+    eu = RegionName("eu")
+    others = [(machine, reports) for machine, reports in fleet if machine.region != eu]
+    free = grown((), old)
+    shut = (*shut_out([eu]), *free)
+    for wave in opened:
+        free, shut = let_in(free, wave, _alike(others)), let_in(shut, wave, _alike(others))
+    assert _inside(shut, fleet) == _inside(free, others)
 
 
 @given(waves, fleets, cohorts)
