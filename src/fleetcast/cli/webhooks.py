@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -35,7 +34,7 @@ def add(
     Parameters
     ----------
     url
-        Where deliveries are posted to; - reads it from standard input, for one that is a secret.
+        Where deliveries are posted to; or the path of a file of mode 0600 that has it, for one that is a secret.
     name
         1 to 63 of a-z, 0-9 and '-'; default: after the URL's host.
     events
@@ -49,11 +48,12 @@ def add(
     json
         Print the webhook as JSON.
     """
+    from fleetcast.http.tokens import load
     from fleetcast.model.ids import service_name
     from fleetcast.model.messages.webhooks import WebhookSpec
     from fleetcast.model.webhook import WebhookForm, WebhookName, webhook_name
 
-    place = sys.stdin.readline().strip() if url == "-" else url
+    place = url if "://" in url else load(Path(url))
     wanted = WebhookName("") if name is None else webhook_name(name)
     secret = None if secret_file is None else _secret(secret_file)
     services = tuple(map(service_name, service))
