@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from random import Random
 
 import structlog
 
+from fleetcast.agent import moving
 from fleetcast.agent.clock import RegionClock
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.goals import GoalBook
@@ -49,10 +50,11 @@ class AgentLoop:
         self._clock = clock
         self._reporter = Reporter(self._machine, region, self._reports, swarm.alarms, self._rng, self._instance)
         sharing = Sharing(swarm)
-        told = (self._reporter.changed, clock.now_ms, self._reporter.alarm)
+        told = (self._changed, clock.now_ms, self._reporter.alarm)
         room = RoomDesk(config.root, config.disk_free_percent)
         self._around = Surroundings(config, self._machine, region, sharing, room, keys, self._rng, *told)
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
+        self._leaving: Set[ServiceKey] = frozenset()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Until cancelled; ``ready`` is called once what is on this machine has been found again."""
@@ -127,11 +129,20 @@ class AgentLoop:
 
     def _pursue(self) -> None:
         goals = self._book.goals()
+        here = {key for key, driver in self._drivers.items() if not driver.gone}
+        self._leaving = moving.left(goals, here)
+        going = moving.pursued(goals, here)
         for key, driver in self._drivers.items():
-            driver.pursue(goals.get(key))
+            driver.pursue(going.get(key))
+        self._reporter.changed()
+
+    def _changed(self) -> None:
+        """A service has changed; where one of them is leaving, another may wait for that."""
+        if self._leaving:
+            self._pursue()
         self._reporter.changed()
 
     def _reports(self) -> tuple[ServiceReport, ...]:
         clock = Clock(boots.boot(), boots.uptime_ms())
-        reports = (driver.report(clock) for driver in self._drivers.values())
+        reports = (driver.report(clock) for key, driver in self._drivers.items() if key not in self._leaving)
         return tuple(report for report in reports if report is not None)

@@ -148,7 +148,7 @@ class ServiceDriver:
         if goal is None:
             return None
         if goal.removed:
-            return removal_report(goal, gone=self._gone(), error=self._trouble())
+            return removal_report(goal, gone=self.gone, error=self._trouble())
         root = self._store.root(goal.target.root)
         down = self._vitals.trouble()
         active = self._memory.state.active
@@ -172,7 +172,8 @@ class ServiceDriver:
         active = self._memory.state.active
         return active.release.digest if active is not None and self._memory.state.activation is None else None
 
-    def _gone(self) -> bool:
+    @property
+    def gone(self) -> bool:
         """Whether nothing of this service is left here but what outlives its removal."""
         return self._memory.state == ServiceState() and self._process.instance is None and not self._store.disk.releases
 

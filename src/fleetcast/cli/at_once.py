@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from fleetcast.model.goal import Limits
+    from fleetcast.model.messages.environments import EnvironmentSpec
     from fleetcast.model.messages.services import ServiceSpec
+
+Spec = TypeVar("Spec", "ServiceSpec", "EnvironmentSpec")
 
 
 @Parameter(name="*")
@@ -25,8 +29,8 @@ class AtOnce:
     max_unavailable_rollback: int | None = None
     """How many machines of a region may restart at once to go back; default: as many as like."""
 
-    def of(self, spec: ServiceSpec) -> ServiceSpec:
-        """The service with these bounds."""
+    def of(self, spec: Spec) -> Spec:
+        """The service, or environment, with these bounds."""
         return replace(
             spec,
             max_unavailable=self.max_unavailable,
@@ -39,12 +43,12 @@ class AtOnce:
 UNBOUNDED: Final = AtOnce()
 
 
-def at_once_text(spec: ServiceSpec) -> str:
+def at_once_text(limits: Limits) -> str:
     """For instance ``10, 1 of a rack``."""
     bounds = (
-        (spec.max_unavailable, ""),
-        (spec.max_unavailable_zone, " of a zone"),
-        (spec.max_unavailable_rack, " of a rack"),
-        (spec.max_unavailable_rollback, " in a rollback"),
+        (limits.max_unavailable, ""),
+        (limits.max_unavailable_zone, " of a zone"),
+        (limits.max_unavailable_rack, " of a rack"),
+        (limits.max_unavailable_rollback, " in a rollback"),
     )
     return ", ".join(f"{most}{where}" for most, where in bounds if most is not None) or "any number"

@@ -107,7 +107,7 @@ async def _known(control: ControlClient, wanted: Wanted) -> tuple[CommitSha, ...
 def _in_git(revision: str, repository: str, known: frozenset[CommitSha]) -> dict[CommitSha, str]:
     """Commits with their subjects where git knows them: what ``revision`` names or begins, and what of ``known`` is there."""
     prefix = revision.lower() if _PREFIX.fullmatch(revision.lower()) else None
-    here = _at_hand(repository)
+    here = at_hand(repository)
     if here is not None:
         named = git.commit_of(revision, here)
         found = dict(git.commits_beginning(prefix, here)) if prefix else {}
@@ -121,7 +121,7 @@ def _in_git(revision: str, repository: str, known: frozenset[CommitSha]) -> dict
     return {commit: "" for name, commit in found_names.items() if name in ours or commit.startswith(prefix)}
 
 
-def _at_hand(repository: str) -> Path | None:
+def at_hand(repository: str) -> Path | None:
     """The service's repository where it is a path on this host, or the clone of it that we stand in."""
     path = Path(repository).expanduser()
     if path.exists():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fleetcast.cli import commits
 from fleetcast.cli.connection import NO_CONNECTION, Connection
+from fleetcast.cli.environments import must_be_understood
 from fleetcast.cli.failures import tell_failed_build
 from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from fleetcast.model.build import Build
     from fleetcast.model.deployment import Deployment
     from fleetcast.model.ids import DeploymentId
+    from fleetcast.model.messages.deployments import Preview
 
 _BUILD: Final = "build:"
+_USUAL: Final = "production"
+"""The environment that goes without saying."""
 SHOWN: Final = 20
 """Newest deployments of a service."""
 
@@ -31,6 +35,8 @@ def deploy(
     urgent: bool = False,
     plan: str | None = None,
     override_freeze: str = "",
+    environment: str | None = None,
+    override: str = "",
     dry_run: bool = False,
     no_wait: bool = False,
     json: bool = False,
@@ -55,6 +61,10 @@ def deploy(
         TOML file.
     override_freeze
         Why freezes do not hold it: it is recorded, with your name.
+    environment
+        Of the service; default: its own.
+    override
+        Why it may come although the environment requires something that does not hold. It is recorded.
     dry_run
         Print what would happen wave by wave, and do nothing.
     no_wait
@@ -67,17 +77,25 @@ def deploy(
 
     wanted, policy = commits.parse(what), None if plan is None else policy_of(plan)
     if dry_run:
-        preview = connection.ask(lambda control: control.preview(PreviewRequest(wanted.service, policy)))
+
+        async def look(control: ControlClient) -> Preview:
+            await must_be_understood(control, wanted.service, environment)
+            return await control.preview(PreviewRequest(wanted.service, policy, environment))
+
+        preview = connection.ask(look)
         print_json(preview) if json else print(preview_text(preview))
         return 0
 
     async def trigger(control: ControlClient) -> Deployment:
+        await must_be_understood(control, wanted.service, environment)
         commit = await commits.resolve(control, wanted, quiet=json)
-        request = DeployRequest(wanted.service, commit, rebuild, allow_unmerged, urgent, policy, override_freeze)
+        request = DeployRequest(
+            wanted.service, commit, rebuild, allow_unmerged, urgent, policy, override_freeze, environment, override
+        )
         triggered = await control.deploy(request)
-        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
+        return triggered if no_wait else await to_the_end(control, triggered.id, json=json)
 
-    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+    return result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
 def retry(service: str, *, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
@@ -104,13 +122,19 @@ def retry(service: str, *, no_wait: bool = False, json: bool = False, connection
 
     async def trigger(control: ControlClient) -> Deployment:
         triggered = await control.retry(RetryRequest(wanted))
-        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
+        return triggered if no_wait else await to_the_end(control, triggered.id, json=json)
 
-    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+    return result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
 def rollback(
-    service: str, *, to: str | None = None, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION
+    service: str,
+    *,
+    to: str | None = None,
+    environment: str | None = None,
+    no_wait: bool = False,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
 ) -> int:
     """Take the machines back to an earlier release: by default the newest whose deployment succeeded and was not rolled back.
 
@@ -122,6 +146,8 @@ def rollback(
         The service.
     to
         The commit to go back to: a SHA, the beginning of one, a branch or a tag.
+    environment
+        Of the service; default: its own.
     no_wait
         Only trigger it.
     json
@@ -133,15 +159,16 @@ def rollback(
     wanted = service_name(service)
 
     async def trigger(control: ControlClient) -> Deployment:
+        await must_be_understood(control, wanted, environment)
         commit = await commits.resolve(control, commits.Wanted(wanted, to), quiet=json) if to else None
-        request = RollbackRequest(wanted, commit)
+        request = RollbackRequest(wanted, commit, environment)
         triggered = await control.rollback(request)
-        return triggered if no_wait else await _to_the_end(control, triggered.id, json=json)
+        return triggered if no_wait else await to_the_end(control, triggered.id, json=json)
 
-    return _result(connection.ask(trigger), json=json, waited=not no_wait)
+    return result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
-def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def abort(what: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """End an unfinished deployment, and its build where nobody else wants it. Machines keep what they run.
 
     For example: `fleetcast abort 5e1f0c2ab3d49a77`, `fleetcast abort web`, or `fleetcast abort build:12`
@@ -151,6 +178,8 @@ def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
     what
         A deployment's id or the beginning of it, or the name of a service: its unfinished deployment. Or build:NUMBER, to end
         a build: the deployments that wait for it fail.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment, or the build, as JSON.
     """
@@ -164,7 +193,7 @@ def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
             aborted = await control.abort_build(build_id(_number(what)))
             bound = f"its processes end within {BUILD_STOP_S_MAX:g} s where its worker reaches control"
             return aborted, f"{builds.describe(aborted)}; {bound}"
-        ended = await control.abort(await deployment_meant(control, what))
+        ended = await control.abort(await deployment_meant(control, what, environment))
         return ended, describe(ended)
 
     ended, text = connection.ask(end)
@@ -174,7 +203,9 @@ def abort(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
         print(text)
 
 
-def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
+def watch(
+    deployment: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION
+) -> int:
     """Follow a deployment to its end; the exit code says whether it succeeded.
 
     For example: `fleetcast watch 5e1f0c2ab3d49a77`, or `fleetcast watch web`
@@ -183,20 +214,23 @@ def watch(deployment: str, *, json: bool = False, connection: Connection = NO_CO
     ----------
     deployment
         Its id or the beginning of it, or the name of a service: its unfinished deployment, else its newest.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment as JSON, at the end.
     """
     from fleetcast.cli.naming import deployment_meant
 
     async def look(control: ControlClient) -> Deployment:
-        return await _to_the_end(control, await deployment_meant(control, deployment), json=json)
+        return await to_the_end(control, await deployment_meant(control, deployment, environment), json=json)
 
-    return _result(connection.ask(look), json=json, waited=True)
+    return result(connection.ask(look), json=json, waited=True)
 
 
 def describe(deployment: Deployment) -> str:
     """A deployment in one line: what it is, how far, what it waits for or why it ended."""
-    return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)} {state_of(deployment)}"
+    where = "" if deployment.environment == _USUAL else f" in {deployment.environment}"
+    return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)}{where} {state_of(deployment)}"
 
 
 def state_of(deployment: Deployment) -> str:
@@ -217,7 +251,8 @@ def state_of(deployment: Deployment) -> str:
     return f"{deployment.state}: {'; '.join(parts)}" if parts else f"{deployment.state}"
 
 
-async def _to_the_end(control: ControlClient, deployment: DeploymentId, *, json: bool) -> Deployment:
+async def to_the_end(control: ControlClient, deployment: DeploymentId, *, json: bool) -> Deployment:
+    """Follow a deployment, showing how it goes; returns how it ended."""
     from fleetcast.cli.picture.watching import watch_to_the_end
 
     ended = (await watch_to_the_end(control, deployment, json=json)).deployment
@@ -233,7 +268,8 @@ def _number(what: str) -> int:
     return int(number)
 
 
-def _result(deployment: Deployment, *, json: bool, waited: bool) -> int:
+def result(deployment: Deployment, *, json: bool, waited: bool) -> int:
+    """Say how a deployment stands; returns the command's exit code."""
     if json:
         print_json(deployment)
     elif not waited:

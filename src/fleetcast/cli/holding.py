@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fleetcast.model.ids import DeploymentId
 
 
-def pause(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def pause(what: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Let in no further wave of a deployment for now. What runs stays; a wave that proves sick goes back all the same.
 
     For example: `fleetcast pause web`, or `fleetcast pause 5e1f0c2ab3d49a77`
@@ -24,6 +24,8 @@ def pause(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
     ----------
     what
         A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment as JSON.
     """
@@ -31,10 +33,10 @@ def pause(what: str, *, json: bool = False, connection: Connection = NO_CONNECTI
     from fleetcast.model.spans import span
 
     bound = f"it has FAILED, and machines keep what they run, unless it is resumed within {span(PAUSE_S_MAX)}"
-    do(lambda control, deployment: control.pause(deployment), what, bound, json=json, connection=connection)
+    do(lambda control, deployment: control.pause(deployment), what, bound, environment, json=json, connection=connection)
 
 
-def resume(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def resume(what: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Go on with a deployment that is paused.
 
     For example: `fleetcast resume web`
@@ -43,14 +45,16 @@ def resume(what: str, *, json: bool = False, connection: Connection = NO_CONNECT
     ----------
     what
         A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment as JSON.
     """
     said = "it goes on"
-    do(lambda control, deployment: control.resume(deployment), what, said, json=json, connection=connection)
+    do(lambda control, deployment: control.resume(deployment), what, said, environment, json=json, connection=connection)
 
 
-def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def promote(what: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
     """Skip what is left of the bake of a deployment's present wave. Its machines have to be healthy all the same.
 
     For example: `fleetcast promote web`
@@ -59,11 +63,13 @@ def promote(what: str, *, json: bool = False, connection: Connection = NO_CONNEC
     ----------
     what
         A deployment's id or the beginning of it, or the name of a service: its unfinished deployment.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment as JSON.
     """
     said = "the next wave is let in as soon as this one is healthy"
-    do(lambda control, deployment: control.promote(deployment), what, said, json=json, connection=connection)
+    do(lambda control, deployment: control.promote(deployment), what, said, environment, json=json, connection=connection)
 
 
 def skip(what: str, *, region: str, undo: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -102,6 +108,7 @@ def do(
     call: Callable[[ControlClient, DeploymentId], Awaitable[Deployment]],
     what: str,
     said: str,
+    environment: str | None = None,
     *,
     json: bool,
     connection: Connection,
@@ -110,7 +117,7 @@ def do(
     from fleetcast.cli.naming import deployment_meant
 
     async def told(control: ControlClient) -> Deployment:
-        return await call(control, await deployment_meant(control, what))
+        return await call(control, await deployment_meant(control, what, environment))
 
     shown = connection.ask(told)
     if json:

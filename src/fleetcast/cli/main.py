@@ -88,6 +88,20 @@ _NOUNS: Final[Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]]] = (
         ),
     ),
     (
+        "environment",
+        "Where a service runs, beside its own: staging, say.",
+        (
+            ("add", "fleetcast.cli.environments:add", "Create an environment of a service, or describe one anew."),
+            ("list", "fleetcast.cli.environments:list_environments", "List a service's environments, and what each runs."),
+            ("remove", "fleetcast.cli.environments:remove", "Stop a service in one environment, and forget that."),
+        ),
+    ),
+    (
+        "release",
+        "What is deployable.",
+        (("promote", "fleetcast.cli.environments:promote", "Deploy to one environment exactly what runs in another."),),
+    ),
+    (
         "machine",
         "The hosts that count.",
         (

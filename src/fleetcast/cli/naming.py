@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fleetcast.model.errors import Invalid, NotFound
-from fleetcast.model.ids import DeploymentId, service_name
+from fleetcast.model.ids import DeploymentId, ServiceName, service_name
 from fleetcast.model.messages.fleet import Kind, Named
 
 if TYPE_CHECKING:
@@ -56,13 +56,28 @@ async def deployable_meant(control: ControlClient, what: str) -> Named:
     return await meant(control, what, (Kind.SERVICE, Kind.DEPLOYMENT))
 
 
-async def deployment_meant(control: ControlClient, what: str) -> DeploymentId:
-    """A deployment by its id; of a service by its name: the unfinished one, else the newest. Raises as :func:`meant`."""
+async def deployment_meant(control: ControlClient, what: str, environment: str | None = None) -> DeploymentId:
+    """A deployment by its id; of a service by its name: the unfinished one, else the newest. ``environment``: of the service;
+    ``None``: its own. Raises as :func:`meant`."""
     named = await deployable_meant(control, what)
     if named.kind is Kind.DEPLOYMENT:
+        if environment is not None:
+            raise Invalid(
+                "environment_of_deployment", f"{what} is a deployment, and in one environment: leave out --environment"
+            )
         return DeploymentId(named.name)
     service = service_name(named.name)
-    newest = (await control.deployment_page(service=service, limit=_LOOKED_THROUGH)).items
+    where = environment or await own_environment(control, service)
+    newest = (await control.deployment_page(service=service, environment=where, limit=_LOOKED_THROUGH)).items
     if not newest:
-        raise NotFound("no_deployment", f"{service} has no deployments; next: fleetcast deploy {service}@SHA")
+        there = f" in {environment}" if environment else ""
+        raise NotFound("no_deployment", f"{service} has no deployments{there}; next: fleetcast deploy {service}@SHA")
     return next((each.id for each in newest if not each.state.ended), newest[0].id)
+
+
+async def own_environment(control: ControlClient, service: ServiceName) -> str | None:
+    """The one that is meant where none is named; ``None``: of a service that was removed, whichever."""
+    try:
+        return (await control.service(service)).environment
+    except NotFound:
+        return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from fleetcast.cli.at_once import UNBOUNDED, AtOnce, at_once_text
 from fleetcast.cli.connection import NO_CONNECTION, Connection, everything
 from fleetcast.cli.output import print_json, seconds
+from fleetcast.cli.plans import policy_of
 from fleetcast.cli.terminal import print_table
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add(
     network: bool | None = None,
     at_once: AtOnce = UNBOUNDED,
     plan: str = "all-at-once",
+    requires: str | None = None,
     on_push: Literal["nothing", "build", "deploy"] = "nothing",
     poll_every: int | None = None,
     json: bool = False,
@@ -69,6 +71,8 @@ def add(
         Whether the build command may use the network.
     plan
         How deployments are rolled out: all-at-once, canary, region-by-region, cautious, or the path of a TOML file.
+    requires
+        The environment of the service in which what comes to its own has to have succeeded before.
     on_push
         What a new head of the trunk triggers, once control hears of it.
     poll_every
@@ -76,7 +80,6 @@ def add(
     json
         Print the service as JSON.
     """
-    from fleetcast.cli.plans import policy_of
     from fleetcast.model.build import Recipe
     from fleetcast.model.ids import service_name
     from fleetcast.model.messages.services import ServiceSpec
@@ -84,8 +87,8 @@ def add(
 
     wanted, (location, empty) = service_name(name), _located(repository, trunk)
     recipe = Recipe(build=build, output=output, activate=activate, health=health, network=network)
-    spec = ServiceSpec(wanted, location, trunk, selector=_selector(region, zone, label), recipe=recipe, plan=policy_of(plan))
-    spec = replace(at_once.of(spec), on_push=OnPush(on_push), poll_every_s=poll_every)
+    spec = ServiceSpec(wanted, location, trunk, selector=selector_of(region, zone, label), recipe=recipe, plan=policy_of(plan))
+    spec = replace(at_once.of(spec), on_push=OnPush(on_push), poll_every_s=poll_every, requires=requires)
     _show_stored(*connection.ask(lambda control: _put(control, spec)), empty=empty, json=json)
 
 
@@ -148,7 +151,7 @@ def list_services(*, json: bool = False, connection: Connection = NO_CONNECTION)
     else:
         print_table(
             ["SERVICE", "TRUNK", "RUNS ON", "REPOSITORY"],
-            [[s.name, s.trunk, _selection(s), s.repository] for s in services],
+            [[s.name, s.trunk, selection(s.selector), s.repository] for s in services],
         )
 
 
@@ -178,7 +181,7 @@ def show(name: str, *, json: bool = False, connection: Connection = NO_CONNECTIO
     if json:
         print_json({"service": spec, "deployments": deployments})
         return
-    print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {_selection(spec)}")
+    print(f"{spec.name}: {spec.repository}, commits on {spec.trunk or 'any branch'}, runs on {selection(spec.selector)}")
     print(f"  max-unavailable: {_facts(spec)['max-unavailable']}")
     if spec.plan.all_stages:
         print(f"  plan: {_facts(spec)['plan']}")
@@ -214,7 +217,7 @@ def remove(name: str, *, yes: bool = False, json: bool = False, connection: Conn
     wanted = service_name(name)
     if not yes:
         connection.ask(lambda control: control.service(wanted))
-        _confirm(wanted)
+        confirm(f"{wanted} on every machine", wanted)
     gone = connection.ask(lambda control: control.remove_service(wanted))
     if json:
         print_json(gone)
@@ -226,13 +229,16 @@ def remove(name: str, *, yes: bool = False, json: bool = False, connection: Conn
         print(f"service {name} is removed: it runs nowhere")
 
 
-def _confirm(name: str) -> None:
-    """Ask a person to type the service's name. Raises :class:`Invalid` where nobody is there, :class:`Refused`."""
+def confirm(stopped: str, name: str) -> None:
+    """Ask a person to type a name before something is stopped.
+
+    Raises :class:`Invalid` where nobody is there, :class:`Refused`.
+    """
     from fleetcast.model.errors import Invalid, Refused
 
     if not sys.stdin.isatty():
-        raise Invalid("no_terminal", f"this stops {name} on every machine: say --yes")
-    print(f"This stops {name} on every machine. To confirm, type its name: ", end="", file=sys.stderr, flush=True)
+        raise Invalid("no_terminal", f"this stops {stopped}: say --yes")
+    print(f"This stops {stopped}. To confirm, type its name: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:
         raise Refused("not_confirmed", f"that is not {name}: nothing was removed")
 
@@ -248,9 +254,10 @@ def _facts(spec: ServiceSpec) -> dict[str, str]:
     return {
         "repository": spec.repository,
         "trunk": spec.trunk or "any branch",
-        "runs on": _selection(spec),
-        "max-unavailable": at_once_text(spec),
+        "runs on": selection(spec.selector),
+        "max-unavailable": at_once_text(spec.limits),
         "plan": spec.plan.name,
+        "requires": spec.requires or "nothing",
         "on push": spec.on_push.value,
         "polled": "no" if spec.poll_every_s is None else f"every {spec.poll_every_s} s",
         **{part: "as the commit says" if said is None else said for part, said in _overrides(spec.recipe).items()},
@@ -278,7 +285,8 @@ def _health(recipe: Recipe) -> str | None:
     return recipe.health if probe is None else probe.http or probe.tcp or probe.unit or recipe.health
 
 
-def _selector(regions: tuple[str, ...], zones: tuple[str, ...], labels: tuple[str, ...]) -> Selector:
+def selector_of(regions: tuple[str, ...], zones: tuple[str, ...], labels: tuple[str, ...]) -> Selector:
+    """Machines as options say. Raises :class:`Invalid`."""
     from fleetcast.model.ids import region_name
     from fleetcast.model.machine import Selector
 
@@ -294,6 +302,7 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _selection(spec: ServiceSpec) -> str:
-    labels = tuple(f"{key}={value}" for key, value in spec.selector.labels.items())
-    return " ".join((*spec.selector.regions, *spec.selector.zones, *labels)) or "every machine"
+def selection(selector: Selector) -> str:
+    """Which machines, in a few words."""
+    labels = tuple(f"{key}={value}" for key, value in selector.labels.items())
+    return " ".join((*selector.regions, *selector.zones, *labels)) or "every machine"

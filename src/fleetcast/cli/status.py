@@ -42,7 +42,13 @@ _COLUMNS: Final[Mapping[str, int]] = {
 """Of deployments; where a terminal has no room for all, those with the highest figure are left out first."""
 
 
-def status(what: str | None = None, *, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def status(
+    what: str | None = None,
+    *,
+    environment: str | None = None,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> None:
     """Show the fleet, or one service, deployment, region or machine.
 
     For example: `fleetcast status`, `fleetcast status web`, `fleetcast status eu-west`, `fleetcast status machine:web`
@@ -52,6 +58,8 @@ def status(what: str | None = None, *, json: bool = False, connection: Connectio
     what
         Its name or id; of a deployment's id the beginning is enough. Where a word names several things, say which:
         service:NAME, deployment:ID, region:NAME, machine:ID.
+    environment
+        Of the service that is named: deployments in this one only; default: in all.
     json
         Print it as JSON.
     """
@@ -59,7 +67,7 @@ def status(what: str | None = None, *, json: bool = False, connection: Connectio
         fleet = connection.ask(lambda control: control.status())
         print_json(fleet) if json else print(_fleet_text(fleet))
         return
-    said, shown = connection.ask(lambda control: _look(control, what))
+    said, shown = connection.ask(lambda control: _look(control, what, environment))
     if json:
         print_json(shown)
     else:
@@ -74,7 +82,14 @@ def deployments_table(deployments: Sequence[Deployment], now_ms: float | None = 
     """
     now_ms = time.time() * 1000 if now_ms is None else now_ms
     rows = [[ago((now_ms - item.created_at_ms) / 1000), *_row(item)] for item in deployments]
-    return stdout_table(*fitted(list(_COLUMNS), rows, list(_COLUMNS.values()), stdout_width()))
+    header, ranks = list(_COLUMNS), list(_COLUMNS.values())
+    if len({item.environment for item in deployments}) > 1:
+        # Only where there is something to tell apart.
+        header.insert(2, "ENVIRONMENT")
+        ranks.insert(2, 0)
+        for row, item in zip(rows, deployments, strict=True):
+            row.insert(2, item.environment)
+    return stdout_table(*fitted(header, rows, ranks, stdout_width()))
 
 
 def _row(item: Deployment) -> list[str]:
@@ -91,17 +106,20 @@ def _row(item: Deployment) -> list[str]:
     ]
 
 
-async def _look(control: ControlClient, what: str) -> tuple[str, object]:
+async def _look(control: ControlClient, what: str, environment: str | None) -> tuple[str, object]:
     """What to say about it, and the same for programs."""
     from fleetcast.cli import naming
     from fleetcast.cli.machines import machine_text
     from fleetcast.model import ids
+    from fleetcast.model.errors import Invalid
     from fleetcast.model.messages.fleet import Kind
 
     found: MachineDetail | RegionDetail | DeploymentDetail
     named = await naming.meant(control, what)
     if named.kind is Kind.SERVICE:
-        return await _service(control, named.name)
+        return await _service(control, named.name, environment)
+    if environment is not None:
+        raise Invalid("not_in_environments", f"{what} is a {named.kind}: --environment is for services")
     if named.kind is Kind.MACHINE:
         found = await control.machine(ids.machine_id(named.name), wait_s=MACHINE_WAIT_S)
         return machine_text(found), found
@@ -112,12 +130,12 @@ async def _look(control: ControlClient, what: str) -> tuple[str, object]:
     return _deployment_text(found), found
 
 
-async def _service(control: ControlClient, name: str) -> tuple[str, object]:
+async def _service(control: ControlClient, name: str, environment: str | None) -> tuple[str, object]:
     from fleetcast.model.errors import NotFound
     from fleetcast.model.ids import service_name
 
     wanted = service_name(name)
-    deployments = (await control.deployment_page(service=wanted, limit=SHOWN)).items
+    deployments = (await control.deployment_page(service=wanted, environment=environment, limit=SHOWN)).items
     lines = []
     try:
         await control.service(wanted)
@@ -140,7 +158,10 @@ def _deployment_text(found: DeploymentDetail) -> str:
     override = found.deployment.override_freeze
     overridden = f", whatever is frozen: {override}" if override else ""
     table = stdout_table(["BUCKET", "COPY", "WAITS FOR"], copies)
-    return f"{describe(found.deployment)}\ntriggered {when}{who}{build}{plan}{overridden}\n{table}{waves}{checks}"
+    came = "" if found.deployment.promoted_from is None else f", promoted from {found.deployment.promoted_from}"
+    why = f"\nit was let in although: {showable(found.deployment.override)}" if found.deployment.override else ""
+    lines = f"{describe(found.deployment)}\ntriggered {when}{who}{build}{came}{plan}{overridden}{why}"
+    return f"{lines}\n{table}{waves}{checks}"
 
 
 def standing_of(region: RegionStatus) -> str:

@@ -6,6 +6,7 @@ from fleetcast.client.artifacts import Artifacts
 from fleetcast.client.builds import Builds
 from fleetcast.client.deployments import Deployments
 from fleetcast.client.diagnosis import Diagnoses
+from fleetcast.client.environments import Environments
 from fleetcast.client.events import Events
 from fleetcast.client.fleet import Fleet
 from fleetcast.client.queue import Queue
@@ -15,7 +16,9 @@ from fleetcast.client.webhooks import Webhooks
 from fleetcast.http.session import Session
 
 
-class ControlClient(Deployments, Fleet, Events, Artifacts, Retention, Queue, Diagnoses, Webhooks, Builds, Regions):
+class ControlClient(
+    Deployments, Environments, Fleet, Events, Artifacts, Retention, Queue, Diagnoses, Webhooks, Builds, Regions
+):
     """All of control's operations. Which of them succeed depends on the token's role.
 
     Use it as an async context manager, or close it with :meth:`aclose`.

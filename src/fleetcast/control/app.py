@@ -11,6 +11,7 @@ from fleetcast.control import (
     api_builds,
     api_deployments,
     api_diagnosis,
+    api_environments,
     api_events,
     api_fleet,
     api_freezes,
@@ -28,6 +29,7 @@ from fleetcast.http.tokens import Role
 
 HANDLERS: Final = (
     *api_services.HANDLERS,
+    *api_environments.HANDLERS,
     *api_deployments.HANDLERS,
     *api_fleet.HANDLERS,
     *api_freezes.HANDLERS,

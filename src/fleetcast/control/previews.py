@@ -14,11 +14,11 @@ from fleetcast.model.limits import DISTRIBUTE_S_MAX, FIRST_WAVE_S_USUAL, WAVE_S_
 from fleetcast.model.messages.deployments import Preview, PreviewRequest
 from fleetcast.model.plan import Plan
 from fleetcast.rollouts.deployments import deployment_rows
+from fleetcast.rollouts.environments import service_in
 from fleetcast.rollouts.hold_facts import standing_freezes
 from fleetcast.rollouts.holds import Holds, bound_by, first_approvals, obstacle
 from fleetcast.rollouts.inventory import alike, known_regions
 from fleetcast.rollouts.plan_lint import must_be_legal, remarks
-from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.time_zones import must_be_known
 from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, timetable
 from fleetcast.schema.rollout_tables import rollouts
@@ -35,7 +35,7 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
         must_be_legal(request.plan)
         must_be_known(request.plan.freezes)
     async with parts.database.reading() as reading:
-        spec = await get_service(reading, request.service)
+        spec = await service_in(reading, request.service, request.environment)
         policy = spec.plan if request.plan is None else bound_by(request.plan, spec.plan)
         plan = draw_up(policy, await alike(reading, spec.selector, _NOBODY))
         waves = timetable(plan, await _usual(reading, spec.name, spec.environment))

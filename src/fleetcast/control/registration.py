@@ -9,9 +9,11 @@ from fleetcast.model.build import broken_recipe
 from fleetcast.model.errors import Invalid, NotFound, Refused, Unprocessable
 from fleetcast.model.ids import environment_name, region_name, service_name
 from fleetcast.model.limits import POLL_EVERY_S_MAX, POLL_EVERY_S_MIN, REGION_MACHINES_MAX, SERVICE_SPEC_BYTES_MAX
+from fleetcast.model.messages.environments import EnvironmentSpec
 from fleetcast.model.messages.services import REPOSITORY, TRUNK, ServiceSpec
 from fleetcast.model.protocol import PROTOCOL
 from fleetcast.model.push import OnPush
+from fleetcast.rollouts.environments import put_environment, service_may_be
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.services import known_service, put_service
 from fleetcast.rollouts.time_zones import must_be_known
@@ -25,7 +27,8 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
         Invalid: a name in it is illegal, the repository is missing, a limit is not positive, the recipe is none that a machine
             could carry out.
         Unprocessable: it is too large as a whole, or its plan cannot be taken.
-        Refused: it exists in another environment.
+        Refused: its own environment is another one, or one of its environments may mean the same machines.
+        NotFound: it requires an environment that it has not.
     """
     _check(spec)
     async with database.transaction() as tx:
@@ -37,17 +40,30 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
             # The goal under the old environment's key would go on standing, and nobody would ever change it again.
             raise Refused(
                 "environment_fixed",
-                f"{spec.name} is in environment {environment!r}: register another service for {spec.environment!r}",
+                f"{spec.name} is in environment {environment!r}: fleetcast environment add {spec.name} {spec.environment}",
             )
+        await service_may_be(tx, spec)
         await put_service(tx, spec)
     return replace(spec, protocol=PROTOCOL)
+
+
+async def register_environment(database: Database, spec: EnvironmentSpec) -> None:
+    """Store an environment of a service.
+
+    Raises:
+        Invalid, Unprocessable: as :func:`register`.
+        NotFound, Refused: as :func:`~fleetcast.rollouts.environments.put_environment`.
+    """
+    service_name(spec.service)
+    environment_name(spec.name)
+    _check_rollouts(spec)
+    async with database.transaction() as tx:
+        await put_environment(tx, spec)
 
 
 def _check(spec: ServiceSpec) -> None:
     service_name(spec.name)
     environment_name(spec.environment)
-    for region in spec.selector.regions:
-        region_name(region)
     if not spec.repository:
         raise Invalid("no_repository", f"{spec.name} needs a repository: a path or URL that git clone takes")
     for what, spelling, text in (("repository", REPOSITORY, spec.repository), ("trunk", TRUNK, spec.trunk)):
@@ -56,11 +72,19 @@ def _check(spec: ServiceSpec) -> None:
     broken = broken_recipe(spec.recipe)
     if broken is not None:
         raise Invalid("illegal_recipe", f"the recipe of {spec.name} cannot be carried out: {broken}")
+    _check_pushes(spec)
+    _check_rollouts(spec)
+
+
+def _check_rollouts(spec: ServiceSpec | EnvironmentSpec) -> None:
     if len(messages.encode(spec)) > SERVICE_SPEC_BYTES_MAX:
         raise Unprocessable(
             "service_too_large", f"{spec.name} is described by more than {SERVICE_SPEC_BYTES_MAX} bytes: shorten it"
         )
-    _check_pushes(spec)
+    for region in spec.selector.regions:
+        region_name(region)
+    if spec.requires is not None:
+        environment_name(spec.requires)
     must_be_legal(spec.plan)
     must_be_known(spec.plan.freezes)
     for name, most in spec.limits.stated().items():

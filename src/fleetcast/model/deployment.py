@@ -116,3 +116,7 @@ class Deployment:
     """Who triggered it, by the name of a token; empty: a push did, or a release that proved sick."""
     override_freeze: str = ""
     """Why freezes do not hold it; empty: they do."""
+    promoted_from: str | None = None
+    """The environment whose release it takes over, where it was promoted."""
+    override: str = ""
+    """Why it came although what its environment requires did not hold."""

@@ -86,3 +86,12 @@ class Selector:
             and (not self.zones or machine.zone in self.zones)
             and all(machine.labels.get(key) == value for key, value in self.labels.items())
         )
+
+    def apart_from(self, other: Selector) -> bool:
+        """Whether no machine, however it is labelled, could ever match both: a machine has one region, one zone, and one value
+        of each label."""
+        return (
+            bool(self.regions and other.regions and not {*self.regions} & {*other.regions})
+            or bool(self.zones and other.zones and not {*self.zones} & {*other.zones})
+            or any(other.labels.get(key, value) != value for key, value in self.labels.items())
+        )

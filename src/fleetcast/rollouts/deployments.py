@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import (
@@ -27,6 +27,7 @@ from fleetcast.model.machine import Selector
 from fleetcast.model.plan import Policy
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
+from fleetcast.schema.environment_tables import environments
 from fleetcast.schema.events import record_event
 from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import artifacts, deployments, goals, services
@@ -59,7 +60,7 @@ async def get_deployment(reading: AsyncConnection, deployment: DeploymentId) -> 
     row = (await reading.execute(deployment_rows().where(deployments.c.id == deployment))).one_or_none()
     if row is None:
         raise unknown(deployment)
-    return await _shown(reading, row)
+    return await shown_deployment(reading, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ async def list_deployments(
             rows = rows.where(column == value)
     if after is not None:
         rows = rows.where(tuple_(*place) < after)
-    return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+    return tuple([await shown_deployment(reading, row) for row in (await reading.execute(rows)).all()])
 
 
 def place_of(deployment: Deployment) -> tuple[int, int, str]:
@@ -95,7 +96,7 @@ def place_of(deployment: Deployment) -> tuple[int, int, str]:
 
 
 async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
-    """The newest trigger's deployment of each service and environment, by service; of removed services none."""
+    """The newest trigger's deployment of each service and environment, by service; of removed ones none."""
     # By the number that was given last, where it is counted: of a history of years only these rows are looked at.
     other = deployments.alias()
     last = (
@@ -106,19 +107,24 @@ async def newest_of_each(reading: AsyncConnection) -> tuple[Deployment, ...]:
     # A subquery for each, as SQLite would begin a join with the longer table.
     newest = select(select(other.c.id).where(*last).scalar_subquery()).select_from(goals)
     removed = select(services.c.name).where(services.c.removed_at.is_not(None))
+    gone = (
+        environments.c.service == deployments.c.service,
+        environments.c.name == deployments.c.environment,
+        environments.c.removed_at.is_not(None),
+    )
     rows = (
         deployment_rows()
-        .where(deployments.c.id.in_(newest), deployments.c.service.not_in(removed))
+        .where(deployments.c.id.in_(newest), deployments.c.service.not_in(removed), ~exists().where(*gone))
         .order_by(deployments.c.service, deployments.c.environment)
     )
-    return tuple([await _shown(reading, row) for row in (await reading.execute(rows)).all()])
+    return tuple([await shown_deployment(reading, row) for row in (await reading.execute(rows)).all()])
 
 
 async def unfinished_deployments(reading: AsyncConnection) -> tuple[tuple[Deployment, Selector], ...]:
     """Those under way, each with the machines it means; the newest first, at most ``DEPLOYMENTS_LISTED_MAX``."""
     rows = deployment_rows().where(deployments.c.state.in_(UNFINISHED))
     rows = rows.order_by(deployments.c.created_at.desc(), deployments.c.id).limit(DEPLOYMENTS_LISTED_MAX)
-    return tuple([(await _shown(reading, row), row.selector) for row in (await reading.execute(rows)).all()])
+    return tuple([(await shown_deployment(reading, row), row.selector) for row in (await reading.execute(rows)).all()])
 
 
 def release_of(row: AnyRow) -> ReleaseRef:
@@ -182,7 +188,8 @@ def unknown(deployment: DeploymentId) -> NotFound:
     return NotFound("unknown_deployment", f"there is no deployment {deployment}")
 
 
-async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
+async def shown_deployment(reading: AsyncConnection, row: AnyRow) -> Deployment:
+    """From a row of :func:`deployment_rows`."""
     state = DeploymentState(row.state)
     skipped = row.skipped or ()
     distributed = row.distributed_at if state is DeploymentState.SUCCEEDED else None
@@ -214,6 +221,8 @@ async def _shown(reading: AsyncConnection, row: AnyRow) -> Deployment:
         skipped=skipped,
         by=row.by_whom or "",
         override_freeze=row.override_freeze or "",
+        promoted_from=row.promoted_from,
+        override=row.override or "",
     )
 
 

@@ -45,6 +45,10 @@ class Entry:
     """Who wants it, by the name of a token; empty: nobody in person."""
     override_freeze: str = ""
     """Why freezes do not hold it; empty: they do."""
+    promoted_from: str | None = None
+    """The environment whose release it takes over."""
+    override: str = ""
+    """Why it may come although what its environment requires does not hold; empty: that does."""
 
 
 async def enter(
@@ -67,10 +71,15 @@ async def enter(
     }
     await tx.execute(insert(deployments).values(**row, **values))
     rollout = {"policy": entry.policy, "by_whom": entry.by or None, "override_freeze": entry.override_freeze or None}
+    rollout |= {"promoted_from": entry.promoted_from, "override": entry.override or None}
     await tx.execute(insert(rollouts).values(deployment=deployment, **rollout))
     said = f"{kind} of {entry.commit_sha}" + (f" by {entry.by}" if entry.by else "")
+    if entry.promoted_from:
+        said += f", promoted from {entry.promoted_from}"
     if entry.override_freeze:
         said += f", whatever is frozen: {entry.override_freeze}"
+    if entry.override:
+        said += f", whatever {entry.environment} requires: {entry.override}"
     record_event(tx, EventKind.DEPLOYMENT_TRIGGERED, deployment, service=entry.service, state=state, text=said)
     log.info(
         "deployment_triggered",

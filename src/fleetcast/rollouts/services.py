@@ -38,6 +38,7 @@ async def put_service(tx: AsyncConnection, spec: ServiceSpec) -> None:
         "on_push": spec.on_push,
         "poll_every_s": spec.poll_every_s,
         "plan": spec.plan,
+        "requires": spec.requires,
         "updated_at": now,
         "removed_at": None,
     }
@@ -91,4 +92,5 @@ def _spec(row: AnyRow) -> ServiceSpec:
         on_push=OnPush(row.on_push),
         poll_every_s=row.poll_every_s,
         plan=row.plan,
+        requires=row.requires,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,18 +14,21 @@ from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, Servic
 from fleetcast.model.limits import GOAL_LIFETIME_S
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RetryRequest, RollbackRequest
+from fleetcast.model.messages.environments import PromoteRequest
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy
 from fleetcast.model.push import OnPush
 from fleetcast.rollouts.approvals import must_be_a_reason, record_refusal
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
 from fleetcast.rollouts.entering import Entry, enter, enter_rollback, past_of
+from fleetcast.rollouts.environments import must_hold_no_machine, pushes_go_to, running_in, service_in
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to
 from fleetcast.rollouts.holds import bound_by
 from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.planner import halted
+from fleetcast.rollouts.promotions import must_have_succeeded, to_promote
 from fleetcast.rollouts.retrying import retry
 from fleetcast.rollouts.services import get_service
 from fleetcast.rollouts.time_zones import must_be_known
@@ -57,10 +62,7 @@ class Triggers:
             KeyReused: the key came with another request.
         """
         sha = commit_sha(request.commit_sha)
-        if request.plan is not None:
-            must_be_legal(request.plan)
-            must_be_known(request.plan.freezes)
-        must_be_a_reason(request.override_freeze, "--override-freeze", optional=True)
+        _check_plan(request.plan, request.override_freeze)
         async with self._database.transaction() as tx:
             deployment = await once(tx, key, lambda: self._deploy(tx, request, sha, by))
             shown = await get_deployment(tx, DeploymentId(deployment))
@@ -88,7 +90,8 @@ class Triggers:
         rebuild = artifact is not None and not await _kept(tx, Digest(artifact.digest))
         if wanted is OnPush.BUILD:
             return await self._build(tx, BuildRequest(service, sha, rebuild=rebuild), sha)
-        return await self._deploy(tx, DeployRequest(service, sha, rebuild=rebuild), sha)
+        environment = await pushes_go_to(tx, service)
+        return await self._deploy(tx, DeployRequest(service, sha, rebuild=rebuild, environment=environment), sha)
 
     def wake(self, triggered: bool = True) -> None:
         """Whoever waits for builds, look; unless nothing was ``triggered``."""
@@ -129,7 +132,18 @@ class Triggers:
         """
         to = None if request.to is None else commit_sha(request.to)
         async with self._database.transaction() as tx:
-            deployment = await once(tx, key, lambda: self._rollback(tx, request.service, to, by))
+            deployment = await once(tx, key, lambda: self._rollback(tx, request, to, by))
+            return await get_deployment(tx, DeploymentId(deployment))
+
+    async def promote(self, request: PromoteRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
+        """Deploy to one environment what runs in another, as it is: nothing is built.
+
+        ``key``, ``by``: as for :meth:`deploy`. Raises as :func:`~fleetcast.rollouts.promotions.to_promote` and :meth:`deploy`;
+        and :class:`Refused` where the environment is at that release already.
+        """
+        _check_plan(request.plan, request.override_freeze)
+        async with self._database.transaction() as tx:
+            deployment = await once(tx, key, lambda: self._promote(tx, request, by))
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def retry(self, request: RetryRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
@@ -182,11 +196,12 @@ class Triggers:
         return await get_deployment(tx, deployment)
 
     async def _deploy(self, tx: AsyncConnection, request: DeployRequest, sha: CommitSha, by: str = "") -> DeploymentId:
-        spec = await get_service(tx, request.service)
-        await _must_select_a_machine(tx, spec)
+        spec = await _may_be_deployed(tx, request.service, request.environment)
         found = await self._artifact_or_build(tx, spec, sha, request)
+        digest = None if isinstance(found, int) else Digest(found.digest)
+        override = await must_have_succeeded(tx, spec, digest, request.override)
         policy = spec.plan if request.plan is None else bound_by(request.plan, spec.plan)
-        entry = _entry(spec, sha, policy, by, request.override_freeze)
+        entry = replace(_entry(spec, sha, policy, by, request.override_freeze), override=override)
         if isinstance(found, int):
             return await enter(tx, entry, DeploymentState.BUILDING, build_id=found)
         return await enter(tx, entry, DeploymentState.REPLICATING, artifact_id=found.id, built_at=now_ms())
@@ -195,18 +210,52 @@ class Triggers:
         found = await self._artifact_or_build(tx, await get_service(tx, request.service), sha, request)
         return str(found if isinstance(found, int) else found.build_id)
 
-    async def _rollback(self, tx: AsyncConnection, service: ServiceName, to: CommitSha | None, by: str) -> DeploymentId:
-        spec = await get_service(tx, service)
-        await _must_select_a_machine(tx, spec)
+    async def _rollback(self, tx: AsyncConnection, request: RollbackRequest, to: CommitSha | None, by: str) -> DeploymentId:
+        spec = await _may_be_deployed(tx, request.service, request.environment)
         target = await _release_to_go_back_to(tx, spec, to)
-        if not await _kept(tx, Digest(target.artifact_digest)):
-            collected = (await tx.execute(select(artifacts).where(artifacts.c.id == target.artifact_id))).one()
-            raise _collected(collected, f"fleetcast deploy {spec.name}@{target.commit_sha} --rebuild")
+        await _must_be_kept(tx, spec, target)
         return await enter_rollback(tx, _entry(spec, CommitSha(target.commit_sha), Policy(), by), target)
+
+    async def _promote(self, tx: AsyncConnection, request: PromoteRequest, by: str) -> DeploymentId:
+        promoted = await to_promote(tx, request)
+        spec = await _may_be_deployed(tx, request.service, request.target)
+        runs = await running_in(tx, request.service, spec.environment)
+        row = promoted.row
+        if runs is not None and runs.state == DeploymentState.SUCCEEDED and runs.artifact_root == row.artifact_root:
+            raise Refused("already_there", f"{spec.name} in {spec.environment} runs {row.artifact_name} already")
+        await _must_be_kept(tx, spec, row)
+        override = await must_have_succeeded(tx, spec, Digest(row.artifact_digest), request.override)
+        policy = spec.plan if request.plan is None else bound_by(request.plan, spec.plan)
+        entry = _entry(spec, CommitSha(row.commit_sha), policy, by, request.override_freeze)
+        entry = replace(entry, promoted_from=request.source, override=override)
+        return await enter(tx, entry, DeploymentState.REPLICATING, artifact_id=row.artifact_id, built_at=now_ms())
+
+
+def _check_plan(plan: Policy | None, override_freeze: str) -> None:
+    """Raises :class:`Unprocessable` and :class:`Invalid`."""
+    if plan is not None:
+        must_be_legal(plan)
+        must_be_known(plan.freezes)
+    must_be_a_reason(override_freeze, "--override-freeze", optional=True)
 
 
 def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy, by: str, override_freeze: str = "") -> Entry:
     return Entry(spec.name, spec.environment, sha, spec.selector, spec.limits, policy, by, override_freeze)
+
+
+async def _may_be_deployed(tx: AsyncConnection, service: ServiceName, environment: str | None) -> ServiceSpec:
+    """The service as it is in an environment to which it can be deployed. Raises :class:`NotFound`, :class:`Refused`."""
+    spec = await service_in(tx, service, environment)
+    await _must_select_a_machine(tx, spec)
+    await must_hold_no_machine(tx, spec)
+    return spec
+
+
+async def _must_be_kept(tx: AsyncConnection, spec: ServiceSpec, row: AnyRow) -> None:
+    """Whether the release of an earlier deployment is still there to be run again. Raises :class:`Refused`."""
+    if not await _kept(tx, Digest(row.artifact_digest)):
+        collected = (await tx.execute(select(artifacts).where(artifacts.c.id == row.artifact_id))).one()
+        raise _collected(collected, f"fleetcast deploy {spec.name}@{row.commit_sha} --rebuild")
 
 
 async def _must_select_a_machine(tx: AsyncConnection, spec: ServiceSpec) -> None:

@@ -43,6 +43,9 @@ rollouts: Final = Table(
     Column("by_whom", String(63)),
     # Why freezes do not hold it; NULL: they do.
     Column("override_freeze", Text),
+    # The environment whose release it takes over; why it may come although what its own requires does not hold.
+    Column("promoted_from", String(63)),
+    Column("override", Text),
     # Since when something has held back its next wave.
     Column("held_at", BigInteger),
 )

@@ -74,6 +74,7 @@ services: Final = Table(
     Column("on_push", String(16), nullable=False, server_default="nothing"),
     Column("poll_every_s", Integer),
     Column("plan", AsJson(Policy), nullable=False, server_default=text("'{}'")),
+    Column("requires", String(63)),  # in which environment what comes to its own has succeeded before
 )
 
 jobs: Final = Table(

@@ -26,6 +26,14 @@ DISTRIBUTE_S_MAX: Final = 30 * 60
 REPLICATE_S_MAX: Final = 30 * 60
 BAKE_S_MAX: Final = 24 * 3600
 """Of one stage."""
+ENVIRONMENTS_MAX: Final = 20
+"""Of one service, its own apart."""
+OVERRIDE_REASON_CHARS_MAX: Final = 500
+"""Of why a deployment may come although what its environment requires does not hold."""
+PROMOTED_COMMITS_MAX: Final = 50
+"""Commits between two releases that are shown."""
+PROMOTED_COMMITS_LOOKED_MAX: Final = 1000
+"""Of a repository that is elsewhere: how far back its commits are fetched to find those between two releases."""
 STAGES_MAX: Final = 20
 STAGE_NAME_CHARS_MAX: Final = 63
 PLAN_REGIONS_MAX: Final = 100

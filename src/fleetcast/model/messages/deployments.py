@@ -8,8 +8,8 @@ from typing import Annotated
 from fleetcast.model.build import Build
 from fleetcast.model.check import CheckPicture
 from fleetcast.model.deployment import Deployment
-from fleetcast.model.ids import CommitSha, RegionName, ServiceName
-from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX
+from fleetcast.model.ids import NAME, CommitSha, RegionName, ServiceName
+from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX, OVERRIDE_REASON_CHARS_MAX
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.plan import PlannedWave, Policy, WavePicture
 from fleetcast.model.protocol import PROTOCOL, Protocol
@@ -28,9 +28,13 @@ class DeployRequest:
     urgent: bool = False
     """Its build passes ordinary ones in line."""
     plan: Policy | None = None
-    """How it is rolled out; ``None``: as the service says."""
+    """How it is rolled out; ``None``: as the service, or its environment, says."""
     override_freeze: Annotated[str, stated(maxLength=FREEZE_REASON_CHARS_MAX)] = ""
     """Why freezes do not hold it; empty: they do."""
+    environment: Annotated[str, NAME.meta] | None = None
+    """Of the service; ``None``: its own."""
+    override: Annotated[str, stated(maxLength=OVERRIDE_REASON_CHARS_MAX)] = ""
+    """Why it may come although what the environment requires does not hold; recorded. Empty: it may not."""
     protocol: Protocol = PROTOCOL
 
 
@@ -51,6 +55,8 @@ class RollbackRequest:
 
     service: ServiceName
     to: CommitSha | None = None
+    environment: Annotated[str, NAME.meta] | None = None
+    """Of the service; ``None``: its own."""
     protocol: Protocol = PROTOCOL
 
 
@@ -78,7 +84,9 @@ class PreviewRequest:
 
     service: ServiceName
     plan: Policy | None = None
-    """``None``: the service's own."""
+    """``None``: the service's, or its environment's, own."""
+    environment: Annotated[str, NAME.meta] | None = None
+    """Of the service; ``None``: its own."""
     protocol: Protocol = PROTOCOL
 
 

@@ -30,6 +30,7 @@ class ServiceSpec:
     trunk: Annotated[str, TRUNK.meta] = "main"
     """Commits must be on this branch; empty: any."""
     environment: Annotated[str, NAME.meta] = "production"
+    """Its own, meant where none is named. Others are added to it."""
     selector: Selector = field(default_factory=Selector)
     recipe: Recipe = field(default_factory=Recipe)
     """Wins over the ``fleetcast.toml`` of each commit."""
@@ -45,6 +46,8 @@ class ServiceSpec:
     """How often control looks for a new head; ``None``: it waits for webhooks."""
     plan: Policy = field(default_factory=Policy)
     """How its deployments are rolled out."""
+    requires: Annotated[str, NAME.meta] | None = None
+    """What comes to its own environment has succeeded in this other one before; ``None``: it need not."""
     protocol: Protocol = PROTOCOL
 
     @property
