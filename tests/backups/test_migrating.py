@@ -32,7 +32,16 @@ from fleetcast.stores.sqlite_kv import SqliteKv
 Open = Callable[[str], Awaitable[Store]]
 LARGE: Final = 20_000_000
 """Bytes: more than two parts."""
-CHANGED: Final = {"jobs", "deployments", "trunk_heads", "commit_statuses", "control_processes", "origins"}
+CHANGED: Final = {
+    "jobs",
+    "deployments",
+    "trunk_heads",
+    "commit_statuses",
+    "webhook_deliveries",
+    "outside_checks",
+    "control_processes",
+    "origins",
+}
 """Tables in which what processes held becomes void."""
 
 

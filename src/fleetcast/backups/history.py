@@ -23,7 +23,7 @@ from fleetcast.schema.installation_tables import control_processes, origins
 from fleetcast.schema.machine_tables import machine_labels
 from fleetcast.schema.origins import OriginKind
 from fleetcast.schema.push_tables import commit_statuses, trunk_heads
-from fleetcast.schema.rollout_tables import rollouts
+from fleetcast.schema.rollout_tables import outside_checks, rollouts
 from fleetcast.schema.tables import deployments, goals, jobs, machines, regions, replicas
 from fleetcast.schema.webhook_tables import webhook_deliveries
 from fleetcast.stores.database import now_ms
@@ -72,7 +72,7 @@ def void_attempts(connection: Connection, reason: str) -> int:
     values: dict[str, Any] = {"status": BuildStatus.QUEUED, "token": None, "worker": "", "claimed_at": None, "not_before": None}
     requeued = connection.execute(ran.values(**values, reason=reason, queued_at=now_ms())).rowcount
     connection.execute(update(deployments).values(token=None, claim_expires_at=None))
-    for table in (trunk_heads, commit_statuses, webhook_deliveries):
+    for table in (trunk_heads, commit_statuses, webhook_deliveries, outside_checks):
         connection.execute(update(table).values(token=None, claim_expires_at=None))
     connection.execute(control_processes.delete())
     return requeued
@@ -82,6 +82,8 @@ def _count_from_now(connection: Connection) -> int:
     """Nothing is too late for the time in which nobody could do anything about it. How many deployments are unfinished."""
     connection.execute(update(jobs).where(jobs.c.status == BuildStatus.QUEUED).values(queued_at=now_ms()))
     connection.execute(update(regions).where(regions.c.last_report_at.is_not(None)).values(last_report_at=now_ms()))
+    failing = outside_checks.c.not_passed_since.is_not(None)
+    connection.execute(update(outside_checks).where(failing).values(not_passed_since=now_ms()))
     unfinished = deployments.c.state.in_(_UNFINISHED)
     waves = update(rollouts).where(rollouts.c.deployment.in_(select(deployments.c.id).where(unfinished)))
     for column in (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.paused_at):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0032"
-down_revision = "0027"  # numbers are given when work begins, the order is that of landing
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0035"
-down_revision = "0037"  # numbers are given when work begins, the order is that of landing
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
