@@ -11,7 +11,7 @@ from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Invalid, Refused
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal, ReleaseRef
-from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, RegionName
+from fleetcast.model.ids import ArtifactName, DeploymentId, Digest, MachineId, RegionName
 from fleetcast.model.limits import (
     MACHINE_FORGOTTEN_S,
     REGION_MACHINES_MAX,
@@ -174,6 +174,18 @@ def test_down_is_what_the_last_report_says(
     book.heard(MachineReport(make_machine("m1"), (make_report(goal, Phase.ACTIVATING),)), now=0)
     book.forget_silent(now=MACHINE_FORGOTTEN_S + 1)
     assert set(book.down("production", "web")) == set()
+
+
+def test_a_retired_machine_is_forgotten_unless_it_reports(
+    book: MachineBook, make_goal: MakeGoal, make_machine: MakeMachine, make_report: MakeReport
+) -> None:
+    goal = make_goal()
+    for machine in ("m1", "m2"):
+        book.heard(MachineReport(make_machine(machine), (make_report(goal, Phase.ACTIVATING),)), now=0)
+    book.heard(MachineReport(make_machine("m2"), (make_report(goal, Phase.ACTIVATING),)), now=100)
+    book.retired([MachineId("m1"), MachineId("m2"), MachineId("of another region")], now=101)
+    assert set(book.down("production", "web")) == {"m2"}, "m2 reports: control has not heard of it yet"
+    assert sum_of(book, goal, now=101).selected == 1
 
 
 def test_two_machines_of_one_id_are_refused(book: MachineBook, make_machine: MakeMachine) -> None:

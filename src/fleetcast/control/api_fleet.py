@@ -25,7 +25,7 @@ from fleetcast.model.messages.fleet import (
     WordMeaning,
 )
 from fleetcast.model.messages.region_rollbacks import RegionRollbacks
-from fleetcast.rollouts import inventory, labels
+from fleetcast.rollouts import inventory, labels, retiring
 from fleetcast.rollouts.names import meaning
 
 
@@ -72,7 +72,7 @@ async def undrain_region(region: RegionInPath, parts: PartsHere) -> FleetStatus:
 async def retire_machine(machine: MachineInPath, parts: PartsHere) -> FleetStatus:
     """Count a machine that is gone no more."""
     async with parts.database.transaction() as tx:
-        await inventory.retire(tx, machine_id(machine))
+        await retiring.retire(tx, machine_id(machine))
     parts.stir()
     return await queries.fleet_status(parts)
 

@@ -34,6 +34,7 @@ from fleetcast.model.spelling import INTEGER_MAX
 from fleetcast.retention.surplus import may_delete
 from fleetcast.rollouts import demands, questions, region_rollbacks
 from fleetcast.rollouts.intake import record_hello, record_report
+from fleetcast.rollouts.retiring import recently_retired
 
 REVISION: Final = {"maximum": INTEGER_MAX}
 """Said again as a whole number: Litestar makes a float of it, and rounds it up."""
@@ -74,7 +75,8 @@ async def report_region(region: RegionInPath, data: JSONBody[RegionReport], part
     async with parts.database.reading() as reading:
         asked = await questions.wanted(reading, data.region)
         over = await region_rollbacks.over(reading, data.rollbacks)
-        return ReportAccepted(asked, now_ms, await demands.wanted(reading, data.region), over)
+        gone = await recently_retired(reading, data.region)
+        return ReportAccepted(asked, now_ms, await demands.wanted(reading, data.region), over, gone)
 
 
 @post("/v1/regions/{region:str}/answers", status_code=200, guards=REGIONS, errors=(Unprocessable,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -159,8 +159,18 @@ class MachineBook:
     def forget_silent(self, now: float) -> None:
         """Drop machines that were silent for ``MACHINE_FORGOTTEN_S``."""
         for known in [known for known in self._known.values() if now - known.heard_at > MACHINE_FORGOTTEN_S]:
-            self._note_services(known, ())
-            del self._known[known.machine.id]
+            self._forget(known)
+
+    def retired(self, machines: Iterable[MachineId], now: float) -> None:
+        """These are gone, says control: those of them that are silent count no more, nor as down."""
+        for machine in machines:
+            known = self._known.get(machine)
+            if known is not None and self._silent(known, now):
+                self._forget(known)
+
+    def _forget(self, known: _Known) -> None:
+        self._note_services(known, ())
+        del self._known[known.machine.id]
 
     def _own(self, known: _Known, machine: Machine) -> Machine:
         """Without what people may have given it."""

@@ -108,6 +108,7 @@ class Reporting:
         report = await self._report()
         accepted = await self._control.report(report)
         self._follow(accepted.demands)
+        self._machines.retired(accepted.retired, time.monotonic())
         if accepted.rollbacks_over and await self._rollbacks.let_go(accepted.rollbacks_over):
             self._on_over()
         before, self._told = self._told, standing(report.rollups, report.copies)

@@ -102,6 +102,8 @@ COPY_JOIN_BYTES: Final = 256 * KIB
 REGION_MACHINES_MAX: Final = 50_000
 MACHINE_FORGOTTEN_S: Final = 24 * 3600
 """A region drops a machine that was silent for so long."""
+RETIRED_TOLD_MAX: Final = 1000
+"""Machines retired within that time that control names to their region, newest first; the others it drops by itself."""
 REPORTED_LINES_MAX: Final = 50
 """Alarms of one machine that its region passes on."""
 REPORTED_LINE_CHARS_MAX: Final = 1000

@@ -111,6 +111,8 @@ class ReportAccepted:
     """Copies to attempt now; repeated until a report says that they were followed."""
     rollbacks_over: tuple[DeploymentId, ...] = ()
     """Of those that the report names, by their ids: the ones after which somebody has deployed. They stand no more."""
+    retired: tuple[MachineId, ...] = ()
+    """Machines of the region that nothing waits for any more; one that reports again is back, and not named."""
     protocol: Protocol = PROTOCOL
 
 
