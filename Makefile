@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Tests and demos start hundreds of programs: without compiled files each of them would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo recording test test-pages test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal bench-idle-agent bench-replicate bench-rollback check format docs lock clean
+.PHONY: help setup demo recording test test-long test-faults test-api test-lab bench-setup bench-swarm bench-queue bench-pack bench-delta bench-goal bench-idle-agent bench-replicate bench-rollback check format docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,14 @@ demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a thi
 recording: $(STAMP)  ## run the demo in a terminal in memory and write what it shows into the README
 	$(BIN)/python docs/recording.py
 
-test: $(STAMP)  ## every test, real processes included, but for those of test-pages, test-faults and test-lab
-	$(BIN)/pytest --numprocesses 3 --ignore tests/docs/test_pages.py --ignore tests/bench --ignore tests/faults --ignore tests/lab
+# Whole companies on other engines, pages that are typed from top to bottom, benchmarks run small.
+LONG := tests/docs/test_pages.py tests/bench $(foreach engine,etcd migrate postgresql real_engines s3,tests/e2e/test_$(engine).py)
 
-test-pages: $(STAMP)  ## what stands on the pages of docs/ is typed, and every benchmark run, small
-	$(BIN)/pytest --numprocesses 3 tests/docs/test_pages.py tests/bench
+test: $(STAMP)  ## every test, real processes included, but for those of test-long, test-faults and test-lab
+	$(BIN)/pytest --numprocesses 3 $(LONG:%=--ignore %) --ignore tests/faults --ignore tests/lab
+
+test-long: $(STAMP)  ## companies on every engine, what stands on the pages of docs/ typed, every benchmark run, small
+	$(BIN)/pytest --numprocesses 3 $(LONG)
 
 test-faults: $(STAMP)  ## processes killed and stopped in the middle of what they do
 	$(BIN)/pytest --numprocesses 2 tests/faults
