@@ -107,7 +107,8 @@ def _start(
     argv: tuple[str, ...], directory: Path, environment: Mapping[str, str], stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        argv,
+        # Whatever started the tests may have had Ctrl-C ignored, which everything below would inherit; a terminal does not.
+        ("env", "--default-signal=INT", *argv),
         cwd=directory,
         env=dict(environment),
         stdin=stdin,
