@@ -171,6 +171,8 @@ async def test_what_is_required_has_succeeded_before_or_somebody_says_why_not(bo
         said = (await reading.execute(select(events.c.text).where(events.c.subject == hotfix))).scalars().first()
     assert said is not None
     assert said.endswith(", whatever production requires: the shop is down")
+    with pytest.raises(Unprocessable, match="say why, with --override, in 1 to 500 printable"):
+        await deploy(both, "c", None, override="why\x1b[2J")
     staged = await deploy(both, "b", None, override="not needed")
     assert (await both.show(staged)).override == "", "what holds need not be overridden"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from fleetcast.model.deployment import DeploymentState
-from fleetcast.model.errors import Invalid, NotFound, Refused, Unprocessable
+from fleetcast.model.errors import NotFound, Refused, Unprocessable
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import FREEZES_MAX, HOLD_S_MAX
@@ -138,7 +138,7 @@ async def test_overridden_it_goes_through_and_that_is_recorded(company: Company)
     assert (shown.by, shown.override_freeze) == ("bob", "the shop is down")
     triggered = f"deployment.triggered: deploy of {sha('b')} by bob, whatever is frozen: the shop is down"
     assert (await _events(company, deployment))[0] == triggered
-    with pytest.raises(Invalid, match="say why, with --override-freeze"):
+    with pytest.raises(Unprocessable, match="say why, with --override-freeze"):
         await _deploy(company, "c", override_freeze="two\nlines")
 
 
@@ -203,7 +203,7 @@ async def test_what_is_missing_approval_is_not_kept_for_ever(company: Company) -
 
 async def test_refused_before_its_first_machine_nothing_was_written(company: Company) -> None:
     deployment = await _deploy(company, "b", "alice", plan=Policy(approvals=1))
-    with pytest.raises(Invalid, match="say why, with --reason"):
+    with pytest.raises(Unprocessable, match="say why, with --reason"):
         await company.triggers.refuse(deployment, "", "bob")
     shown = await company.triggers.refuse(deployment, "not today", "bob")
     assert (shown.state, shown.reason) == (

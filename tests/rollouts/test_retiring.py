@@ -12,6 +12,7 @@ from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.messages.deployments import DeployRequest
 from fleetcast.model.plan import Policy, Stage
 from fleetcast.rollouts.retiring import recently_retired, retire
+from fleetcast.rollouts.skipping import skip
 from fleetcast.schema.tables import machines
 from paper_company import WEB, Company, sha
 from played_fleet import Fleet
@@ -41,7 +42,7 @@ async def way(company: Company) -> Under:
     await company.step()
     goal = await company.goal()
     assert goal is not None
-    canaries = [played for played in fleet.machines.values() if goal.activates(played.machine)]
+    canaries = [played for played in fleet.machines.values() if goal.activates(played.machine)]  # of eu first
     assert len(canaries) == 2
     canaries[0].silent = True
     await _go_on(fleet, 3)
@@ -82,6 +83,18 @@ async def test_a_retired_canary_has_another_one_in_its_place(way: Under) -> None
     shown = await fleet.company.show(deployment)
     assert shown.state is State.DISTRIBUTING
     assert "wave 1 of 2 (canary): 2 of 2 healthy; bakes until" in shown.reason
+
+
+async def test_nobody_of_a_region_that_is_skipped_takes_its_place(way: Under) -> None:
+    fleet, us = way.fleet, RegionName("us")
+    await fleet.join({"us": 20})
+    async with fleet.company.database.transaction() as tx:
+        await skip(tx, way.deployment, us)
+    before = fleet.runs(fleet.of(us)).get("b", 0)
+    await _retire(fleet, _silent(fleet))
+    await _go_on(fleet, 3)
+    assert fleet.runs(fleet.of(RegionName("eu")))["b"] == 2
+    assert fleet.runs(fleet.of(us)).get("b", 0) == before
 
 
 async def test_who_is_let_in_by_no_wave_is_retired_without_a_goal(way: Under) -> None:

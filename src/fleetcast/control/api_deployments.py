@@ -145,7 +145,7 @@ async def approve_deployment(request: Request[Any, Any, Any], deployment: Deploy
     return await _told(parts, DeploymentId(deployment), lambda tx, which: approve(tx, which, caller(request)))
 
 
-@post("/v1/deployments/{deployment:str}/refuse", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
+@post("/v1/deployments/{deployment:str}/refuse", status_code=200, guards=PEOPLE, errors=(NotFound, Refused, Unprocessable))
 async def refuse_deployment(
     request: Request[Any, Any, Any], deployment: DeploymentInPath, data: JSONBody[RefusalRequest], parts: PartsHere
 ) -> Deployment:

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
-from fleetcast.model.errors import Invalid, Refused
+from fleetcast.model.errors import Refused, Unprocessable
 from fleetcast.model.event import EventKind
 from fleetcast.model.ids import DeploymentId
 from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX
@@ -46,10 +46,10 @@ async def record_refusal(tx: AsyncConnection, deployment: DeploymentId, reason: 
     record_event(tx, EventKind.DEPLOYMENT_REFUSED, deployment, service=row.service, state=row.state, text=text)
 
 
-def must_be_a_reason(text: str, said_by: str, *, optional: bool = False) -> None:
-    """Raises :class:`Invalid` unless it is one line of at most ``FREEZE_REASON_CHARS_MAX``."""
-    if not ((text or optional) and len(text) <= FREEZE_REASON_CHARS_MAX and text.isprintable()):
-        raise Invalid("no_reason", f"say why, with {said_by}, in 1 to {FREEZE_REASON_CHARS_MAX} printable characters")
+def must_be_a_reason(text: str, said_by: str, *, optional: bool = False, chars_max: int = FREEZE_REASON_CHARS_MAX) -> None:
+    """Raises :class:`Unprocessable` unless it is one line of at most ``chars_max``."""
+    if not ((text or optional) and len(text) <= chars_max and text.isprintable()):
+        raise Unprocessable("no_reason", f"say why, with {said_by}, in 1 to {chars_max} printable characters")
 
 
 async def _waiting(tx: AsyncConnection, deployment: DeploymentId) -> tuple[AnyRow, int, int]:

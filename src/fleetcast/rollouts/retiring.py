@@ -51,7 +51,7 @@ async def _leave(tx: AsyncConnection, row: AnyRow, machine: Machine) -> None:
     goal = standing.goal
     if not goal.activates(machine):
         return
-    fleet = await inventory.alike(tx, row.selector, row.id)
+    fleet = [each for each in await inventory.alike(tx, row.selector, row.id) if each.like.region not in (row.skipped or ())]
     opened = let_in(goal.cohorts, row.plan.waves[row.wave], fleet)
     quiet = [replace(alike, reporting=()) for alike in fleet]
     counted: dict[str, Any] = {"wave_expected": inside(opened, fleet), "wave_silent": inside(opened, quiet)}

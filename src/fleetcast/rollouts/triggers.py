@@ -11,7 +11,7 @@ from fleetcast.model.build import BuildOrder, Lane
 from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.ids import BuildId, CommitSha, DeploymentId, Digest, ServiceName, commit_sha
-from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.model.limits import GOAL_LIFETIME_S, OVERRIDE_REASON_CHARS_MAX
 from fleetcast.model.messages.artifacts import BuildRequest
 from fleetcast.model.messages.deployments import DeployRequest, RetryRequest, RollbackRequest
 from fleetcast.model.messages.environments import PromoteRequest
@@ -62,7 +62,7 @@ class Triggers:
             KeyReused: the key came with another request.
         """
         sha = commit_sha(request.commit_sha)
-        _check_plan(request.plan, request.override_freeze)
+        _check_plan(request.plan, request.override_freeze, request.override)
         async with self._database.transaction() as tx:
             deployment = await once(tx, key, lambda: self._deploy(tx, request, sha, by))
             shown = await get_deployment(tx, DeploymentId(deployment))
@@ -141,7 +141,7 @@ class Triggers:
         ``key``, ``by``: as for :meth:`deploy`. Raises as :func:`~fleetcast.rollouts.promotions.to_promote` and :meth:`deploy`;
         and :class:`Refused` where the environment is at that release already.
         """
-        _check_plan(request.plan, request.override_freeze)
+        _check_plan(request.plan, request.override_freeze, request.override)
         async with self._database.transaction() as tx:
             deployment = await once(tx, key, lambda: self._promote(tx, request, by))
             return await get_deployment(tx, DeploymentId(deployment))
@@ -231,12 +231,13 @@ class Triggers:
         return await enter(tx, entry, DeploymentState.REPLICATING, artifact_id=row.artifact_id, built_at=now_ms())
 
 
-def _check_plan(plan: Policy | None, override_freeze: str) -> None:
-    """Raises :class:`Unprocessable` and :class:`Invalid`."""
+def _check_plan(plan: Policy | None, override_freeze: str, override: str) -> None:
+    """Raises :class:`Unprocessable`."""
     if plan is not None:
         must_be_legal(plan)
         must_be_known(plan.freezes)
     must_be_a_reason(override_freeze, "--override-freeze", optional=True)
+    must_be_a_reason(override, "--override", optional=True, chars_max=OVERRIDE_REASON_CHARS_MAX)
 
 
 def _entry(spec: ServiceSpec, sha: CommitSha, policy: Policy, by: str, override_freeze: str = "") -> Entry:
