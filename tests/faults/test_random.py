@@ -20,6 +20,8 @@ from running import wait_until
 BETWEEN_S = (0.5, 2.5)
 HITS_MIN = 15
 """About 20 s; a round is played to its end."""
+HITS_MAX = 40
+"""On a busy machine somebody would always be on the way back, and nothing could end: from there on all are left in peace."""
 STALL_S = (0.3, 3.0)
 KILLED_SHARE = 0.7
 UNREACHABLE = 5
@@ -39,7 +41,7 @@ def chaos(company: Company, rng: random.Random, hits: list[str]) -> Iterator[Non
     names = company.names()
 
     def strike() -> None:
-        while not over.wait(rng.uniform(*BETWEEN_S)):
+        while len(hits) < HITS_MAX and not over.wait(rng.uniform(*BETWEEN_S)):
             name, killed, stall_s = rng.choice(names), rng.random() < KILLED_SHARE, rng.uniform(*STALL_S)
             if not company.up(name):
                 continue
