@@ -89,6 +89,14 @@ REQUESTS: list[tuple[Role, str, str, Any, int, str]] = [
     ),
     # Each part is legal, all of it together is not.
     (Role.ADMIN, "PUT", "/v1/services/web", {"name": "api", "repository": "/srv/web"}, 422, "wrong_service"),
+    (
+        Role.ADMIN,
+        "PUT",
+        "/v1/services/web",
+        {"name": "web", "repository": "/srv/web", "recipe": {"activate": "", "sockets": ["127.0.0.1:80"]}},
+        422,
+        "illegal_recipe",
+    ),
     # Who is too far away learns that, whatever the rest of the message looks like to us.
     (Role.ADMIN, "POST", "/v1/deployments", {"commit": 1, "protocol": 7}, 426, "incompatible_protocol"),
     (Role.ADMIN, "OPTIONS", "/v1/services/web", None, 204, ""),

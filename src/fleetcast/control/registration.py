@@ -71,7 +71,7 @@ def _check(spec: ServiceSpec) -> None:
             raise Invalid(f"illegal_{what}", f"{text!r} is no {what}: it must not start with '-'")
     broken = broken_recipe(spec.recipe)
     if broken is not None:
-        raise Invalid("illegal_recipe", f"the recipe of {spec.name} cannot be carried out: {broken}")
+        raise Unprocessable("illegal_recipe", f"the recipe of {spec.name} cannot be carried out: {broken}")
     _check_pushes(spec)
     _check_rollouts(spec)
 

@@ -7,14 +7,14 @@ from typing import Annotated, Final, TypeAlias
 
 from fleetcast.model.limits import SOCKET_PATH_BYTES_MAX, SOCKETS_MAX
 from fleetcast.model.probe import Probe
-from fleetcast.model.spelling import Spelling
+from fleetcast.model.spelling import Spelling, stated
 
 ADDRESS: Final = Spelling(r"/[^\s\x00]+|[^\s/\x00]+:[^\s/:\x00]+")
 """``HOST:PORT``, or the path of a unix socket."""
 HEALTH_VARIABLE: Final = "FLEETCAST_HEALTH"
 """Names the address of a socket of one start alone, which is passed last where the health check names it."""
 
-Sockets: TypeAlias = tuple[Annotated[str, ADDRESS.meta], ...]
+Sockets: TypeAlias = Annotated[tuple[Annotated[str, ADDRESS.meta], ...], stated(maxItems=SOCKETS_MAX, uniqueItems=True)]
 """``$NAME`` in one stands for what the service's commands see under that name."""
 
 
