@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 
 from fleetcast.http.cursors import cursor
@@ -151,6 +152,24 @@ async def test_the_document_says_what_a_client_is_made_from(control: Any) -> Non
     assert schemas["ServiceSpec"]["properties"]["repository"] == {"pattern": "^(?!-)[^\\x00]+$", "type": "string"}
     assert "additionalProperties" not in schemas["ServiceSpec"], "a newer neighbour may say more"
     assert schemas["ServiceSpec"]["properties"]["trunk"]["description"] == "Commits must be on this branch; empty: any."
+
+
+async def test_what_is_there_when_nothing_is_said_is_legal(control: Any) -> None:
+    async with control() as installation, httpx2.AsyncClient(base_url=installation.addresses["api"]) as http:
+        document = (await http.get("/v1/openapi.json")).json()
+    properties = {
+        f"{name}.{key}": schema
+        for name, message in document["components"]["schemas"].items()
+        for key, schema in message.get("properties", {}).items()
+        if "default" in schema
+    }
+    assert len(properties) > 100
+    refused = {
+        name: schema["default"]
+        for name, schema in properties.items()
+        if not jsonschema_rs.is_valid({**schema, "components": document["components"]}, schema["default"])
+    }
+    assert refused == {}
 
 
 def _operation(paths: dict[str, Any], method: str, path: str) -> Any:

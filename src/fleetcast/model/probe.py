@@ -31,11 +31,11 @@ class Probe:
     run. ``$NAME`` in ``http`` and ``tcp`` stands for what the service's commands see under that name.
     """
 
-    http: Annotated[str, HTTP_URL.meta] = ""
+    http: Annotated[str, HTTP_URL.meta_or_empty] = ""
     """Answered with ``status`` when all is well."""
-    tcp: Annotated[str, TCP_ADDRESS.meta] = ""
+    tcp: Annotated[str, TCP_ADDRESS.meta_or_empty] = ""
     """``HOST:PORT`` that takes connections when all is well."""
-    unit: Annotated[str, UNIT.meta] = ""
+    unit: Annotated[str, UNIT.meta_or_empty] = ""
     """Of systemd, active when all is well."""
     status: Annotated[int, stated(minimum=0, maximum=599)] = 0
     """Of HTTP; 0: anything from 200 to 399."""

@@ -26,6 +26,11 @@ class Spelling:
         self.schema: Final[dict[str, Any]] = {"pattern": f"^{pattern}$", **more}
         self.meta: Final = Meta(extra_json_schema=self.schema)
 
+    @property
+    def meta_or_empty(self) -> Meta:
+        """Of a text that may be left empty, too."""
+        return Meta(extra_json_schema={**self.schema, "pattern": f"^({self._pattern.pattern})?$"})
+
     def fits(self, text: str) -> bool:
         return self._pattern.fullmatch(text) is not None
 
