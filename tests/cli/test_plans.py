@@ -70,7 +70,7 @@ def test_a_preview_is_a_line_a_wave() -> None:
         "   1  canary    eu 1          5 min  at once  +6 min  1% of everyone",
         "   2  everyone  eu 39, us 60      -  +6 min   +7 min  everyone",
         "expected to end 7 min after its release is deployable, within the budget of 30 min; "
-        "has ended after 1 h whatever happens, pauses apart",
+        "has ended after 65 min whatever happens, pauses apart",
         "note: it names region mars, which is not there",
     ]
 

@@ -69,3 +69,16 @@ async def test_pause_and_resume_and_nothing_to_promote(control: Any) -> None:
         await admin.abort(deployment)
         with pytest.raises(Refused, match="ABORTED already"):
             await admin.pause(deployment)
+
+
+async def test_whoever_steps_in_is_told_within_what_it_ends_by_what_control_is_set_to(control: Any) -> None:
+    async with control(replicate_s_max=70, distribute_s_max=500) as installation:
+        admin = await installation.client(Role.ADMIN)
+        await installation.region()
+        await admin.put_service(ServiceSpec(WEB, "/repo", plan=HALF))
+        triggered = await admin.deploy(DeployRequest(WEB, A))
+        assert triggered.bound_s == 70 + (500 + 30) + 500, "from its build on: the copies and two waves"
+        assert (await admin.deploy(DeployRequest(WEB, A, plan=Policy()))).bound_s == 70 + 500
+        assert (await admin.pause(triggered.id)).bound_s == triggered.bound_s
+        assert (await admin.abort(triggered.id)).bound_s is None
+        assert (await admin.deployment(triggered.id)).deployment.bound_s is None

@@ -50,13 +50,18 @@ def _deployed(place: Place, *arguments: str) -> Any:
     return deployment
 
 
-def test_staging_then_production_of_the_same_digest(place: Place) -> None:
+def _two_sides(place: Place) -> tuple[Repository, list[str], str, str]:
+    """A repository with three commits, and the machine that is staging's and the one that is production's."""
     repository = Repository(place.directory.parent / "web")
     shas = [repository.commit({"text": text}, f"say {text}") for text in ("one", "two", "three")]
     one, other = sorted(_labels(place))
     _label(place, one, "staging")
     _label(place, other, "production")
+    return repository, shas, one, other
 
+
+def test_staging_then_production_of_the_same_digest(place: Place) -> None:
+    repository, shas, one, other = _two_sides(place)
     add = ("service", "add", "web", str(repository.path), *RECIPE)
     assert place.fleetcast(*add, "--label", "env=production").returncode == 0
     staging = ("environment", "add", "web", "staging", "--label", "env=staging")
@@ -102,3 +107,56 @@ def test_staging_then_production_of_the_same_digest(place: Place) -> None:
         place.fleetcast("deploy", f"web@{shas[0]}", "--environment", "staging"), 3, "it has production", "unknown_environment"
     )
     assert place.tracebacks() == []
+
+
+def test_what_is_done_in_one_leaves_the_other_alone(place: Place) -> None:
+    """Machines that failed try again, and a region goes back past control."""
+    repository, shas, one, other = _two_sides(place)
+    add = ("service", "add", "web", str(repository.path), *RECIPE[:4], "--label", "env=production")
+    gate = place.directory.parent / "gate"
+    assert place.fleetcast(*add, "--activate", f"test ! -e {gate} || exit 3; exec sleep 600").returncode == 0
+    assert place.fleetcast("environment", "add", "web", "staging", "--label", "env=staging").returncode == 0
+    for sha in shas[:2]:
+        _deployed(place, "deploy", f"web@{sha}")
+        _deployed(place, "deploy", f"web@{sha}", "--environment", "staging")
+
+    gate.touch()
+    assert place.fleetcast("deploy", f"web@{shas[2]}", "--environment", "staging").returncode == 1
+    gate.unlink()
+    goal = _goal(place, "production")
+    assert_one_line(place.fleetcast("retry", "web"), 4, "no machine has failed", "nothing_failed")
+    assert_one_line(place.fleetcast("retry", "web", "--environment", "qa"), 3, "it has production, staging")
+    again = _deployed(place, "retry", "web", "--environment", "staging")
+    assert again["environment"] == "staging"
+    assert (_runs(place, "staging"), _runs(place, "production")) == ([(one, "three")], [(other, "two")])
+
+    unsaid = place.fleetcast("region", "rollback", "web")
+    assert_one_line(unsaid, 4, "web runs here in production, staging: say which with --environment", "several_environments")
+    assert_one_line(place.fleetcast("region", "rollback", "web", "--environment", "qa"), 3, "no goal for a service web in qa")
+    back = place.fleetcast("region", "rollback", "web", "--environment", "staging", "--why", "a try")
+    assert (back.returncode, back.stderr) == (0, "")
+    assert "1 of 1 machine back" in back.stdout
+    assert (_runs(place, "staging"), _runs(place, "production")) == ([(one, "two")], [(other, "two")])
+    wait_until(lambda: len(_standing(place)) == 1, "control has heard of it")
+    assert _standing(place) == ["staging"]
+    assert _goal(place, "production") == goal, "nothing was written for production"
+
+    _deployed(place, "deploy", f"web@{shas[2]}")
+    assert (_runs(place, "staging"), _runs(place, "production")) == ([(one, "two")], [(other, "three")])
+    assert _standing(place) == ["staging"], "what is deployed to production does not end it"
+    _deployed(place, "deploy", f"web@{shas[2]}", "--environment", "staging")
+    wait_until(lambda: _standing(place) == [], "it is over")
+    assert (_runs(place, "staging"), _runs(place, "production")) == ([(one, "three")], [(other, "three")])
+    assert place.tracebacks() == []
+
+
+def _standing(place: Place) -> list[str]:
+    """Environments in which a region went back past control."""
+    return [each["rollback"]["environment"] for each in place.asked("/v1/status")["region_rollbacks"]]
+
+
+def _goal(place: Place, environment: str) -> Any:
+    """The generation and the deployment of what an environment's machines are told."""
+    found = place.asked("/v1/services/web/environments")["items"]
+    runs = next(one for one in found if one["name"] == environment)["runs"]
+    return runs["generation"], runs["id"]

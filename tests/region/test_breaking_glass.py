@@ -20,6 +20,7 @@ from fleetcast.region.breaking_glass import Known, chosen, gone_back, only, rene
 from fleetcast.region.past import Past, before, remembered
 
 LETTERS = "abcdef"
+EU = RegionName("eu")
 NOW_MS = 1_800_000_000_000
 LIFETIME_MS = 1000
 
@@ -130,11 +131,18 @@ def test_a_release_that_will_not_do_is_refused_in_a_line(to: str, error: type[Fl
 
 def test_a_service_of_one_environment_needs_none_named() -> None:
     elsewhere = replace(GOAL, environment="staging")
-    assert only([GOAL, replace(GOAL, service=ServiceName("db"))], "web") == GOAL
+    assert only([GOAL, replace(GOAL, service=ServiceName("db"))], "web", EU) == GOAL
     with pytest.raises(Refused, match="production, staging"):
-        only([elsewhere, GOAL], "web")
+        only([elsewhere, GOAL], "web", EU)
     with pytest.raises(NotFound, match="no goal for a service api"):
-        only([GOAL], "api")
+        only([GOAL], "api", EU)
+
+
+def test_an_environment_that_means_nobody_here_need_not_be_told_from_the_one_that_does() -> None:
+    removed = replace(GOAL, environment="qa", removed=True)
+    far = replace(GOAL, environment="staging", selector=Selector(regions=(RegionName("us"),)))
+    assert only([far, GOAL, removed], "web", EU) == GOAL
+    assert only([removed], "web", EU) == removed, "and is told that it was removed"
 
 
 @given(st.integers(0, 2 * NOW_MS), st.integers(0, 2**40), st.integers(0, 10**6))

@@ -17,7 +17,7 @@ from fleetcast.model.errors import NotFound, Refused, Unprocessable
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import DeploymentId, Digest, RegionName, ServiceName
 from fleetcast.model.machine import Selector
-from fleetcast.model.messages.deployments import DeployRequest, RollbackRequest
+from fleetcast.model.messages.deployments import DeployRequest, RetryRequest, RollbackRequest
 from fleetcast.model.messages.environments import EnvironmentSpec, PromoteRequest, Promotion
 from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy, Preset
@@ -280,3 +280,24 @@ async def test_with_the_service_all_of_them_go(both: Company) -> None:
     await register(both.database, replace(SPEC, selector=Selector()))
     async with both.database.reading() as reading:
         assert [one.name for one in await environments_of(reading, WEB)] == ["production"]
+
+
+async def test_machines_try_again_in_the_environment_that_is_named(both: Company) -> None:
+    await finish(both, await _produced(both, "a"))
+    staged = await deploy(both, "b")
+    await both.make("b")
+    await both.step()
+    await both.active(staged, {}, {"us": 1})
+    await both.step()
+    assert await both.state(staged) is DeploymentState.FAILED
+    before = await goal(both, "production"), await goal(both, "staging")
+    with pytest.raises(Refused, match="no machine has failed"):
+        await both.triggers.retry(RetryRequest(WEB))
+    with pytest.raises(NotFound, match="it has production, staging"):
+        await both.triggers.retry(RetryRequest(WEB, "prod"))
+    again = await both.triggers.retry(RetryRequest(WEB, "staging"))
+    assert (again.environment, again.commit_sha) == ("staging", sha("b"))
+    await both.step()
+    assert (await goal(both, "production")) == before[0]
+    assert (await goal(both, "staging")).generation > before[1].generation
+    await finish(both, again.id)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Unprocessable
 from fleetcast.model.goal import activation_hash
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
@@ -14,7 +15,7 @@ from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.plan import Plan, Policy, Preset, Stage
 from fleetcast.rollouts.cohorts import Alike
 from fleetcast.rollouts.plan_lint import must_be_legal, problems, remarks
-from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, timetable
+from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, left_s, timetable
 
 USUAL = Usual(first_wave_s=900, wave_s=60)
 
@@ -59,6 +60,26 @@ def test_whatever_the_policy_everybody_comes_to_it_once(policy: Policy, counts: 
     assert plan.waves[-1].selector == Selector()
     assert sum(sum(wave.machines.values()) for wave in plan.waves) == sum(counts)
     assert all(wave.name and wave.reason for wave in plan.waves)
+
+
+@given(policies, st.integers(0, 5000), st.integers(0, 5000), st.data())
+def test_the_time_that_is_left_shrinks_from_state_to_state_and_wave_to_wave(
+    policy: Policy, gone_s: int, more_s: int, data: st.DataObject
+) -> None:
+    plan = draw_up(policy, _fleet(ap=5, eu=10, us=7))
+
+    def left(state: DeploymentState, number: int, gone_s: int) -> float:
+        return left_s(state, plan, number, gone_s, replicate_s_max=900, wave_s_max=1800)
+
+    whole = bound_s(plan, 1800)
+    assert left(DeploymentState.BUILDING, 0, gone_s) == 900 + whole
+    assert 900 + whole >= left(DeploymentState.REPLICATING, 0, gone_s) >= left(DeploymentState.REPLICATING, 0, gone_s + more_s)
+    assert left(DeploymentState.REPLICATING, 0, gone_s) >= whole == left(DeploymentState.DISTRIBUTING, 0, 0)
+    number = data.draw(st.integers(0, len(plan.waves) - 1))
+    now = left(DeploymentState.DISTRIBUTING, number, gone_s)
+    assert now >= left(DeploymentState.DISTRIBUTING, number, gone_s + more_s) >= 0
+    if number + 1 < len(plan.waves):
+        assert now >= left(DeploymentState.DISTRIBUTING, number + 1, 0)
 
 
 @pytest.mark.parametrize("preset", Preset)

@@ -12,6 +12,7 @@ from fleetcast.cli.failures import tell_failed_build
 from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Invalid
+from fleetcast.model.spans import at_most
 
 if TYPE_CHECKING:
     from fleetcast.client.control import ControlClient
@@ -98,18 +99,27 @@ def deploy(
     return result(connection.ask(trigger), json=json, waited=not no_wait)
 
 
-def retry(service: str, *, no_wait: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> int:
+def retry(
+    service: str,
+    *,
+    environment: str | None = None,
+    no_wait: bool = False,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> int:
     """Have the machines try again that failed a service's present deployment.
 
     While that is under way it is its own end that counts. When it has ended, a new deployment of the same release does it, all
-    at once: machines that run the release do nothing. Either has ended within 30 minutes, a wave's bake apart.
+    at once: machines that run the release do nothing. It prints within what time either has ended.
 
-    For example: `fleetcast retry web`
+    For example: `fleetcast retry web`, or `fleetcast retry web --environment staging`
 
     Parameters
     ----------
     service
         The service.
+    environment
+        Of the service; default: its own.
     no_wait
         Only trigger it.
     json
@@ -121,7 +131,10 @@ def retry(service: str, *, no_wait: bool = False, json: bool = False, connection
     wanted = service_name(service)
 
     async def trigger(control: ControlClient) -> Deployment:
-        triggered = await control.retry(RetryRequest(wanted))
+        await must_be_understood(control, wanted, environment)
+        triggered = await control.retry(RetryRequest(wanted, environment))
+        if not json:
+            print("; ".join(["machines that failed try again", *ends_within(triggered)]), flush=True)
         return triggered if no_wait else await to_the_end(control, triggered.id, json=json)
 
     return result(connection.ask(trigger), json=json, waited=not no_wait)
@@ -231,6 +244,14 @@ def describe(deployment: Deployment) -> str:
     """A deployment in one line: what it is, how far, what it waits for or why it ended."""
     where = "" if deployment.environment == _USUAL else f" in {deployment.environment}"
     return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)}{where} {state_of(deployment)}"
+
+
+def ends_within(deployment: Deployment) -> list[str]:
+    """By when it has ended; nothing where control does not say so, being of the version before."""
+    if deployment.bound_s is None:
+        return []
+    built = "once it is built " if deployment.state is DeploymentState.BUILDING else ""
+    return [f"{built}it has ended within {at_most(deployment.bound_s)} whatever happens, pauses and holds apart"]
 
 
 def state_of(deployment: Deployment) -> str:

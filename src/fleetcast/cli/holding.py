@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from fleetcast.cli.connection import NO_CONNECTION, Connection
-from fleetcast.cli.deployments import describe
+from fleetcast.cli.deployments import describe, ends_within
 from fleetcast.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,15 @@ def pause(what: str, *, environment: str | None = None, json: bool = False, conn
     from fleetcast.model.spans import span
 
     bound = f"it has FAILED, and machines keep what they run, unless it is resumed within {span(PAUSE_S_MAX)}"
-    do(lambda control, deployment: control.pause(deployment), what, bound, environment, json=json, connection=connection)
+    do(
+        lambda control, deployment: control.pause(deployment),
+        what,
+        bound,
+        environment,
+        bounded=False,
+        json=json,
+        connection=connection,
+    )
 
 
 def resume(what: str, *, environment: str | None = None, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
@@ -72,7 +80,15 @@ def promote(what: str, *, environment: str | None = None, json: bool = False, co
     do(lambda control, deployment: control.promote(deployment), what, said, environment, json=json, connection=connection)
 
 
-def skip(what: str, *, region: str, undo: bool = False, json: bool = False, connection: Connection = NO_CONNECTION) -> None:
+def skip(
+    what: str,
+    *,
+    region: str,
+    undo: bool = False,
+    environment: str | None = None,
+    json: bool = False,
+    connection: Connection = NO_CONNECTION,
+) -> None:
     """Have a deployment go on without a region: this one only. Machines there keep what they run until the next deployment.
 
     For example: `fleetcast skip web --region eu-west`, or `fleetcast skip web --region eu-west --undo`
@@ -85,20 +101,20 @@ def skip(what: str, *, region: str, undo: bool = False, json: bool = False, conn
         Nobody there switches over from now on, and nothing there is waited for: neither machines nor the copy in its bucket.
     undo
         Mean its machines again, while the deployment is under way.
+    environment
+        Of the service that is named; default: its own.
     json
         Print the deployment as JSON.
     """
     from fleetcast.model.ids import region_name
-    from fleetcast.model.limits import DISTRIBUTE_S_MAX
-    from fleetcast.model.spans import span
 
     where = region_name(region)
-    bound = f"each wave has passed, or the deployment FAILED, within {span(DISTRIBUTE_S_MAX)} and its bake"
     said = f"it means {where} again" if undo else f"machines of {where} keep what they run"
     do(
         lambda control, deployment: control.skip(deployment, where, undo=undo),
         what,
-        f"{said}; {bound}",
+        said,
+        environment,
         json=json,
         connection=connection,
     )
@@ -110,10 +126,12 @@ def do(
     said: str,
     environment: str | None = None,
     *,
+    bounded: bool = True,
     json: bool,
     connection: Connection,
 ) -> None:
-    """Have control do something to the deployment that is meant, and say what came of it."""
+    """Have control do something to the deployment that is meant, and say what came of it; and, unless that has a bound of its
+    own (not ``bounded``), by when the deployment has ended."""
     from fleetcast.cli.naming import deployment_meant
 
     async def told(control: ControlClient) -> Deployment:
@@ -123,4 +141,4 @@ def do(
     if json:
         print_json(shown)
     else:
-        print(f"{describe(shown)}; {said}")
+        print("; ".join([describe(shown), said, *(ends_within(shown) if bounded else [])]))

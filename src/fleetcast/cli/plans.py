@@ -15,7 +15,7 @@ from fleetcast.model.errors import Invalid, NotFound
 from fleetcast.model.freeze import Freeze
 from fleetcast.model.lines import showable
 from fleetcast.model.plan import Policy, Preset, Stage
-from fleetcast.model.spans import span
+from fleetcast.model.spans import at_most, span
 
 if TYPE_CHECKING:
     from fleetcast.model.messages.deployments import DeploymentDetail, Preview
@@ -93,7 +93,7 @@ def preview_text(preview: Preview) -> str:
             "every machine fetches from the first wave on",
             stdout_table(["WAVE", "NAME", "MACHINES", "BAKES", "STARTS", "PASSES", "WHO"], rows),
             f"expected to end {span(preview.ends_s)} after its release is deployable, {over} the budget of "
-            f"{span(preview.budget_s)}; has ended after {span(preview.bound_s)} whatever happens, pauses apart",
+            f"{span(preview.budget_s)}; has ended after {at_most(preview.bound_s)} whatever happens, pauses apart",
             *([f"held now: {preview.held}"] if preview.held else []),
             *(f"note: {remark}" for remark in preview.remarks),
         ]

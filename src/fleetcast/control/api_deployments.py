@@ -45,6 +45,8 @@ from fleetcast.rollouts import deployments as known
 from fleetcast.rollouts import holding_back, skipping
 from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.deployments import Wanted
+from fleetcast.rollouts.gate import GateLimits
+from fleetcast.rollouts.waves import bounded
 from fleetcast.schema.idempotency import request_key
 
 STATE: Final = {"enum": list(DeploymentState)}
@@ -63,7 +65,7 @@ async def deploy(
     """
     service_name(data.service)
     commit_sha(data.commit_sha)
-    return _woken(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data), caller(request)))
+    return await answer(parts, await parts.triggers.deploy(data, request_key("deploy", idempotency_key, data), caller(request)))
 
 
 @post("/v1/previews", status_code=200, guards=PEOPLE, errors=(NotFound, Unprocessable))
@@ -88,7 +90,7 @@ async def rollback(
     if data.to is not None:
         commit_sha(data.to)
     key = request_key("rollback", idempotency_key, data)
-    return _woken(parts, await parts.triggers.rollback(data, key, caller(request)))
+    return await answer(parts, await parts.triggers.rollback(data, key, caller(request)))
 
 
 @post("/v1/retries", status_code=201, guards=PEOPLE, errors=(NotFound, Refused, KeyReused))
@@ -104,13 +106,13 @@ async def retry(
     """
     service_name(data.service)
     key = request_key("retry", idempotency_key, data)
-    return _woken(parts, await parts.triggers.retry(data, key, caller(request)))
+    return await answer(parts, await parts.triggers.retry(data, key, caller(request)))
 
 
 @post("/v1/deployments/{deployment:str}/abort", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
 async def abort_deployment(deployment: DeploymentInPath, parts: PartsHere) -> Deployment:
     """End a deployment where it stands: machines keep what they run, nobody else switches over."""
-    return _woken(parts, await parts.triggers.abort(DeploymentId(deployment)))
+    return await answer(parts, await parts.triggers.abort(DeploymentId(deployment)))
 
 
 @post("/v1/deployments/{deployment:str}/pause", status_code=200, guards=PEOPLE, errors=(NotFound, Refused))
@@ -150,7 +152,7 @@ async def refuse_deployment(
     request: Request[Any, Any, Any], deployment: DeploymentInPath, data: JSONBody[RefusalRequest], parts: PartsHere
 ) -> Deployment:
     """Do not approve its next wave: it ends ABORTED, machines keep what they run, nobody else switches over."""
-    return _woken(parts, await parts.triggers.refuse(DeploymentId(deployment), data.reason, caller(request)))
+    return await answer(parts, await parts.triggers.refuse(DeploymentId(deployment), data.reason, caller(request)))
 
 
 @get(
@@ -202,13 +204,14 @@ async def _told(
     async with parts.database.transaction() as tx:
         await what(tx, deployment)
         shown = await known.get_deployment(tx, deployment)
-    return _woken(parts, shown)
+    return await answer(parts, shown)
 
 
-def _woken(parts: Parts, triggered: Deployment) -> Deployment:
-    """Everybody whom a trigger concerns, told."""
+async def answer(parts: Parts, triggered: Deployment) -> Deployment:
+    """Everybody whom it concerns, told; the caller, within what it ends."""
     parts.stir(ended=triggered.build if triggered.state.ended else None)
-    return triggered
+    async with parts.database.reading() as reading:
+        return await bounded(reading, triggered, GateLimits(parts.config.replicate_s_max, parts.config.distribute_s_max))
 
 
 HANDLERS = (

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from litestar import Request, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
+from fleetcast.control.api_deployments import answer
 from fleetcast.control.audiences import PEOPLE
 from fleetcast.control.parts import PartsHere
 from fleetcast.control.registration import register_environment
@@ -86,8 +87,7 @@ async def promote_release(
     if data.digest is not None:
         digest(data.digest)
     triggered = await parts.triggers.promote(data, request_key("promote", idempotency_key, data), caller(request))
-    parts.stir()
-    return triggered
+    return await answer(parts, triggered)
 
 
 @get("/v1/services/{name:str}/promotion", guards=PEOPLE, errors=(NotFound, Refused, Unprocessable))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, RegionName, ServiceName
 from fleetcast.model.plan import Preset
-from fleetcast.model.spelling import Natural
+from fleetcast.model.spelling import Natural, stated
 
 
 class DeploymentKind(StrEnum):
@@ -120,3 +120,6 @@ class Deployment:
     """The environment whose release it takes over, where it was promoted."""
     override: str = ""
     """Why it came although what its environment requires did not hold."""
+    bound_s: Annotated[float, stated(minimum=0)] | None = None
+    """Only in the answer to what somebody does to it: from then on, and once it is built, it has ended within so long, whatever
+    happens; pauses, freezes, approvals and its turn in line apart. ``None``: it has ended, or that is not said."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.goal import EVERYONE, Cohort, Goal, ReleaseRef
-from fleetcast.model.ids import DeploymentId
+from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.region_rollback import RegionRollback
@@ -78,8 +78,9 @@ def renewed(goal: Goal, now_ms: int, lifetime_ms: int) -> Goal | None:
     return replace(goal, generation=goal.generation.next(), expires_at_ms=now_ms + lifetime_ms)
 
 
-def only(goals: Iterable[Goal], service: str) -> Goal:
-    """The goal of a service of which nobody said in which environment.
+def only(goals: Iterable[Goal], service: str, region: RegionName) -> Goal:
+    """The goal of a service of which nobody said in which environment: the one that may mean machines of ``region``. A region
+    has the goals of all environments, and those of removed ones for a while.
 
     Raises:
         NotFound: the region has none.
@@ -88,6 +89,8 @@ def only(goals: Iterable[Goal], service: str) -> Goal:
     found = [goal for goal in goals if goal.service == service]
     if not found:
         raise NotFound("unknown_service", f"this region has no goal for a service {service}: check the name")
+    meant = [goal for goal in found if not goal.removed and (not goal.selector.regions or region in goal.selector.regions)]
+    found = meant or found
     if len(found) > 1:
         where = ", ".join(sorted(goal.environment for goal in found))
         raise Refused("several_environments", f"{service} runs here in {where}: say which with --environment")

@@ -64,7 +64,7 @@ class RegionRollbacks:
             Refused: there is nothing to go back to, or too many rollbacks stand already.
             Conflict: the goal was written by others again and again meanwhile.
         """
-        environment = request.environment or only((held.goal for held in self._view.goals), request.service).environment
+        environment = request.environment or self._environment_of(request.service)
         if len(self._view.rollbacks) >= REGION_ROLLBACKS_MAX and self._view.rollback(environment, request.service) is None:
             raise Refused("too_many_rollbacks", f"{REGION_ROLLBACKS_MAX} services are rolled back in this region already")
         for _ in range(_TRIES):
@@ -130,6 +130,9 @@ class RegionRollbacks:
                     goal_key(goal.environment, goal.service), messages.encode(longer), expected=entry.mod_revision
                 )
                 log.info("goal_renewed", service=goal.service, environment=goal.environment, deployment=rollback.deployment)
+
+    def _environment_of(self, service: ServiceName) -> str:
+        return only((held.goal for held in self._view.goals), service, self._region).environment
 
     async def _attempt(self, request: RegionRollbackRequest, environment: str) -> tuple[RegionRollback, Goal]:
         """Raises :class:`Conflict` when the goal was written by somebody else meanwhile."""

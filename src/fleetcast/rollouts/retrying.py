@@ -15,9 +15,9 @@ from fleetcast.model.ids import CommitSha, DeploymentId, Digest, ServiceName
 from fleetcast.model.plan import Policy, Preset
 from fleetcast.rollouts.deployments import deployment_rows
 from fleetcast.rollouts.entering import Entry, enter
+from fleetcast.rollouts.environments import service_in
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.planner import tried_again
-from fleetcast.rollouts.services import get_service
 from fleetcast.schema.columns import AnyRow, limits_of
 from fleetcast.schema.events import record_event
 from fleetcast.schema.release_locks import in_main_store, lock_releases
@@ -26,15 +26,16 @@ from fleetcast.schema.tables import deployments, rollups
 from fleetcast.stores.database import now_ms
 
 
-async def retry(tx: AsyncConnection, service: ServiceName, by: str = "") -> DeploymentId:
+async def retry(tx: AsyncConnection, service: ServiceName, environment: str | None, by: str = "") -> DeploymentId:
     """Returns the deployment that tries: the present one while it is under way, by its goal a generation up; else a new one of
     the same release, all at once, within the budgets of the one that has ended. Who runs the release already does nothing.
+    ``environment``: of the service; ``None``: its own.
 
     Raises:
-        NotFound: no such service.
+        NotFound: no such service or environment.
         Refused: nothing is deployed, no machine has failed, or the deployment stopped in its waves.
     """
-    spec = await get_service(tx, service)
+    spec = await service_in(tx, service, environment)
     standing = await read_standing(tx, spec.name, spec.environment)
     if standing is None or standing.goal is None or standing.goal.removed:
         raise Refused("nothing_deployed", f"{spec.name} has no deployment whose machines could try again: deploy a commit")

@@ -147,12 +147,12 @@ class Triggers:
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def retry(self, request: RetryRequest, key: RequestKey | None = None, by: str = "") -> Deployment:
-        """Have the machines try again that failed the service's present deployment.
+        """Have the machines try again that failed the service's present deployment, in one of its environments.
 
         ``key``: as for :meth:`deploy`. Raises as :func:`~fleetcast.rollouts.retrying.retry`, and :class:`KeyReused`.
         """
         async with self._database.transaction() as tx:
-            deployment = await once(tx, key, lambda: retry(tx, request.service, by))
+            deployment = await once(tx, key, lambda: retry(tx, request.service, request.environment, by))
             return await get_deployment(tx, DeploymentId(deployment))
 
     async def abort(self, deployment: DeploymentId) -> Deployment:

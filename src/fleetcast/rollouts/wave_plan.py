@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.goal import Cohort
 from fleetcast.model.ids import RegionName
 from fleetcast.model.limits import STAGE_WAVES_MAX
@@ -56,6 +57,22 @@ def timetable(plan: Plan, usual: Usual) -> tuple[PlannedWave, ...]:
 def bound_s(plan: Plan, wave_s_max: float) -> float:
     """Within how many seconds from its goal a deployment by this plan has ended, whatever happens, pauses apart."""
     return sum(wave_s_max + wave.bake_s for wave in plan.waves)
+
+
+def left_s(
+    state: DeploymentState, plan: Plan, number: int, gone_s: float, *, replicate_s_max: float, wave_s_max: float
+) -> float:
+    """Within how many seconds a deployment has ended, whatever happens; a build, pauses and holds apart.
+
+    ``number``: the index of the wave that was let in last. ``gone_s``: for how long that has been in, or, before the first, for
+    how long the release has been on its way to the regions.
+    """
+    if state is DeploymentState.BUILDING:
+        return replicate_s_max + bound_s(plan, wave_s_max)
+    if state is DeploymentState.REPLICATING:
+        return max(0.0, replicate_s_max - gone_s) + bound_s(plan, wave_s_max)
+    present, later = plan.waves[number], replace(plan, waves=plan.waves[number + 1 :])
+    return max(0.0, wave_s_max + present.bake_s - gone_s) + bound_s(later, wave_s_max)
 
 
 def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator[Wave]:

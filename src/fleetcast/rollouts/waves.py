@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleetcast.model.deployment import DeploymentState
+from fleetcast.model.deployment import Deployment, DeploymentState
 from fleetcast.model.event import EventKind
 from fleetcast.model.generation import Generation
 from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
-from fleetcast.model.plan import Plan, WavePicture
+from fleetcast.model.plan import Plan, Policy, WavePicture
 from fleetcast.rollouts.check_asks import prepare
 from fleetcast.rollouts.cohorts import Opening
-from fleetcast.rollouts.gate import RegionFacts
+from fleetcast.rollouts.deployments import deployment_rows
+from fleetcast.rollouts.gate import GateLimits, RegionFacts
+from fleetcast.rollouts.inventory import alike
 from fleetcast.rollouts.wave_gate import RegionWave, WaveFacts
+from fleetcast.rollouts.wave_plan import draw_up, left_s
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.rollout_tables import rollouts
+from fleetcast.schema.tables import deployments
+from fleetcast.stores.database import read_clock_ms
 
 
 def wave_facts(row: AnyRow, regions: Sequence[RegionFacts], silent: Set[RegionName] = frozenset()) -> WaveFacts | None:
@@ -99,6 +105,29 @@ async def wave_pictures(reading: AsyncConnection, deployment: DeploymentId) -> t
         WavePicture(wave.name, _standing(number, row.wave), sum(wave.machines.values()), wave.bake_s, wave.reason)
         for number, wave in enumerate(row.plan.waves)
     )
+
+
+async def bounded(reading: AsyncConnection, shown: Deployment, limits: GateLimits) -> Deployment:
+    """With the bound within which it ends from now on."""
+    if shown.state.ended:
+        return shown
+    row = (await reading.execute(deployment_rows().where(deployments.c.id == shown.id))).one()
+    policy = Policy() if row.policy is None else row.policy
+    plan = row.plan
+    if plan is None:
+        plan = draw_up(policy, await alike(reading, row.selector, shown.id) if policy.all_stages else ())
+    began_at = row.built_at if shown.state is not DeploymentState.DISTRIBUTING else row.wave_at or row.goal_at
+    now_ms = await read_clock_ms(reading)
+    gone_s = 0.0 if began_at is None else max(0, now_ms - began_at) / 1000
+    bound_s = left_s(
+        shown.state,
+        plan,
+        row.wave or 0,
+        gone_s,
+        replicate_s_max=limits.replicate_s_max,
+        wave_s_max=limits.distribute_s_max,
+    )
+    return replace(shown, bound_s=bound_s)
 
 
 def _standing(number: int, under_way: int) -> str:

@@ -65,6 +65,8 @@ class RetryRequest:
     """``POST /v1/retries``, safe to repeat as a deployment is."""
 
     service: ServiceName
+    environment: Annotated[str, NAME.meta] | None = None
+    """Of the service; ``None``: its own."""
     protocol: Protocol = PROTOCOL
 
 
