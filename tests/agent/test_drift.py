@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from fleetcast.agent import spawning
 from fleetcast.agent.drift import Sweep
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
+from fleetcast.agent.releases import ReleaseStore
+from fleetcast.agent.retention import Surplus
+from fleetcast.agent.under_way import UnderWay
 from fleetcast.artifacts.manifest import decode
 from fleetcast.artifacts.packing import Packed, pack
 from fleetcast.artifacts.tree import seal
@@ -67,6 +71,33 @@ async def test_a_changed_file_is_put_right_and_the_service_does_not_notice(
     assert (await region.reported(goal, "ACTIVE", machine="m2")).bytes.peer == release.root.content_size, (
         "it is served as it is"
     )
+
+
+async def test_a_repair_that_is_ended_because_all_is_well_again_is_told(
+    region: Any, agents: Agents, tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended, ended, remove, end = threading.Event(), threading.Event(), ReleaseStore._remove, UnderWay.end
+
+    def held_up(store: ReleaseStore, surplus: Surplus) -> None:
+        mended.set()
+        assert ended.wait(30)
+        remove(store, surplus)
+
+    async def seen(under_way: UnderWay[Any]) -> None:
+        ended.set()
+        await end(under_way)
+
+    monkeypatch.setattr(ReleaseStore, "_remove", held_up)
+    monkeypatch.setattr(UnderWay, "end", seen)
+    release = web(region, tmp_path)
+    agent = agents(drift_look_s=0.05)
+    await agent.start()
+    await region.reported(region.want(release, 1), "ACTIVE")
+    overwrite(agent.service() / "current" / "etc" / "conf", "mode = slow\n")
+    await until(mended.is_set)
+    region.want(release, 2)
+    await region.until(lambda: any(ARE_BACK in alarm and "etc/conf" in alarm for alarm in region.alarms))
+    assert ended.is_set()
 
 
 async def test_a_link_that_was_moved_is_put_right(region: Any, agents: Agents, tmp_path: Path, until: Until) -> None:

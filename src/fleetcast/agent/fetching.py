@@ -116,8 +116,8 @@ class Fetcher:
         finally:
             self._standing = None
 
-    async def repair(self, release: ReleaseRef, mend: Callable[[Path], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
-        """Fetch a whole release once more, most of it from itself, and hand the copy's tree to ``mend``; its answer.
+    async def repair(self, release: ReleaseRef, mend: Callable[[Path], Awaitable[None]]) -> None:
+        """Fetch a whole release once more, most of it from itself, and hand the copy's tree to ``mend``, which is not cut off.
 
         Raises:
             FleetcastError, OSError: to be tried again.
@@ -137,17 +137,14 @@ class Fetcher:
                 finally:
                     # It holds files open for writing, and what is to take their place must not be.
                     await to_the_end(asyncio.to_thread(fetch.cancel))
-                return await to_the_end(self._mend(root, release, directory, mend))
+                await to_the_end(self._mend(root, release, directory, mend))
         finally:
             self._standing = None
 
-    async def _mend(
-        self, root: Root, release: ReleaseRef, fresh: Path, mend: Callable[[Path], Awaitable[tuple[str, ...]]]
-    ) -> tuple[str, ...]:
-        mended = await mend(fresh / "tree")
+    async def _mend(self, root: Root, release: ReleaseRef, fresh: Path, mend: Callable[[Path], Awaitable[None]]) -> None:
+        await mend(fresh / "tree")
         await self._store.discard(Surplus(incoming=frozenset({release.digest})))
         await self._sharing.share(root, release.root, self._layout.release(release.digest))
-        return mended
 
     def _failed(self, release: ReleaseRef, error: FleetcastError | OSError | HookFailed) -> None:
         error = obstacle(error) if isinstance(error, OSError) else error

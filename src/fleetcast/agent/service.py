@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 
 import structlog
@@ -318,14 +319,18 @@ class ServiceDriver:
     async def _repair(self, release: ReleaseRef) -> None:
         try:
             async with self._guarded("repair"):
-                mended = await self._fetcher.repair(release, lambda fresh: self._drift.mend(release.digest, fresh))
-                if mended:
-                    said = "; ".join(mended)
-                    log.warning("release_repaired", service=self._key.service, release=release.artifact, lines=mended)
-                    self._around.alarm(f"{release.artifact} was changed on this machine ({said}), and was put right")
+                await self._fetcher.repair(release, lambda fresh: self._mend(release, fresh))
         finally:
             self._repair_again_ms = boots.uptime_ms() + DRIFT_REPAIR_PAUSE_S * 1000
             self._wake.set()
+
+    async def _mend(self, release: ReleaseRef, fresh: Path) -> None:
+        # Told here and not when the repair is over: it is ended as soon as nothing is damaged any more.
+        mended = await self._drift.mend(release.digest, fresh)
+        if mended:
+            said = "; ".join(mended)
+            log.warning("release_repaired", service=self._key.service, release=release.artifact, lines=mended)
+            self._around.alarm(f"{release.artifact} was changed on this machine ({said}), and was put right")
 
     async def _refuse(self, release: ReleaseRef, error: str) -> None:
         log.error("release_untrusted", service=self._key.service, release=release.artifact, error=error)
