@@ -82,6 +82,13 @@ def test_a_preview_says_what_would_hold_it_now() -> None:
     assert preview_text(preview).splitlines()[-1] == f"held now: {held}"
 
 
+def test_a_preview_says_in_a_line_whom_it_would_meet() -> None:
+    everyone = Wave("everyone", Selector(), None, None, 0, "all at once", {RegionName("eu"): 1})
+    busy = "it would stand in line behind deployment d1, which is DISTRIBUTING, until it has ended"
+    preview = Preview(ServiceName("web"), "all-at-once", (PlannedWave(everyone, 0, 60),), 1, 60, 1800, 3900, busy=busy)
+    assert preview_text(preview).splitlines()[-1] == f"busy now: {busy}"
+
+
 def test_a_deployments_checks_are_a_line_each_with_what_a_command_said() -> None:
     checks = (
         CheckPicture("errors", CheckOutcome.PASSED, "0.01 is below 0.5", 0, ""),

@@ -9,9 +9,11 @@ import pytest
 from fleetcast.http.tokens import Role
 from fleetcast.model.errors import Refused, Unprocessable
 from fleetcast.model.ids import CommitSha, RegionName, ServiceName
+from fleetcast.model.machine import Selector
 from fleetcast.model.messages.deployments import DeployRequest, PreviewRequest
+from fleetcast.model.messages.environments import EnvironmentSpec
 from fleetcast.model.messages.services import ServiceSpec
-from fleetcast.model.plan import Policy, Preset, Stage
+from fleetcast.model.plan import Policy, Preset, Stage, WhenBusy
 
 pytestmark = pytest.mark.one_engine
 
@@ -52,6 +54,32 @@ async def test_a_preview_says_what_would_happen_and_changes_nothing(control: Any
         assert preview.remarks == ("it names region mars, which is not there",)
         assert (await admin.preview(PreviewRequest(WEB))).plan == "all-at-once"
         assert (await admin.status()).deployments == before.deployments == ()
+
+
+async def test_a_preview_says_what_becomes_of_deployments_that_are_under_way(control: Any) -> None:
+    queues = Policy(when_busy=WhenBusy.QUEUE)
+    async with control() as installation:
+        admin = await installation.client(Role.ADMIN)
+        await installation.region()
+        await admin.put_service(ServiceSpec(WEB, "/repo", selector=Selector(regions=(RegionName("eu-west"),))))
+        await admin.put_environment(EnvironmentSpec(WEB, "staging", Selector(regions=(RegionName("mars"),))))
+        idle = await admin.preview(PreviewRequest(WEB, queues))
+        assert (idle.unfinished, idle.busy) == ((), "")
+        first = (await admin.deploy(DeployRequest(WEB, A))).id
+        second = (await admin.deploy(DeployRequest(WEB, CommitSha("b" * 40)))).id
+        takes = await admin.preview(PreviewRequest(WEB))
+        assert (takes.unfinished, takes.when_busy) == ((first, second), WhenBusy.SUPERSEDE)
+        assert takes.busy == (
+            f"it would supersede deployment {first}, which is BUILDING; deployment {second}, which is BUILDING, "
+            "unless they have ended when its release is deployable"
+        )
+        waits = await admin.preview(PreviewRequest(WEB, queues))
+        assert (waits.unfinished, waits.when_busy) == ((first, second), WhenBusy.QUEUE)
+        assert (
+            waits.busy
+            == f"it would stand in line behind deployment {first}, which is BUILDING, and 1 more, until they have ended"
+        )
+        assert (await admin.preview(PreviewRequest(WEB, queues, "staging"))).busy == "", "nothing is under way there"
 
 
 async def test_pause_and_resume_and_nothing_to_promote(control: Any) -> None:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetcast.model.check import Check
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.errors import Unprocessable
 from fleetcast.model.goal import activation_hash
 from fleetcast.model.ids import DeploymentId, MachineId, RegionName
-from fleetcast.model.limits import BAKE_S_MAX, DISTRIBUTE_S_MAX, STAGES_MAX
+from fleetcast.model.limits import BAKE_S_MAX, CHECK_WAIT_S_MAX, DISTRIBUTE_S_MAX, STAGES_MAX
 from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.plan import Plan, Policy, Preset, Stage
 from fleetcast.rollouts.cohorts import Alike
@@ -110,6 +111,8 @@ def test_the_presets_for_a_fleet() -> None:
     assert [wave.name for wave in cautious.waves][2:] == ["ap", "eu", "us"]
     assert cautious.waves[4].selector == Selector(), "the last one lets in what joins meanwhile, wherever"
     assert bound_s(cautious, 1800) == 5 * 1800 + 5 * 600
+    checked = draw_up(Policy(stages=(Stage("half", percent=50, checks=(Check("up", url="http://127.0.0.1/"),)),)), fleet)
+    assert bound_s(checked, 1800) == 2 * 1800 + CHECK_WAIT_S_MAX
 
 
 def test_what_no_stage_means_comes_last() -> None:

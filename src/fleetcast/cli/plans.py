@@ -95,6 +95,7 @@ def preview_text(preview: Preview) -> str:
             f"expected to end {span(preview.ends_s)} after its release is deployable, {over} the budget of "
             f"{span(preview.budget_s)}; has ended after {at_most(preview.bound_s)} whatever happens, pauses apart",
             *([f"held now: {preview.held}"] if preview.held else []),
+            *([f"busy now: {preview.busy}"] if preview.busy else []),
             *(f"note: {remark}" for remark in preview.remarks),
         ]
     )

@@ -13,10 +13,11 @@ from fleetcast.model.ids import DeploymentId, ServiceName
 from fleetcast.model.limits import DISTRIBUTE_S_MAX, FIRST_WAVE_S_USUAL, WAVE_S_USUAL
 from fleetcast.model.messages.deployments import Preview, PreviewRequest
 from fleetcast.model.plan import Plan
-from fleetcast.rollouts.deployments import deployment_rows
+from fleetcast.rollouts.deployments import deployment_rows, unfinished_in
 from fleetcast.rollouts.environments import service_in
 from fleetcast.rollouts.hold_facts import standing_freezes
 from fleetcast.rollouts.holds import Holds, bound_by, first_approvals, obstacle
+from fleetcast.rollouts.in_line import turn
 from fleetcast.rollouts.inventory import alike, known_regions
 from fleetcast.rollouts.plan_lint import must_be_legal, remarks
 from fleetcast.rollouts.time_zones import must_be_known
@@ -40,6 +41,7 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
         plan = draw_up(policy, await alike(reading, spec.selector, _NOBODY))
         waves = timetable(plan, await _usual(reading, spec.name, spec.environment))
         holds = Holds(await standing_freezes(reading, spec.name, policy), first_approvals(policy))
+        under_way = await unfinished_in(reading, spec.name, spec.environment)
         held = obstacle(holds, await read_clock_ms(reading))
         regions = {region.name for region in await known_regions(reading)}
     return Preview(
@@ -52,6 +54,9 @@ async def preview(parts: Parts, request: PreviewRequest) -> Preview:
         bound_s=bound_s(plan, parts.config.distribute_s_max),
         remarks=(*remarks(policy, plan, waves, regions), *_commands(plan, parts)),
         held=held,
+        unfinished=tuple(each.id for each in under_way),
+        when_busy=policy.when_busy,
+        busy=turn(policy.when_busy, under_way),
     )
 
 

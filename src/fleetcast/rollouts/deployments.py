@@ -25,6 +25,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, 
 from fleetcast.model.limits import DEPLOYMENTS_LISTED_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.plan import Policy
+from fleetcast.rollouts.in_line import UnderWay
 from fleetcast.rollouts.progress import by_region, total
 from fleetcast.schema.columns import AnyRow, AnyRows
 from fleetcast.schema.environment_tables import environments
@@ -125,6 +126,22 @@ async def unfinished_deployments(reading: AsyncConnection) -> tuple[tuple[Deploy
     rows = deployment_rows().where(deployments.c.state.in_(UNFINISHED))
     rows = rows.order_by(deployments.c.created_at.desc(), deployments.c.id).limit(DEPLOYMENTS_LISTED_MAX)
     return tuple([(await shown_deployment(reading, row), row.selector) for row in (await reading.execute(rows)).all()])
+
+
+async def unfinished_in(
+    reading: AsyncConnection, service: ServiceName, environment: str, *, before: int | None = None
+) -> tuple[UnderWay, ...]:
+    """Those of one service and environment that are under way, in the order of their triggers, at most
+    ``DEPLOYMENTS_LISTED_MAX``. ``before``: only those of an earlier trigger than this sequence number."""
+    rows = select(deployments.c.id, deployments.c.state).where(
+        deployments.c.service == service,
+        deployments.c.environment == environment,
+        deployments.c.state.in_(UNFINISHED),
+    )
+    if before is not None:
+        rows = rows.where(deployments.c.sequence < before)
+    found = await reading.execute(rows.order_by(deployments.c.sequence).limit(DEPLOYMENTS_LISTED_MAX))
+    return tuple(UnderWay(DeploymentId(row.id), DeploymentState(row.state)) for row in found)
 
 
 def release_of(row: AnyRow) -> ReleaseRef:

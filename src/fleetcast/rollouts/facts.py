@@ -14,7 +14,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, Reg
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.plan import Policy, WhenBusy
 from fleetcast.rollouts.check_asks import check_facts
-from fleetcast.rollouts.deployments import UNFINISHED
+from fleetcast.rollouts.deployments import unfinished_in
 from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.hold_facts import hold_facts
 from fleetcast.rollouts.inventory import silent, silent_regions
@@ -70,19 +70,8 @@ async def _ahead(reading: AsyncConnection, row: AnyRow) -> str:
     """A rollback waits for nobody: its policy is the default one."""
     if row.policy is None or row.policy.when_busy is not WhenBusy.QUEUE:
         return ""
-    first = (
-        select(deployments.c.id, deployments.c.state)
-        .where(
-            deployments.c.service == row.service,
-            deployments.c.environment == row.environment,
-            deployments.c.sequence < row.sequence,
-            deployments.c.state.in_(UNFINISHED),
-        )
-        .order_by(deployments.c.sequence)
-        .limit(1)
-    )
-    found = (await reading.execute(first)).one_or_none()
-    return "" if found is None else f"deployment {found.id}, which is {found.state}"
+    ahead = await unfinished_in(reading, row.service, row.environment, before=row.sequence)
+    return ahead[0].words if ahead else ""
 
 
 async def built_artifact(reading: AsyncConnection, row: AnyRow) -> AnyRow | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fleetcast.model.deployment import DeploymentState
 from fleetcast.model.goal import Cohort
 from fleetcast.model.ids import RegionName
-from fleetcast.model.limits import STAGE_WAVES_MAX
+from fleetcast.model.limits import CHECK_WAIT_S_MAX, STAGE_WAVES_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.plan import Plan, PlannedWave, Policy, Stage, Wave
 from fleetcast.rollouts.cohorts import Alike, open_next
@@ -56,7 +56,7 @@ def timetable(plan: Plan, usual: Usual) -> tuple[PlannedWave, ...]:
 
 def bound_s(plan: Plan, wave_s_max: float) -> float:
     """Within how many seconds from its goal a deployment by this plan has ended, whatever happens, pauses apart."""
-    return sum(wave_s_max + wave.bake_s for wave in plan.waves)
+    return sum(_wave_bound_s(wave, wave_s_max) for wave in plan.waves)
 
 
 def left_s(
@@ -72,7 +72,11 @@ def left_s(
     if state is DeploymentState.REPLICATING:
         return max(0.0, replicate_s_max - gone_s) + bound_s(plan, wave_s_max)
     present, later = plan.waves[number], replace(plan, waves=plan.waves[number + 1 :])
-    return max(0.0, wave_s_max + present.bake_s - gone_s) + bound_s(later, wave_s_max)
+    return max(0.0, _wave_bound_s(present, wave_s_max) - gone_s) + bound_s(later, wave_s_max)
+
+
+def _wave_bound_s(wave: Wave, wave_s_max: float) -> float:
+    return wave_s_max + wave.bake_s + (CHECK_WAIT_S_MAX if wave.checks else 0)
 
 
 def _of(stage: Stage, policy: Policy, regions: Sequence[RegionName]) -> Iterator[Wave]:

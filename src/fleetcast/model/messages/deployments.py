@@ -8,10 +8,10 @@ from typing import Annotated
 from fleetcast.model.build import Build
 from fleetcast.model.check import CheckPicture
 from fleetcast.model.deployment import Deployment
-from fleetcast.model.ids import NAME, CommitSha, RegionName, ServiceName
+from fleetcast.model.ids import NAME, CommitSha, DeploymentId, RegionName, ServiceName
 from fleetcast.model.limits import FREEZE_REASON_CHARS_MAX, OVERRIDE_REASON_CHARS_MAX
 from fleetcast.model.picture import RegionPicture
-from fleetcast.model.plan import PlannedWave, Policy, WavePicture
+from fleetcast.model.plan import PlannedWave, Policy, WavePicture, WhenBusy
 from fleetcast.model.protocol import PROTOCOL, Protocol
 from fleetcast.model.replication import Replica
 from fleetcast.model.spelling import stated
@@ -111,6 +111,12 @@ class Preview:
     """What a person should know before."""
     held: str = ""
     """What would keep it now from letting in its first machine; empty: nothing."""
+    unfinished: tuple[DeploymentId, ...] = ()
+    """Deployments there that are under way, in the order of their triggers."""
+    when_busy: WhenBusy = WhenBusy.SUPERSEDE
+    """What it does if they still are when its release is deployable."""
+    busy: str = ""
+    """The same for people; empty: none is under way."""
     protocol: Protocol = PROTOCOL
 
 
