@@ -109,7 +109,7 @@ async def test_reports_cross_a_change_of_labels_and_another_machine_is_still_ref
 
 
 def test_labels_that_were_taken_away_do_not_make_it_another_machine(make_machine: MakeMachine) -> None:
-    book = MachineBook(RegionName("eu"), 60)
+    book = MachineBook(RegionName("eu"), 60, 0)
     bare = make_machine("m1")
     labelled = bare.labelled({"role": "web"})
     book.relabel({bare.id: {"role": "web"}})

@@ -150,6 +150,8 @@ async def test_everything_is_reported_again_when_control_comes_back(
     told_report = await eventually(told)
     assert told_report.machines == (machine,)
     rollup = told_report.rollups[0]
+    assert rollup.cohort is not None
+    assert rollup.cohort.gathering, "it has just started: who is missing may be on the way"
     assert (rollup.deployment, rollup.selected, rollup.reporting, rollup.active) == (goal.deployment, 1, 1, 1)
     assert told_report.alarms == ("m1: peer m2 sent a wrong chunk",)
     (hello, *_) = control.hellos

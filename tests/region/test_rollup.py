@@ -36,7 +36,7 @@ MakeReport = Callable[..., ServiceReport]
 
 @pytest.fixture
 def book() -> MachineBook:
-    return MachineBook(RegionName("eu"), silence_s_max=60)
+    return MachineBook(RegionName("eu"), silence_s_max=60, now=0)
 
 
 def sum_of(book: MachineBook, goal: Goal, now: float) -> DeploymentRollup:
@@ -199,6 +199,21 @@ def test_two_machines_of_one_id_are_refused(book: MachineBook, make_machine: Mak
 def test_a_machine_of_another_region_is_refused(book: MachineBook, make_machine: MakeMachine) -> None:
     with pytest.raises(Refused, match="this is eu"):
         book.heard(MachineReport(make_machine("m1", region="us"), ()), now=0)
+
+
+def test_nothing_is_said_of_who_is_missing_until_a_region_has_listened_for_long_enough(
+    book: MachineBook, make_machine: MakeMachine
+) -> None:
+    assert book.gathering(now=60)
+    for now in (25, 50, 61):
+        book.heard(MachineReport(make_machine("m1"), ()), now)
+    assert not book.gathering(now=61)
+    for now in (90, 120, 150):
+        book.listen(now)
+    assert not book.gathering(now=150), "nobody reports, and it would have been heard"
+    book.listen(now=200)
+    assert book.gathering(now=200), "it was stopped meanwhile, and nobody was heard"
+    assert book.gathering(now=260)
 
 
 def test_too_many_machines_are_refused_until_silent_ones_are_forgotten(book: MachineBook, make_machine: MakeMachine) -> None:

@@ -22,7 +22,7 @@ LIMITS = GateLimits(replicate_s_max=60, distribute_s_max=60)
 UNFINISHED = sorted(DEPLOYMENT_TRANSITIONS)
 
 counts = st.integers(0, 4)
-told = st.none() | st.builds(CohortCounts, st.just(Generation(0, 1)), counts, counts, counts, counts, counts)
+told = st.none() | st.builds(CohortCounts, st.just(Generation(0, 1)), counts, counts, counts, counts, counts, st.booleans())
 region_facts = st.builds(
     RegionFacts,
     st.sampled_from("abc").map(RegionName),
@@ -110,8 +110,10 @@ def test_success_needs_every_machine_that_answers_within_the_budgets(one: Facts,
 
 
 @given(facts, st.integers(0, 300_000))
-def test_nothing_is_concluded_about_the_machines_of_a_region_that_says_nothing(one: Facts, now_ms: int) -> None:
-    away = [region for region in one.regions if region.report_age_s > MACHINE_SILENCE_S_MAX]
+def test_nothing_is_concluded_about_the_machines_of_a_region_that_says_nothing_or_listens_only_now(
+    one: Facts, now_ms: int
+) -> None:
+    away = [region for region in one.regions if region.gathering or region.report_age_s > MACHINE_SILENCE_S_MAX]
     if next_step(one, LIMITS, now_ms).state is DeploymentState.SUCCEEDED:
         assert all(region.active + region.failed >= region.expected for region in away)
 
@@ -215,6 +217,16 @@ def test_a_region_that_says_nothing_is_no_unreachable_machine() -> None:
     away = dataclasses.replace(_fleet(10, unreachable=10), report_age_s=MACHINE_SILENCE_S_MAX + 1)
     step = next_step(_distributing(away, rollback=True), LIMITS, 1000)
     assert (step.state, step.reason) == (DeploymentState.DISTRIBUTING, "waiting for eu: 10 of 20 machines active")
+
+
+def test_who_was_not_heard_of_by_a_region_that_has_just_started_is_no_unreachable_machine() -> None:
+    counted = CohortCounts(Generation(0, 1), 10, 10, 0, 0, silent=0, gathering=True)
+    started = dataclasses.replace(_fleet(10, unreachable=10), cohort=counted)
+    step = next_step(_distributing(started, _region("us", 1, 1), rollback=True), LIMITS, 1000)
+    assert (step.state, step.reason) == (
+        DeploymentState.DISTRIBUTING,
+        "waiting for eu: 10 of 20 machines active (its process has just started: the others may be on their way to it)",
+    )
 
 
 def test_what_a_region_knows_to_be_silent_counts_before_the_inventory_has_noticed() -> None:

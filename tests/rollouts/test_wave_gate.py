@@ -24,8 +24,10 @@ def _plan(failed_percent: int = 5, unreachable_percent: int = 5, bake_s: int = B
     return Plan("p", waves, failed_percent, unreachable_percent)
 
 
-def _counts(inside: int, active: int = 0, failed: int = 0, flapping: int = 0, silent: int = 0) -> CohortCounts:
-    return CohortCounts(Generation(0, 1), inside, active, failed, flapping, silent)
+def _counts(
+    inside: int, active: int = 0, failed: int = 0, flapping: int = 0, silent: int = 0, *, gathering: bool = False
+) -> CohortCounts:
+    return CohortCounts(Generation(0, 1), inside, active, failed, flapping, silent, gathering)
 
 
 def _region(name: str, expected: int, told: CohortCounts | None, *failures: str) -> RegionWave:
@@ -38,10 +40,11 @@ def _wave(*regions: RegionWave, healthy_at_ms: int | None = None, number: int = 
 
 counts = st.integers(0, 6)
 told = st.builds(
-    lambda active, failed, flapping, silent, rest: _counts(
-        active + failed + flapping + silent + rest, active, failed, flapping, silent
+    lambda active, failed, flapping, silent, rest, gathering: _counts(
+        active + failed + flapping + silent + rest, active, failed, flapping, silent, gathering=gathering
     ),
     *[counts] * 5,
+    st.booleans(),
 )
 regions = st.builds(RegionWave, st.sampled_from("abc").map(RegionName), st.integers(0, 12), st.none() | told, st.integers(0, 4))
 facts = st.builds(
@@ -67,6 +70,8 @@ def _judge(wave: WaveFacts, now_s: float) -> tuple[Verdict, str]:
 def test_it_never_advances_on_what_was_not_said(wave: WaveFacts, now_ms: int) -> None:
     if judge(wave, WAVE_S_MAX, now_ms).verdict is Verdict.ADVANCE:
         assert all(region.told is not None for region in wave.regions if region.expected)
+        begun = [region for region in wave.regions if region.told is not None and region.told.gathering]
+        assert all(region.healthy + region.sick >= max(region.expected, region.told.inside) for region in begun if region.told)
 
 
 @given(facts, times)
@@ -161,6 +166,16 @@ def test_the_unreachable_have_a_budget_of_their_own() -> None:
     assert _judge(beyond, 161) == (
         Verdict.STOP,
         "wave 1 of 2 (one): not healthy within 1 min and 1 min of bake: eu: 94 of 100 healthy, 6 unreachable",
+    )
+
+
+def test_whom_a_region_has_not_heard_of_that_has_just_started_is_waited_for_within_the_budget_too() -> None:
+    said = "eu: 98 of 100 healthy (its process has just started: the others may be on their way to it)"
+    started = _wave(_region("eu", 100, _counts(99, 98, silent=1, gathering=True)))
+    assert _judge(started, 1) == (Verdict.HOLD, f"wave 1 of 2 (one): waiting for {said}")
+    assert _judge(_wave(_region("eu", 100, _counts(100, 100, gathering=True))), 1)[1].endswith("bakes until 00:01:01 UTC")
+    assert _judge(_wave(_region("eu", 100, _counts(99, 98, silent=1))), 1)[1].startswith(
+        "wave 1 of 2 (one): 98 of 100 healthy, 2 unreachable; bakes until"
     )
 
 

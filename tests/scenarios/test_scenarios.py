@@ -10,8 +10,7 @@ import pytest
 from fleetcast.control.checks.loop import Checking
 from fleetcast.model.check import Check
 from fleetcast.model.freeze import Freeze
-from fleetcast.model.ids import DeploymentId, MachineId, RegionName
-from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
+from fleetcast.model.ids import DeploymentId
 from fleetcast.model.messages.freezes import FreezeOrder
 from fleetcast.model.plan import Policy, Preset, Stage, WhenBusy
 from fleetcast.rollouts.approvals import approve
@@ -20,20 +19,9 @@ from fleetcast.rollouts.holding_back import pause, promote, resume
 from fleetcast.rollouts.inventory import drain
 from fleetcast.rollouts.skipping import skip, unskip
 from prometheus import prometheus
-from story import TURN_S, Golden, Story
+from story import EU, TURN_S, WAVES, Golden, Story
 
 pytestmark = pytest.mark.one_engine
-
-EU, US = RegionName("eu"), RegionName("us")
-WAVES = Policy(stages=(Stage("canary", count=3, bake_s=60), Stage(by_region=True, bake_s=40)))
-
-
-async def _settled(story: Story, **counts: int) -> None:
-    """So many machines a region run ``a``."""
-    await story.fleet.join(counts, zones=2)
-    await story.deploy("a")
-    await story.until_ended()
-    story.lines.clear()
 
 
 def _sick(story: Story, commit: str) -> None:
@@ -41,7 +29,7 @@ def _sick(story: Story, commit: str) -> None:
 
 
 async def test_canary_stops_a_sick_build(story: Story, golden: Golden) -> None:
-    await _settled(story, ap=8, eu=8, us=8)
+    await story.settle(ap=8, eu=8, us=8)
     _sick(story, "b")
     await story.deploy("b", WAVES)
     await story.until_ended()
@@ -52,7 +40,7 @@ async def test_canary_stops_a_sick_build(story: Story, golden: Golden) -> None:
 
 async def test_bake(story: Story, golden: Golden) -> None:
     """A process that dies, and comes up again, in the middle of a bake begins it anew."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     await story.deploy("b", WAVES)
     await story.go_on(4)
     flaky = next(played for played in story.fleet.machines.values() if played.runs == "b")
@@ -67,7 +55,7 @@ async def test_bake(story: Story, golden: Golden) -> None:
 
 async def test_two_overlapping_deployments(story: Story, golden: Golden) -> None:
     """The later one is still being built when the earlier one goes out, and takes its place once it is ready."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     await story.deploy("b", WAVES)
     await story.go_on(2)
     await story.deploy("c", WAVES, built=False)
@@ -80,7 +68,7 @@ async def test_two_overlapping_deployments(story: Story, golden: Golden) -> None
 
 async def test_queue(story: Story, golden: Golden) -> None:
     """Each waits for those before it, one of which is sick; somebody who rolls back waits for none."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     in_line = replace(WAVES, when_busy=WhenBusy.QUEUE)
     _sick(story, "c")
     await story.deploy("b", in_line)
@@ -99,7 +87,7 @@ async def test_queue(story: Story, golden: Golden) -> None:
 
 async def test_supersede_at_half_way(story: Story, golden: Golden) -> None:
     """What every machine ran, in order: those that the earlier one had not reached never see it."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     await story.deploy("b", WAVES)
     await story.go_on(9)
     await story.deploy("c")
@@ -112,7 +100,7 @@ async def test_supersede_at_half_way(story: Story, golden: Golden) -> None:
 
 
 async def test_abort_in_every_phase(story: Story, golden: Golden) -> None:
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
 
     async def abort(deployment: DeploymentId, when: str) -> None:
         story.say(f"abort, {when}")
@@ -140,7 +128,7 @@ async def test_abort_in_every_phase(story: Story, golden: Golden) -> None:
 
 
 async def test_region_drained(story: Story, golden: Golden) -> None:
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     await story.deploy("b", Policy(Preset.REGION_BY_REGION))
     story.fleet.away.add(EU)
     story.say("eu says nothing to control any more")
@@ -154,7 +142,7 @@ async def test_region_drained(story: Story, golden: Golden) -> None:
 
 async def test_region_goes_back_past_control(story: Story, golden: Golden) -> None:
     """In the middle of a wave. What control would have done next it does not do; somebody has to say so."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     before = (await story.company.goal()).target  # type: ignore[union-attr]  # there is one
     await story.deploy("b", WAVES)
     await story.go_on(7)
@@ -173,7 +161,7 @@ async def test_region_goes_back_past_control(story: Story, golden: Golden) -> No
 
 async def test_region_skipped(story: Story, golden: Golden) -> None:
     """Half of eu has switched over when it is skipped; its bucket never gets the next release, which goes out all the same."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
 
     async def skips(deployment: DeploymentId, *, undo: bool = False) -> None:
         async with story.company.database.transaction() as tx:
@@ -207,84 +195,9 @@ async def test_region_skipped(story: Story, golden: Golden) -> None:
     golden(story)
 
 
-async def test_unreachable(story: Story, golden: Golden) -> None:
-    """One machine in twenty; it catches up when it is back."""
-    await _settled(story, eu=20, us=20)
-    asleep = [played for played in story.fleet.machines.values() if played.machine.id in ("eu-7", "us-7")]
-    for played in asleep:
-        played.silent = True
-    story.say("eu-7 and us-7 say nothing any more")
-    await story.go_on(2 * MACHINE_SILENCE_S_MAX // TURN_S + 1)
-    await story.deploy("b", WAVES)
-    await story.until_ended()
-    for played in asleep:
-        played.silent = False
-    story.say("eu-7 and us-7 are back")
-    await story.go_on(2)
-    golden(story)
-
-
-async def test_unreachable_all_at_once(story: Story, golden: Golden) -> None:
-    """Within the budget they hold up nobody, beyond it they are waited for; a rollback waits for none that says nothing."""
-    await _settled(story, eu=20, us=20)
-
-    async def falls_silent(*names: str) -> None:
-        for name in names:
-            story.fleet.machines[MachineId(name)].silent = True
-        story.say(f"{', '.join(names)} say nothing any more")
-        await story.go_on(2 * MACHINE_SILENCE_S_MAX // TURN_S + 1)
-
-    await falls_silent("eu-7", "us-7")
-    await story.deploy("b")
-    await story.until_ended()
-    await falls_silent("eu-8", "us-8")
-    await story.deploy("c")
-    await story.go_on(5)
-    for name in ("eu-7", "us-7"):
-        story.fleet.machines[MachineId(name)].silent = False
-    story.say("eu-7 and us-7 are back")
-    await story.until_ended()
-    await falls_silent(*(f"eu-{number}" for number in range(9, 19)))
-    story.say(f"somebody rolls back: {await story.company.rollback()}")
-    await story.until_ended()
-    for played in story.fleet.machines.values():
-        played.silent = False
-    story.say("everybody is back")
-    await story.go_on(2)
-    story.say(f"eu-7 ran {' '.join(story.fleet.machines[MachineId('eu-7')].ever)}")
-    story.say(f"eu-8 ran {' '.join(story.fleet.machines[MachineId('eu-8')].ever)}")
-    story.say(f"eu-9 ran {' '.join(story.fleet.machines[MachineId('eu-9')].ever)}")
-    golden(story)
-
-
-async def test_half_of_a_zone_dies_in_a_wave(story: Story, golden: Golden) -> None:
-    """That is no fault of the release: it is not taken off those that run it."""
-    await _settled(story, eu=12, us=12)
-    await story.deploy("b", WAVES)
-    await story.go_on(7)
-    dead = [played for played in story.fleet.of(EU) if played.machine.zone == "z1"][:3]
-    for played in dead:
-        played.silent = True
-    story.say(f"{', '.join(played.machine.id for played in dead)} die")
-    await story.until_ended(120)
-    await story.go_on(2)
-    golden(story)
-
-
-async def test_empty_machine_joins(story: Story, golden: Golden) -> None:
-    await _settled(story, eu=8, us=8)
-    await story.deploy("b", WAVES)
-    await story.go_on(3)
-    story.say("us-9 joins, empty")
-    await story.fleet.join({"us": 1}, zones=2)
-    await story.until_ended()
-    story.say(f"us-9 ran {' '.join(story.fleet.machines[MachineId('us-9')].ever)}")
-    golden(story)
-
-
 async def test_rollback_during_rollback(story: Story, golden: Golden) -> None:
     """Somebody asks for a rollback while the one that a sick release has caused is under way."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     await story.deploy("b")
     await story.until_ended()
     _sick(story, "c")
@@ -297,7 +210,7 @@ async def test_rollback_during_rollback(story: Story, golden: Golden) -> None:
 
 
 async def test_paused_promoted(story: Story, golden: Golden) -> None:
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     b = await story.deploy("b", WAVES)
     await story.go_on(2)
     for what, text, turns in ((pause, "paused", 6), (resume, "resumed", 3), (promote, "promoted", 4)):
@@ -311,7 +224,7 @@ async def test_paused_promoted(story: Story, golden: Golden) -> None:
 
 async def test_freeze(story: Story, golden: Golden) -> None:
     """Before the first wave, between two, overridden, and no hindrance to a rollback."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     holidays = FreezeOrder("holidays", Freeze("nobody is there", ends="2099-01-02"))
 
     async def freeze() -> None:
@@ -340,7 +253,7 @@ async def test_freeze(story: Story, golden: Golden) -> None:
 
 async def test_approval_given_and_refused(story: Story, golden: Golden) -> None:
     """Two before the first machine, one more before everybody; the second deployment is refused there."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     plan = Policy(approvals=2, stages=(Stage("canary", count=3, bake_s=40), Stage("everyone", approvals=1)))
 
     async def approved(deployment: DeploymentId, by: str) -> None:
@@ -367,7 +280,7 @@ async def test_approval_given_and_refused(story: Story, golden: Golden) -> None:
 
 async def test_outside_check(story: Story, golden: Golden) -> None:
     """No data is no pass; what Prometheus says of the second wave takes the release back, although every machine is well."""
-    await _settled(story, eu=8, us=8)
+    await story.settle(eu=8, us=8)
     with prometheus() as server:
         story.checking = Checking(story.company.database, story.company.controller.wake, allow_commands=False)
         errors = Check(

@@ -62,6 +62,10 @@ class Fleet:
     """Regions whose process says nothing to control."""
     old: set[RegionName] = field(default_factory=set)
     """Regions whose process is of a version that does not count by waves."""
+    gathering: set[RegionName] = field(default_factory=set)
+    """Regions whose process has just started."""
+    late: set[MachineId] = field(default_factory=set)
+    """Machines that are well, and have not reported to it yet."""
     sick: Sick = lambda _machine, _release: False
     gone_back: dict[RegionName, tuple[RegionRollback, Goal]] = field(default_factory=dict)
     """Past control, by region, each with the region's own goal: those that stand."""
@@ -109,9 +113,9 @@ class Fleet:
         for region in self.regions:
             if region in self.away:
                 continue
-            played = self.of(region)
+            played = [one for one in self.of(region) if one.machine.id not in self.late]
             told = [Told(one.machine, None if one.silent else one.report, 0, one.silent) for one in played]
-            rollups = () if goal is None else (roll_up(self._goal_in(region, goal), told),)
+            rollups = () if goal is None else (roll_up(self._goal_in(region, goal), told, gathering=region in self.gathering),)
             if region in self.old:
                 rollups = tuple(replace(rollup, cohort=None) for rollup in rollups)
             heard = tuple(one.machine for one in played if not one.silent)

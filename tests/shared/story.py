@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import update
 
 from fleetcast.control.checks.loop import Checking
-from fleetcast.model.ids import DeploymentId
+from fleetcast.model.ids import DeploymentId, MachineId, RegionName
 from fleetcast.model.messages.deployments import DeployRequest
-from fleetcast.model.plan import Policy
+from fleetcast.model.plan import Policy, Stage
 from fleetcast.rollouts.deployments import Wanted, list_deployments
+from fleetcast.rollouts.retiring import retire
 from fleetcast.schema.region_tables import region_rollbacks
 from fleetcast.schema.rollout_tables import outside_checks, rollouts
 from fleetcast.schema.tables import deployments, goals, machines, regions, rollups
@@ -20,6 +21,8 @@ from paper_company import WEB, Company, sha
 from played_fleet import Fleet
 
 TURN_S = 20
+EU, US = RegionName("eu"), RegionName("us")
+WAVES = Policy(stages=(Stage("canary", count=3, bake_s=60), Stage(by_region=True, bake_s=40)))
 _STAMPS = (
     deployments.c.created_at,
     deployments.c.built_at,
@@ -64,6 +67,20 @@ class Story:
 
     def say(self, text: str) -> None:
         self.lines.append(f"{self._clock} * {text}")
+
+    async def settle(self, **counts: int) -> None:
+        """So many machines a region run ``a``; nothing of that is told."""
+        await self.fleet.join(counts, zones=2)
+        await self.deploy("a")
+        await self.until_ended()
+        self.lines.clear()
+
+    async def retire(self, machine: MachineId) -> None:
+        """Somebody retires it; its region is told, and forgets it."""
+        self.say(f"{machine} is retired")
+        async with self.company.database.transaction() as tx:
+            await retire(tx, machine)
+        del self.fleet.machines[machine]
 
     async def deploy(
         self, commit: str, policy: Policy | None = None, *, built: bool = True, by: str = "", override_freeze: str = ""

@@ -116,6 +116,9 @@ class CohortCounts:
     """Were ACTIVE, and have died ``FLAPS_MAX`` times in a row since."""
     silent: Natural
     """Have not been heard of for ``MACHINE_SILENCE_S_MAX``."""
+    gathering: bool = False
+    """The region process has listened for a shorter time than that, since it was started or stopped: whoever it has not heard
+    of, or not again, may be well."""
 
 
 @dataclass(frozen=True, slots=True)

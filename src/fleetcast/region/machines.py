@@ -54,9 +54,11 @@ class MachineBook:
     refuse, or that leaves no room for the others.
     """
 
-    def __init__(self, region: RegionName, silence_s_max: float) -> None:
+    def __init__(self, region: RegionName, silence_s_max: float, now: float) -> None:
         self._region = region
         self._silence_s_max = silence_s_max
+        self._listening_since = now
+        self._listened_at = now
         self._known: dict[MachineId, _Known] = {}
         self._down: dict[tuple[str, str], Tally] = {}
         self._given: dict[MachineId, Mapping[str, str]] = {}
@@ -69,6 +71,16 @@ class MachineBook:
             if known is not None:
                 known.given.update(labels, self._given.get(machine, ()))
             self._given[machine] = labels
+
+    def listen(self, now: float) -> None:
+        """Reports are being taken. After a while in which nobody said so this process was stopped, and listens anew."""
+        if now - self._listened_at > self._silence_s_max / 2:
+            self._listening_since = now
+        self._listened_at = now
+
+    def gathering(self, now: float) -> bool:
+        """Whether nothing can be said yet of whoever was not heard of: not every machine has had the time to report."""
+        return now - self._listening_since <= self._silence_s_max
 
     @property
     def count(self) -> int:
@@ -99,6 +111,7 @@ class MachineBook:
             Refused: as :meth:`claim`, or another machine uses this id.
             Invalid: as :meth:`claim`, or a number in it is beyond all bounds.
         """
+        self.listen(now)
         machine = report.machine
         self._admit(machine)
         services = tuple(_plausible(service) for service in report.services)

@@ -86,7 +86,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
         view = RegionView(opened.store)
         await view.load()
         polls = GoalPolls(tickets.public_hex(opened.ticket_key), config.agent_report_interval_s, _now_ms, config.goal_polls_max)
-        machines = MachineBook(config.region, config.machine_silence_s_max)
+        machines = MachineBook(config.region, config.machine_silence_s_max, time.monotonic())
 
         def publish() -> None:
             polls.publish(alive(view.goals, _now_ms()))

@@ -130,12 +130,14 @@ class Reporting:
 
     async def _report(self) -> RegionReport:
         now = time.monotonic()
+        self._machines.listen(now)
         self._machines.forget_silent(now)
+        gathering = self._machines.gathering(now)
         rollups = []
         for held in self._view.goals:
             if held.goal.removed:
                 continue  # its deployment has ended: nobody waits for the sum
-            rollups.append(roll_up(held.goal, self._machines.told(held.goal, now)))
+            rollups.append(roll_up(held.goal, self._machines.told(held.goal, now), gathering=gathering))
             await asyncio.sleep(0)  # each goal costs milliseconds where machines are many: let agents in between
         alarms = chain(self._alarms.current(now), self._machines.alarms(now))
         return RegionReport(

@@ -33,8 +33,11 @@ class Told:
     """It has said nothing at all for too long."""
 
 
-def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
-    """Sum up. Whoever reports another deployment is ``selected`` and not ``reporting``: it has not heard of this goal."""
+def roll_up(goal: Goal, told: Iterable[Told], *, gathering: bool = False) -> DeploymentRollup:
+    """Sum up. Whoever reports another deployment is ``selected`` and not ``reporting``: it has not heard of this goal.
+
+    ``gathering``: of :class:`~fleetcast.model.report.CohortCounts`.
+    """
     everybody = tuple(told)
     current: list[tuple[Told, ServiceReport]] = []
     waiting: list[NamedFailure] = []
@@ -69,11 +72,11 @@ def roll_up(goal: Goal, told: Iterable[Told]) -> DeploymentRollup:
         waiting=_some(waiting),
         phases=dict(Counter(str(report.phase) for _, report in current)),
         machines=() if settled else _sample(goal, everybody),
-        cohort=_cohort(goal, everybody),
+        cohort=_cohort(goal, everybody, gathering),
     )
 
 
-def _cohort(goal: Goal, everybody: Sequence[Told]) -> CohortCounts:
+def _cohort(goal: Goal, everybody: Sequence[Told], gathering: bool) -> CohortCounts:
     inside = [each for each in everybody if goal.activates(each.machine)]
     reports = [each.report for each in inside if each.report is not None and _answers(goal, each.report)]
     active = [report for report in reports if report.phase is Phase.ACTIVE]
@@ -84,6 +87,7 @@ def _cohort(goal: Goal, everybody: Sequence[Told]) -> CohortCounts:
         failed=sum(report.phase is Phase.FAILED for report in reports),
         flapping=sum(map(_flaps, active)),
         silent=sum(each.silent for each in inside),
+        gathering=gathering,
     )
 
 

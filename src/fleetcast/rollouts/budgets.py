@@ -4,11 +4,14 @@ those that say nothing (pure)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from fleetcast.model.ids import RegionName
+from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.report import NamedFailure
-from fleetcast.rollouts.reasons import named
+from fleetcast.rollouts.reasons import and_more, named
+
+_GATHERS: Final = " (its process has just started: the others may be on their way to it)"
 
 
 class RegionCounts(Protocol):
@@ -30,6 +33,9 @@ class RegionCounts(Protocol):
     def unreachable(self) -> int: ...
 
     @property
+    def gathering(self) -> bool: ...
+
+    @property
     def failures(self) -> tuple[NamedFailure, ...]: ...
 
 
@@ -42,6 +48,12 @@ def figures(regions: Sequence[RegionCounts], healthy: str) -> str:
     ):
         parts += [f"{count} {what}"] if count else []
     return ", ".join(parts)
+
+
+def standings(regions: Sequence[RegionCounts], healthy: str) -> str:
+    """The figures of each, the first few, and of whom nothing can be said yet."""
+    texts = [f"{region.region}: {figures([region], healthy)}" + (_GATHERS if region.gathering else "") for region in regions]
+    return "; ".join(texts[:REASON_NAMES_MAX]) + and_more(len(texts) - REASON_NAMES_MAX)
 
 
 def too_many_sick(regions: Sequence[RegionCounts], percent: int) -> str | None:

@@ -13,7 +13,7 @@ from fleetcast.model.plan import Policy
 from fleetcast.model.region_rollback import RegionRollback
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
-from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
+from fleetcast.rollouts.budgets import figures, standings, too_many_sick, too_many_unreachable
 from fleetcast.rollouts.holds import Holds, held
 from fleetcast.rollouts.outside_checks import CheckFacts, heed
 from fleetcast.rollouts.reasons import and_more, named
@@ -68,10 +68,14 @@ class RegionFacts:
         return self.failed
 
     @property
+    def gathering(self) -> bool:
+        return self.cohort is not None and self.cohort.gathering
+
+    @property
     def unreachable(self) -> int:
         """Neither active nor failed, and silent: by what the region knows, or by the inventory, which does so too when the
-        region was started anew. None where the region itself says nothing: that one is waited for."""
-        if self.report_age_s > MACHINE_SILENCE_S_MAX:
+        region was started anew. None where the region itself says nothing, or has only begun to listen: that is waited for."""
+        if self.gathering or self.report_age_s > MACHINE_SILENCE_S_MAX:
             return 0
         silent = max(self.silent, 0 if self.cohort is None else self.cohort.silent)
         return min(silent, max(0, self.expected - self.active - self.failed))
@@ -267,9 +271,7 @@ def _past(since_ms: int | None, bound_s: float, now_ms: int) -> bool:
 
 
 def _behind(facts: Facts) -> str:
-    behind = [region for region in facts.regions if region.active < region.expected]
-    texts = [f"{region.region}: {figures([region], _WELL)}" for region in behind[:REASON_NAMES_MAX]]
-    return "; ".join(texts) + and_more(len(behind) - REASON_NAMES_MAX)
+    return standings([region for region in facts.regions if region.active < region.expected], _WELL)
 
 
 def _too_late(facts: Facts, limits: GateLimits) -> str:

@@ -2,8 +2,9 @@
 
 What is counted are the machines that the waves so far have let in. One that is silent is unreachable, not failed, and has a
 budget of its own; so has what has failed, in the whole and in each region. A region that has not reported by this wave's goal,
-or not lately, is waited for: nothing is concluded from what was not said. Only a sick release goes back by itself; a late one
-stops where it stands, since what keeps it (a dead rack, a region that is away) would keep a rollback as well.
+or not lately, is waited for, and so is whoever a region has not heard of that has only begun to listen: nothing is concluded
+from what was not said. Only a sick release goes back by itself; a late one stops where it stands, since what keeps it (a dead
+rack, a region that is away) would keep a rollback as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fleetcast.model.limits import PAUSE_S_MAX, REASON_NAMES_MAX
 from fleetcast.model.plan import Plan
 from fleetcast.model.report import CohortCounts, NamedFailure
 from fleetcast.model.spans import span
-from fleetcast.rollouts.budgets import figures, too_many_sick, too_many_unreachable
+from fleetcast.rollouts.budgets import figures, standings, too_many_sick, too_many_unreachable
 from fleetcast.rollouts.reasons import and_more, named
 
 _WELL: Final = "healthy"
@@ -51,9 +52,13 @@ class RegionWave:
     """It does report, and is of a version that does not count by waves."""
 
     @property
+    def gathering(self) -> bool:
+        return self.told is not None and self.told.gathering
+
+    @property
     def unreachable(self) -> int:
-        """Silent ones, and those that the region has not heard of."""
-        return 0 if self.told is None else self.told.silent + max(0, self.expected - self.told.inside)
+        """Silent ones, and those that the region has not heard of, once it has listened for long enough to say so."""
+        return 0 if self.told is None or self.gathering else self.told.silent + max(0, self.expected - self.told.inside)
 
     @property
     def total(self) -> int:
@@ -148,7 +153,7 @@ def _obstacle(wave: WaveFacts, total: int) -> str:
         return f"a report of {_some(unheard)}"
     behind = [region for region in wave.regions if not region.done]
     if behind:
-        return _behind(behind)
+        return standings(behind, _WELL)
     if (missing := _unreachable(wave, total)) is not None:
         return missing
     return "" if any(region.healthy for region in wave.regions) else "a machine that is healthy"
@@ -168,11 +173,6 @@ def _unreachable(wave: WaveFacts, total: int) -> str | None:
     return too_many_unreachable(lost, total, percent) or too_many_unreachable(unreachable, everybody, percent)
 
 
-def _behind(regions: Sequence[RegionWave]) -> str:
-    texts = [f"{region.region}: {figures([region], _WELL)}" for region in regions[:REASON_NAMES_MAX]]
-    return "; ".join(texts) + and_more(len(regions) - REASON_NAMES_MAX)
-
-
 def _late(wave: WaveFacts, wave_s_max: float, bake_s: int) -> str:
     """Names who is missing: those that say what they wait for, those that failed."""
     missing = [region for region in wave.regions if region.healthy < region.total]
@@ -182,5 +182,5 @@ def _late(wave: WaveFacts, wave_s_max: float, bake_s: int) -> str:
     obstacle = _obstacle(wave, sum(region.total for region in wave.regions))
     if any(region.told is None for region in wave.regions):
         return f"{within}: it waited for {obstacle}"
-    behind = _behind(missing) or obstacle or "it did not stay so"
+    behind = standings(missing, _WELL) or obstacle or "it did not stay so"
     return f"{within}: {behind}" + (f": {named(entries, count)}" if entries else "")
