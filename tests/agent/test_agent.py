@@ -199,6 +199,45 @@ async def test_an_agent_that_stops_in_a_change_over_does_not_leave_the_service_d
     assert len(running(agent)) == 1
 
 
+def stubborn(told: Path, go: Path) -> str:
+    """A service that ends no sooner than ``go`` is there, and says that it was told to."""
+    end = f"touch {told}; while [ ! -e {go} ]; do sleep 0.05; done; touch {told}.finished; exit 0"
+    return f"trap '{end}' TERM; while :; do sleep 0.05; done"
+
+
+async def test_a_release_has_the_time_to_end_that_its_recipe_gives_it(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    told, go = tmp_path / "told", tmp_path / "go"
+    a = server(region, tmp_path, "a", activate=stubborn(told, go), health="true", drain_s=60.0)
+    b = server(region, tmp_path, "b")
+    agent = agents(stop_grace_s=0.1)
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    goal = region.want(b, 2, baseline=a)
+    await until(told.exists)
+    await region.until(lambda: region.reports["m1", "web"].waiting_for == f"{a.ref.artifact} to end, within 60 s")
+    assert running(agent), "the agent alone would have killed it long ago"
+    go.touch()
+    await region.reported(goal, "ACTIVE")
+    assert Path(f"{told}.finished").exists()
+    assert starts(agent) == ["b"]
+
+
+async def test_nobody_waits_for_a_release_to_end_that_never_was_in_service(region: Any, agents: Agents, tmp_path: Path) -> None:
+    told, never = tmp_path / "told", tmp_path / "never"
+    a = server(region, tmp_path, "a")
+    sick = server(region, tmp_path, "b", activate=stubborn(told, never), health="exit 1", health_timeout_s=0.5, drain_s=900.0)
+    agent = agents(stop_grace_s=0.1)
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    report = await region.reported(region.want(sick, 2, baseline=a), "FAILED")
+    await region.until(lambda: region.reports["m1", "web"].running == a.ref)
+    assert report.deployment == "d2"
+    assert told.exists()
+    assert starts(agent) == ["a", "a"]
+
+
 async def test_a_release_that_never_was_healthy_does_not_go_on_running(
     region: Any, agents: Agents, tmp_path: Path, until: Until
 ) -> None:

@@ -29,7 +29,8 @@ Until = Callable[[Callable[[], bool]], Awaitable[None]]
 Agents = Callable[..., Any]
 
 # Takes connections at all sockets that it was started with, answers each with its commit, and ends in good order at SIGTERM:
-# what it has taken it answers. Where its data has a file "sick-<commit>", what comes at its own socket is answered with 503.
+# what it has taken it answers. Where its data has a file "sick-<commit>", what comes at its own socket is answered with 503,
+# and where there is a "busy-<commit>", it has something to finish before it ends.
 PROGRAM = """
 import os, select, signal, socket
 assert int(os.environ["LISTEN_PID"]) == os.getpid()
@@ -53,6 +54,8 @@ while not asked:
         sick = names[listening.index(ready)] == "health" and os.path.exists(f"{data}/sick-{commit[0]}")
         connection.sendall(b"HTTP/1.1 %d x\\r\\n\\r\\n%s" % (503 if sick else 200, commit[:1].encode()))
         connection.close()
+while os.path.exists(f"{data}/busy-{commit[0]}"):
+    select.select([], [], [], 0.02)
 """
 OWN = Probe(http="http://$FLEETCAST_HEALTH/health", interval_s=0.25)
 
@@ -150,6 +153,27 @@ async def test_a_switch_refuses_nobody_and_needs_no_permit(
     assert region.asked[asked:] == []
     assert agent.current() == b.files
     assert not (agent.service() / "run" / "leaving.json").exists()
+
+
+async def test_the_one_before_has_the_time_to_finish_that_its_recipe_gives_it(
+    region: Any, agents: Agents, tmp_path: Path
+) -> None:
+    port = free_ports(1, "127.0.0.1", random.Random())[0]
+    agent, client = agents(environment={"PORT": str(port)}, stop_grace_s=0.1), Client(("127.0.0.1", port))
+    a, b = (web(region, tmp_path, commit, drain_s=60.0) for commit in "ab")
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    busy = agent.service() / "data" / "busy-a"
+    busy.touch()
+    goal = region.want(b, 2, baseline=a)
+    await region.until(lambda: region.reports["m1", "web"].waiting_for == f"{a.ref.artifact} to end, within 60 s")
+    assert await client.ask() == "b", "it takes no connections any more"
+    leaving = ServiceProcess(ServiceLayout(agent.service())).leaving
+    assert leaving is not None
+    assert spawning.alive(leaving.process)
+    busy.unlink()
+    await region.reported(goal, "ACTIVE")
+    assert not spawning.alive(leaving.process)
 
 
 async def test_a_release_that_is_sick_beside_the_one_before_never_stops_it(

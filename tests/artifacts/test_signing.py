@@ -125,6 +125,11 @@ def test_a_root_that_says_more_is_refused_by_who_would_not_do_it(key: signing.Pr
     probed = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
     assert probed["predicateType"] == "urn:fleetcast:artifact-root:v3", "one that knows hooks alone takes v1 and v2"
     assert signing.verify_root(envelope, [public]) == root
+    root = replace(root, drain_s=120.0)
+    envelope = signing.sign_root(root, key)
+    drained = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    assert drained["predicateType"] == "urn:fleetcast:artifact-root:v4", "others would kill it after ten seconds"
+    assert signing.verify_root(envelope, [public]) == root
     statement["predicate"]["hooks"] = {"pre_launch": {"command": "./migrate"}}
     with pytest.raises(Corrupt, match="'pre_launch' is no hook that is known here"):
         signing.verify_root(foreign_envelope(json.dumps(statement).encode(), key), [public])
@@ -137,6 +142,8 @@ def test_a_root_that_nobody_would_accept_is_not_signed(key: signing.PrivateKey) 
         replace(ROOT, activate="./run\0"),
         replace(ROOT, environment={"A=B": "1"}),
         replace(ROOT, health_timeout_s=1e300),
+        replace(ROOT, drain_s=901.0),
+        replace(ROOT, drain_s=float("nan")),
         replace(ROOT, chunks=10**15),
         replace(ROOT, hooks={"deactivate": Hook("./drain", float("nan"))}),
         replace(ROOT, hooks={"deactivate": Hook("./drain\0")}),

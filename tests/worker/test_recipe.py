@@ -24,6 +24,7 @@ output = "dist"
 activate = "exec ./server"
 health = "./check"
 health_timeout_s = 30
+drain_s = 120
 
 [run.environment]
 MODE = "production"
@@ -48,6 +49,7 @@ def test_a_whole_recipe() -> None:
         activate="exec ./server",
         health="./check",
         health_timeout_s=30.0,
+        drain_s=120.0,
         environment={"MODE": "production"},
     )
 
@@ -147,11 +149,13 @@ def test_hooks_are_commands_or_tables() -> None:
         (WHOLE.replace("[build]", "[biuld]"), "line 2: unknown name 'biuld': did you mean 'build'?"),
         (WHOLE.replace("[build]", "[q]"), "line 2: unknown name 'q': known are build, run, hooks"),
         (WHOLE.replace('"make dist"', '["make"]'), "line 3: command must be text in quotes"),
+        (WHOLE.replace("= 120", "= 901"), "line 10: drain_s must be a number of seconds above 0, at most 900"),
+        (WHOLE.replace("= 120", '= "2 min"'), "line 10: drain_s must be a number of seconds above 0"),
         (WHOLE.replace("= 30", "= 0"), "line 9: health_timeout_s must be a number of seconds above 0"),
         (WHOLE.replace("= 30", "= true"), "line 9: health_timeout_s must be a number of seconds above 0"),
         (WHOLE.replace("= 30", "= nan"), "line 9: health_timeout_s must be a number of seconds above 0"),
-        (WHOLE.replace('"production"', "8080"), "line 12: MODE must be text: write it in quotes"),
-        (WHOLE.replace("MODE", "FLEETCAST_DATA"), "line 12: 'FLEETCAST_DATA' cannot be set"),
+        (WHOLE.replace('"production"', "8080"), "line 13: MODE must be text: write it in quotes"),
+        (WHOLE.replace("MODE", "FLEETCAST_DATA"), "line 13: 'FLEETCAST_DATA' cannot be set"),
         (WHOLE.replace('"dist"', '"dist"\nnetwork = "yes"'), "line 5: network must be true or false"),
         (WHOLE.replace('"dist"', '"dist"\nenvironment = { A = 1 }'), "line 5: A must be text: write it in quotes"),
         (WHOLE.replace('"dist"', '"../dist"'), "line 4: output '../dist' must be a path inside the repository"),

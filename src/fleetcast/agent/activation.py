@@ -122,7 +122,7 @@ class Activator:
 
     async def stop(self) -> None:
         """End all that runs of the service, and close its sockets."""
-        await self.process.stop(self.config.stop_grace_s)
+        await self.process.stop(self.config.stop_grace_s, drain=True)
         await self.sockets.keep_only(())
 
     async def deactivate(self, release: ReleaseRef, deployment: DeploymentId, *, coming: ReleaseRef | None) -> None:
@@ -244,11 +244,12 @@ class Activator:
 
     async def _take_over(self, activation: Activation) -> None:
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
-        await self.process.end_leaving(self.config.stop_grace_s)
+        await self.process.end_leaving(self.config.stop_grace_s, drain=True)
 
     async def _swap(self, activation: Activation, *, start: bool) -> None:
         if start:
-            await self.process.stop(self.config.stop_grace_s)
+            # One that was never in service has nothing to finish, and the way back does not wait for it.
+            await self.process.stop(self.config.stop_grace_s, drain=self._serving() is not None)
             # What is not kept may be what the new one binds itself.
             await self.sockets.keep_only(self._addresses(activation.release))
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
@@ -278,12 +279,12 @@ class Activator:
         what = (activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
         account = self._account(root)
         if not root.sockets:
-            self.process.start(*what, account=account)
+            self.process.start(*what, account=account, drain_s=root.drain_s)
             return
         try:
             own = has_own_socket(root.health, root.probe)
             async with self.sockets.opened(self._addresses(release), own=own) as passed:
-                self.process.start(*what, passed, account)
+                self.process.start(*what, passed, account, root.drain_s)
         except CannotListen as error:
             raise Unhealthy(str(error)) from error
 

@@ -22,6 +22,6 @@ async def stop_services(root: Path, grace_s: float = STOP_GRACE_S) -> int:
     layout = MachineLayout(root)
     processes = [ServiceProcess(layout.service(key)) for key in layout.services()]
     started = [process for process in processes if process.instance is not None or process.leaving is not None]
-    await asyncio.gather(*(process.stop(grace_s) for process in started))
+    await asyncio.gather(*(process.stop(grace_s, drain=True) for process in started))
     await asyncio.gather(*(ServiceSockets(layout.service(key)).keep_only(()) for key in layout.services()))
     return len(started)

@@ -78,6 +78,8 @@ class Instance:
     """Addresses of the listening sockets that it was started with."""
     own_socket: str = ""
     """And of the one that is its alone."""
+    drain_s: float = 0.0
+    """How long it may take to end where it is given time for what it still answers; 0: no longer than otherwise."""
 
 
 class ServiceProcess:
@@ -91,6 +93,8 @@ class ServiceProcess:
         """The newest; ``None``: nothing was ever started, or it was stopped."""
         self.leaving: Instance | None = records.read_if_whole(self._aside, Instance)
         """The one before it, which serves until the newest does; ``None``: there is none."""
+        self.draining_s = 0.0
+        """While one is being ended, for how long that may last; 0: none is."""
 
     @property
     def log(self) -> Path:
@@ -122,6 +126,7 @@ class ServiceProcess:
         environment: Mapping[str, str],
         passed: Passed = NOTHING_PASSED,
         account: Account | None = None,
+        drain_s: float = 0.0,
     ) -> Instance:
         """Start ``command`` in ``directory``; its output is appended to the log. Nothing of this service may run but what is
         :attr:`leaving`.
@@ -131,7 +136,7 @@ class ServiceProcess:
         """
         run, seen = self._layout.run, {**environment, **passed.environment}
         what = (activation, command, directory, seen)
-        self.instance = start_at_gate(run, self._record, self.log, *what, passed=passed, account=account)
+        self.instance = start_at_gate(run, self._record, self.log, *what, passed=passed, account=account, drain_s=drain_s)
         self._forget_others()
         log.info("process_started", service=str(self._layout.base), pid=self.instance.process.pid, instance=self.instance.id)
         return self.instance
@@ -141,28 +146,29 @@ class ServiceProcess:
         if self.instance is not None:
             await spawning.ended(self.instance.process)
 
-    async def stop(self, grace_s: float) -> None:
-        """End everything that belongs to the service: SIGTERM, ``grace_s`` later SIGKILL.
+    async def stop(self, grace_s: float, *, drain: bool = False) -> None:
+        """End everything that belongs to the service: SIGTERM, ``grace_s`` later SIGKILL. With ``drain`` as much later as an
+        instance may take, where that was said when it was started.
 
         Raises:
             Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds.
         """
-        await asyncio.gather(self.end_newest(grace_s), self.end_leaving(grace_s))
+        await asyncio.gather(self.end_newest(grace_s, drain=drain), self.end_leaving(grace_s, drain=drain))
 
-    async def end_newest(self, grace_s: float) -> None:
+    async def end_newest(self, grace_s: float, *, drain: bool = False) -> None:
         """End the newest instance. Raises as :meth:`stop`."""
         if self.instance is not None:
             _stop_file(self._layout.run, self.instance.id).touch()
-            await end(self.instance, grace_s)
+            await self._end(self.instance, grace_s, drain)
             self._record.unlink(missing_ok=True)
             self.instance = None
             self._forget_others()
 
-    async def end_leaving(self, grace_s: float) -> None:
+    async def end_leaving(self, grace_s: float, *, drain: bool = False) -> None:
         """End the one before the newest. Raises as :meth:`stop`."""
         if self.leaving is not None:
             _stop_file(self._layout.run, self.leaving.id).touch()
-            await end(self.leaving, grace_s)
+            await self._end(self.leaving, grace_s, drain)
             self._aside.unlink(missing_ok=True)
             self.leaving = None
             self._forget_others()
@@ -188,6 +194,14 @@ class ServiceProcess:
         """The last lines the newest instance wrote; see :func:`last_lines`."""
         return last_lines(self.log, self.instance.log_offset if self.instance else 0)
 
+    async def _end(self, instance: Instance, grace_s: float, drain: bool) -> None:
+        within_s = (instance.drain_s if drain else 0.0) or grace_s
+        self.draining_s = within_s
+        try:
+            await end(instance, within_s)
+        finally:
+            self.draining_s = 0.0
+
     def _forget_others(self) -> None:
         known = {instance.id for instance in (self.instance, self.leaving) if instance is not None}
         for path in self._layout.run.iterdir():
@@ -206,6 +220,7 @@ def start_at_gate(
     *,
     passed: Passed = NOTHING_PASSED,
     account: Account | None = None,
+    drain_s: float = 0.0,
 ) -> Instance:
     """Start ``command`` as the leader of a session of its own, on record before it begins; its output is appended to the log.
 
@@ -231,7 +246,7 @@ def start_at_gate(
         seen = {**environment, INSTANCE_VARIABLE: instance_id}
         pid = spawning.spawn(arguments, seen, stdin=gate, output=output.fileno(), descriptors=passed.descriptors)
         sockets = (passed.sockets, passed.own)
-        instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset, *sockets)
+        instance = Instance(instance_id, activation, spawning.identify(pid), boots.uptime_ms(), offset, *sockets, drain_s)
         # Not durable: no power failure leaves a process behind that this record would have to name.
         records.write(record, instance, durable=False)
         with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: it is down, like any other that dies

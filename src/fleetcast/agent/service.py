@@ -31,7 +31,7 @@ from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.sockets import ServiceSockets
 from fleetcast.agent.standing import Clock, removal_report, service_report
-from fleetcast.agent.state import Fetched, ServiceState, given_up
+from fleetcast.agent.state import Activation, Fetched, ServiceState, given_up
 from fleetcast.agent.under_way import Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.agent.vitals import Vitals
@@ -184,10 +184,14 @@ class ServiceDriver:
     def _waiting_for(self, goal: Goal) -> str:
         activation = self._memory.state.activation
         if activation is not None:
-            return self._hooks.under_way or f"{activation.release.artifact} to come up"
+            return self._hooks.under_way or self._ends(activation) or f"{activation.release.artifact} to come up"
         if goal.expired(self._around.now_ms()):
             return "a goal that has not expired"
         return self._hooks.under_way or self._permits.waiting_for or "its wave"
+
+    def _ends(self, activation: Activation) -> str:
+        within_s, went = self._process.draining_s, activation.leaving
+        return f"{went.artifact} to end, within {within_s:g} s" if within_s and went is not None else ""
 
     def _permit_request(self) -> PermitRequest:
         return PermitRequest(

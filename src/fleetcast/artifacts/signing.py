@@ -46,11 +46,11 @@ PrivateKey = Ed25519PrivateKey
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPES: Final = tuple(f"urn:fleetcast:artifact-root:v{version}" for version in (1, 2, 3))
+PREDICATE_TYPES: Final = tuple(f"urn:fleetcast:artifact-root:v{version}" for version in (1, 2, 3, 4))
 """Versions of what a root may say, the oldest first. Each root is of the oldest one that knows all its fields, so that it is
 what it was before there were others. A program that is too old for a version refuses it, instead of running the release without
 what it says."""
-_SINCE: Final = {"hooks": 2, "probe": 3, "sockets": 3, "user": 3}
+_SINCE: Final = {"hooks": 2, "probe": 3, "sockets": 3, "user": 3, "drain_s": 4}
 """Fields by the version that has them first; left out where they say nothing."""
 
 
@@ -245,6 +245,7 @@ def _broken_root(root: Root) -> str | None:
             probe=root.probe,
             sockets=root.sockets,
             user=root.user or None,
+            drain_s=root.drain_s or None,
         )
     )
 

@@ -272,6 +272,7 @@ def _overrides(recipe: Recipe) -> dict[str, str | None]:
         "activate": recipe.activate,
         "health": _health(recipe),
         "health timeout": None if recipe.health_timeout_s is None else seconds(recipe.health_timeout_s),
+        "drain": None if recipe.drain_s is None else seconds(recipe.drain_s),
         "user": recipe.user,
         "sockets": " ".join(recipe.sockets) or None,
         "environment": " ".join(f"{key}={value}" for key, value in recipe.environment.items()) or None,

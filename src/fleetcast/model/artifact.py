@@ -54,6 +54,8 @@ class Root:
     sockets: Sockets = ()
     user: str = ""
     """Empty: as the agent does."""
+    drain_s: float = 0.0
+    """0: as long as the agent gives others."""
 
 
 @dataclass(frozen=True, slots=True)

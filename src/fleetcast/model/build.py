@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from fleetcast.model.hooks import Hooks, broken_hooks
 from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, ServiceName, artifact_name
-from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX
+from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, SERVICE_DRAIN_S_MAX
 from fleetcast.model.listening import Sockets, broken_sockets
 from fleetcast.model.probe import Probe, broken_probe
 from fleetcast.model.spelling import TEXT, Natural, Spelling, stated
@@ -69,6 +69,8 @@ class Recipe:
     health: Annotated[str, TEXT.meta] | None = None
     """Run in the release's directory until it exits 0 or ``health_timeout_s`` is over."""
     health_timeout_s: Annotated[float, stated(exclusiveMinimum=0, maximum=HEALTH_TIMEOUT_S_MAX)] | None = None
+    drain_s: Annotated[float, stated(exclusiveMinimum=0, maximum=SERVICE_DRAIN_S_MAX)] | None = None
+    """How long the service may take to end once it is asked to, having been in service; ``None``: ``STOP_GRACE_S``."""
     environment: Mapping[Annotated[str, VARIABLE.meta], Annotated[str, TEXT.meta]] = field(default_factory=dict)
     """Added to what ``activate`` and ``health`` see."""
     build_environment: Mapping[Annotated[str, VARIABLE.meta], Annotated[str, TEXT.meta]] = field(default_factory=dict)
@@ -96,6 +98,7 @@ class Recipe:
             sockets=self.sockets or other.sockets,
             user=self.user if self.user is not None else other.user,
             health_timeout_s=self.health_timeout_s if self.health_timeout_s is not None else other.health_timeout_s,
+            drain_s=self.drain_s if self.drain_s is not None else other.drain_s,
             environment={**other.environment, **self.environment},
             build_environment={**other.build_environment, **self.build_environment},
             network=self.network if self.network is not None else other.network,
@@ -117,6 +120,8 @@ def broken_recipe(recipe: Recipe) -> str | None:
     # Not written as two comparisons that NaN would pass.
     if recipe.health_timeout_s is not None and not 0 < recipe.health_timeout_s <= HEALTH_TIMEOUT_S_MAX:
         return f"health_timeout_s must be a number of seconds above 0, at most {HEALTH_TIMEOUT_S_MAX}"
+    if recipe.drain_s is not None and not 0 < recipe.drain_s <= SERVICE_DRAIN_S_MAX:
+        return f"drain_s must be a number of seconds above 0, at most {SERVICE_DRAIN_S_MAX}"
     if recipe.probe is not None and (broken := broken_probe(recipe.probe, recipe.health or "")) is not None:
         return broken
     if recipe.user is not None and not USER_NAME.fits(recipe.user):

@@ -212,4 +212,5 @@ class Publisher:
             probe=recipe.probe,
             sockets=recipe.sockets,
             user=recipe.user or "",
+            drain_s=recipe.drain_s or 0.0,
         )

@@ -12,6 +12,7 @@
     activate = "exec ./server"   # run in the release's directory; while it runs it is the service
     health = "./check"           # run until it exits 0
     health_timeout_s = 30
+    drain_s = 60                 # how long it may take to end when it is asked to
     environment = { MODE = "production" }
 
     [run.health]                 # or, in place of the command:
@@ -36,7 +37,13 @@ from typing import Any, Final
 from fleetcast.model.build import USER_NAME, Recipe
 from fleetcast.model.errors import Invalid
 from fleetcast.model.hooks import Hook, HookName, Hooks
-from fleetcast.model.limits import HEALTH_TIMEOUT_S_MAX, HOOK_TIMEOUT_S, HOOK_TIMEOUT_S_MAX, RECIPE_BYTES_MAX
+from fleetcast.model.limits import (
+    HEALTH_TIMEOUT_S_MAX,
+    HOOK_TIMEOUT_S,
+    HOOK_TIMEOUT_S_MAX,
+    RECIPE_BYTES_MAX,
+    SERVICE_DRAIN_S_MAX,
+)
 from fleetcast.model.listening import broken_sockets
 from fleetcast.model.probe import Probe, broken_probe
 
@@ -44,7 +51,7 @@ RECIPE_NAME: Final = "fleetcast.toml"
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "build": ("command", "output", "network", "environment"),
-    "run": ("activate", "health", "health_timeout_s", "environment", "sockets", "user"),
+    "run": ("activate", "health", "health_timeout_s", "drain_s", "environment", "sockets", "user"),
     "hooks": tuple(map(str, HookName)),
 }
 _PROBE_KEYS: Final[Mapping[str, type]] = {
@@ -135,7 +142,8 @@ class _Reader:
             activate=self._text("run", "activate"),
             health=health,
             probe=probe,
-            health_timeout_s=self._seconds("run", "health_timeout_s"),
+            health_timeout_s=self._seconds("run", "health_timeout_s", HEALTH_TIMEOUT_S_MAX),
+            drain_s=self._seconds("run", "drain_s", SERVICE_DRAIN_S_MAX),
             environment=self._environment("run"),
             build_environment=self._environment("build"),
             network=self._yes_or_no("build", "network"),
@@ -218,9 +226,9 @@ class _Reader:
             raise _wrong(self._line(section, key), f"{key} must be text in quotes")
         return value
 
-    def _seconds(self, section: str, key: str) -> float | None:
+    def _seconds(self, section: str, key: str, s_max: float) -> float | None:
         value = self._value(section, key)
-        return None if value is None else self._checked_seconds(key, value, HEALTH_TIMEOUT_S_MAX, self._line(section, key))
+        return None if value is None else self._checked_seconds(key, value, s_max, self._line(section, key))
 
     def _checked_seconds(self, key: str, value: object, s_max: float, line: int | None) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 < value <= s_max:

@@ -24,6 +24,9 @@ ROOM_LOOK_S: Final = 2
 PINNED_TOLD_MAX: Final = 20
 """Pinned releases of a service that machines are told of, those pinned last."""
 STOP_GRACE_S: Final = 10
+"""Between asking a service to end and killing it, unless its recipe says otherwise."""
+SERVICE_DRAIN_S_MAX: Final = 900
+"""That a recipe may give a service which was in service."""
 HEALTH_TIMEOUT_S: Final = 60.0
 HEALTH_TIMEOUT_S_MAX: Final = 3600
 HEALTH_INTERVAL_S: Final = 0.25

@@ -18,6 +18,7 @@ from fleetcast.model.limits.fleet import (
     COPY_FAILING_S_MAX,
     COPY_LANES_MAX,
     COPY_PARTS_AT_ONCE_MAX,
+    DISTRIBUTE_S_MAX,
     MACHINE_SILENCE_S_MAX,
     REGION_REPORT_INTERVAL_S,
     REGION_SILENCE_S_MAX,
@@ -25,6 +26,7 @@ from fleetcast.model.limits.fleet import (
 )
 from fleetcast.model.limits.holds import FREEZE_LOOK_S, HOLD_S_MAX
 from fleetcast.model.limits.http import MESSAGE_BYTES_MAX, STREAM_EVENT_BYTES_MAX
+from fleetcast.model.limits.machines import SERVICE_DRAIN_S_MAX, STOP_GRACE_S
 from fleetcast.model.limits.processes import CONTROL_FORGOTTEN_S, CONTROL_SEEN_INTERVAL_S, CONTROL_SEEN_S_MAX
 from fleetcast.model.limits.pushes import (
     HOOK_AGE_S_MAX,
@@ -122,3 +124,5 @@ assert 2 * CONTROL_SEEN_INTERVAL_S < CONTROL_SEEN_S_MAX < CONTROL_FORGOTTEN_S
 assert HOLD_S_MAX < FREEZE_LOOK_S
 assert CHECK_LEASE_S > 2 * CHECK_S_MAX
 assert 2 * CHECK_EVERY_S_MIN + CHECK_S_MAX < CHECK_WAIT_S_MAX
+# Whoever is given time to end is given more than others, and has ended before a deployment gives up on its machine.
+assert STOP_GRACE_S < SERVICE_DRAIN_S_MAX < DISTRIBUTE_S_MAX
