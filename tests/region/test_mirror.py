@@ -154,6 +154,7 @@ async def test_what_is_unreadable_or_under_a_wrong_key_is_refused_and_the_rest_a
     control: Any, store: SqliteKv, mirror: Mirror, alarms: Alarms, make_goal: MakeGoal
 ) -> None:
     await control.kv.put("goals/production/api", b"{}")
+    await control.kv.put("goals/production/binary", b"\xff\xfe")
     await control.kv.put("goals/production/other", messages.encode(make_goal()))
     forged = replace(record_of("one"), envelope="two")
     await control.kv.put(artifact_record_key(envelope_digest("one")), messages.encode(forged))

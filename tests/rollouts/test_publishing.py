@@ -14,13 +14,17 @@ import pytest
 from sqlalchemy import select, update
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
+from fleetcast.model.build import Recipe
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
-from fleetcast.model.ids import Digest
+from fleetcast.model.ids import Digest, ServiceName
 from fleetcast.model.limits import GOAL_LIFETIME_S
+from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.retention.pins import pin
 from fleetcast.rollouts.controller import RolloutController
+from fleetcast.rollouts.goals import mint_sequence, read_standing, write_goal
 from fleetcast.rollouts.publishing import Publisher
+from fleetcast.rollouts.services import put_service
 from fleetcast.schema.tables import artifacts, goals
 from fleetcast.stores.database import Database
 from fleetcast.stores.sqlite_kv import SqliteKv
@@ -152,6 +156,66 @@ async def test_goals_are_renewed_at_half_of_their_life(company: Company) -> None
     assert (after.target, after.baseline, after.cohorts) == (before.target, before.baseline, before.cohorts)
     assert after.expires_at_ms >= before.expires_at_ms
     await company.succeed("b")
+
+
+BAD = [b"{", b'{"generation":7}', b"\xff"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_goal_in_the_kv_that_cannot_be_read_is_named_and_holds_up_no_other(company: Company, bad: bytes) -> None:
+    await _two_services(company)
+    held = await company.kv.put("goals/production/api", bad)
+    async with company.database.transaction() as tx:
+        await tx.execute(update(goals).values(expires_at=goals.c.expires_at - 13 * 3600 * 1000))
+    before = await company.goal()
+    await company.step()
+    after = await company.goal()
+    assert before is not None
+    assert after is not None
+    assert after.generation == before.generation.next(), "renewed, and published"
+    left = await company.kv.get("goals/production/api")
+    assert left is not None
+    assert (left.value, left.mod_revision) == (bad, held)
+    said = company.controller.obstacle
+    assert said.startswith("goals/production/api is left as it is (what the key-value store holds is no goal: ")
+    assert "delete the key goals/production/api" in said
+    await Publisher(company.database, company.kv).restore()  # a process that starts goes on, too
+
+    await company.kv.delete("goals/production/api", expected=held)
+    await company.step()
+    again = await company.kv.get("goals/production/api")
+    assert again is not None
+    assert msgspec.json.decode(again.value, type=Goal).service == "api"
+    assert company.controller.obstacle == ""
+
+
+async def test_a_goal_in_the_database_that_cannot_be_read_is_named_and_holds_up_no_other(company: Company) -> None:
+    await _two_services(company)
+    async with company.database.transaction() as tx:
+        await tx.execute(update(goals).values(expires_at=0))
+        await tx.execute(update(goals).where(goals.c.service == "api").values(value="{"))
+    before = await company.goal()
+    await company.step()
+    after = await company.goal()
+    assert before is not None
+    assert after is not None
+    assert after.generation == before.generation.next()
+    assert company.controller.obstacle.startswith("goals/production/api is left as it is (the database's row: ")
+
+
+async def _two_services(company: Company) -> None:
+    """``api``'s goal is that of ``web`` under another name."""
+    await company.succeed("a")
+    goal = await company.goal()
+    assert goal is not None
+    api = dataclasses.replace(goal, service=ServiceName("api"))
+    async with company.database.transaction() as tx:
+        await put_service(tx, ServiceSpec(ServiceName("api"), "/repo", recipe=Recipe(build="make", output="out")))
+        await mint_sequence(tx, ServiceName("api"), "production")
+        standing = await read_standing(tx, ServiceName("api"), "production")
+        assert standing is not None
+        await write_goal(tx, api, 1, standing.generation)
+    await company.step()
 
 
 async def test_publishers_at_once_agree(company: Company) -> None:

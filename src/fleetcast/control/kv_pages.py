@@ -25,7 +25,7 @@ async def page(kv: KeyValueStore, prefix: str, after: int, wait_s: float) -> KvP
     return KvPage(
         revision=snapshot.revision,
         snapshot=True,
-        entries=tuple(KvEntry(entry.key, entry.value.decode(), entry.mod_revision) for entry in snapshot.entries),
+        entries=tuple(KvEntry(entry.key, _text(entry.value), entry.mod_revision) for entry in snapshot.entries),
     )
 
 
@@ -35,12 +35,21 @@ def _of_changes(changes: Changes) -> KvPage:
         revision=changes.revision,
         snapshot=False,
         entries=tuple(
-            KvEntry(change.key, change.value.decode(), change.mod_revision)
+            KvEntry(change.key, _text(change.value), change.mod_revision)
             for change in newest.values()
             if change.value is not None
         ),
         deleted=tuple(change.key for change in newest.values() if change.value is None),
     )
+
+
+def _text(value: bytes) -> str:
+    """What is no text was written by nobody of ours. It goes out as no value at all, for a region to refuse: all others are to
+    reach it."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 async def compact(kv: KeyValueStore, history_revisions: int) -> None:

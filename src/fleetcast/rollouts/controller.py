@@ -102,8 +102,8 @@ class RolloutController:
 
     @property
     def obstacle(self) -> str:
-        """Why no deployment goes on here just now, or one of them does not, in one line; empty: they do."""
-        return self._obstacle or self._stuck.obstacle
+        """Why no deployment goes on here just now, or one of them or a goal does not, in one line; empty: they do."""
+        return self._obstacle or self._stuck.obstacle or self._publisher.obstacle
 
     def wake(self) -> None:
         """Look now. From the event loop of :meth:`run`."""

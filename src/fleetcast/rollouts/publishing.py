@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
-from fleetcast.model.errors import Conflict
+from fleetcast.model.errors import Conflict, Corrupt, FleetcastError, Unavailable
 from fleetcast.model.generation import FIRST, Generation
 from fleetcast.model.goal import Goal, ReleaseRef
-from fleetcast.model.ids import ArtifactName, Digest
-from fleetcast.model.limits import CLOCK_SKEW_S_MAX, TOMBSTONE_S
+from fleetcast.model.ids import ArtifactName, Digest, ServiceName
+from fleetcast.model.limits import CLOCK_SKEW_S_MAX, OBSTACLE_CHARS_MAX, TOMBSTONE_S
 from fleetcast.model.retention import Collection
 from fleetcast.rollouts import labels
 from fleetcast.rollouts.deployments import UNFINISHED
@@ -41,6 +43,18 @@ class Publisher:
     def __init__(self, database: Database, kv: KeyValueStore) -> None:
         self._database = database
         self._kv = kv
+        self._unreadable: dict[str, dict[str, str]] = {}
+        """What goals cannot be published or renewed for, by what was to be done and their keys."""
+
+    @property
+    def obstacle(self) -> str:
+        """Which goal is not published or renewed, in one line; empty: all of them are."""
+        found = {key: said for failed in self._unreadable.values() for key, said in failed.items()}
+        if not found:
+            return ""
+        key, said = min(found.items())
+        more = f"; so are {len(found) - 1} more" if len(found) > 1 else ""
+        return f"{key} is left as it is ({said}){more}"
 
     async def publish(self) -> None:
         """Artifacts first: a region never sees a goal before the artifact it names."""
@@ -54,8 +68,7 @@ class Publisher:
         )
         async with self._database.reading() as reading:
             rows = (await reading.execute(select(goals).where(goals.c.published.is_(False)))).all()
-        for row in rows:
-            await self._publish_goal(standing(row))
+        await self._each("publish", rows, lambda row: self._publish_goal(standing(row)))
         await labels.publish(self._database, self._kv)
 
     async def restore(self) -> None:
@@ -67,8 +80,7 @@ class Publisher:
             rows = (await reading.execute(select(goals).where(goals.c.value.is_not(None)))).all()
         for root in lost:
             await self._publish_artifacts(_ARTIFACTS.where(artifacts.c.root == root))
-        for row in rows:
-            await self._publish_goal(standing(row))
+        await self._each("publish", rows, lambda row: self._publish_goal(standing(row)))
         await labels.restore(self._database, self._kv)
 
     async def renew(self, lifetime_s: float) -> None:
@@ -90,13 +102,35 @@ class Publisher:
         )
         async with self._database.reading() as reading:
             rows = (await reading.execute(ageing)).all()
+        await self._each("renew", rows, lambda row: self._renew(standing(row), lifetime_ms))
+
+    async def _renew(self, old: Standing, lifetime_ms: int) -> None:
+        async with self._database.transaction() as tx:
+            assert old.goal is not None
+            goal = renewed(old.goal, old.generation.next(), await read_clock_ms(tx) + lifetime_ms)
+            await write_goal(tx, goal, old.goal_sequence, over=old.generation)
+
+    async def _each(self, what: str, rows: Sequence[AnyRow], work: Callable[[AnyRow], Awaitable[None]]) -> None:
+        """Of rows of ``goals``. One that cannot be read, in SQL or in the KV, holds up no other.
+
+        Raises:
+            Unavailable, SQLAlchemyError: an engine is away, for all of them.
+        """
+        before, failed = self._unreadable.get(what, {}), dict[str, str]()
         for row in rows:
-            with contextlib.suppress(Conflict):  # somebody wrote it meanwhile, and thereby renewed it
-                async with self._database.transaction() as tx:
-                    old = standing(row)
-                    assert old.goal is not None
-                    goal = renewed(old.goal, old.generation.next(), await read_clock_ms(tx) + lifetime_ms)
-                    await write_goal(tx, goal, old.goal_sequence, over=old.generation)
+            try:
+                await work(row)
+            except Conflict:  # somebody wrote it meanwhile, and thereby renewed it; or it is looked at anew at the next turn
+                continue
+            except (Unavailable, SQLAlchemyError):
+                raise
+            except Exception as error:  # whatever it is, it is this one's
+                key = goal_key(row.environment, ServiceName(row.service))
+                said = error.message if isinstance(error, FleetcastError) else f"the database's row: {error}"
+                failed[key] = " ".join(said.split())[:OBSTACLE_CHARS_MAX]
+                if before.get(key) != failed[key]:
+                    log.error("goal_unreadable", key=key, error=failed[key], exc_info=error)
+        self._unreadable[what] = failed
 
     async def _publish_artifacts(self, which: AnyRows) -> None:
         async with self._database.reading() as reading:
@@ -116,7 +150,7 @@ class Publisher:
         key = goal_key(decided.environment, decided.service)
         for _ in range(_TRIES):
             entry = await self._kv.get(key)
-            held = FIRST if entry is None else msgspec.json.decode(entry.value, type=Goal).generation
+            held = FIRST if entry is None else _goal_in(key, entry.value).generation
             if entry is not None and entry.value == decided.value:
                 await self._mark(decided)
                 return
@@ -176,6 +210,15 @@ async def _is_published(tx: AsyncConnection, row: AnyRow) -> bool:
     if (await tx.execute(update(artifacts).where(*unpublished).values(published_at=now_ms()))).rowcount:
         await tx.execute(update(releases).where(releases.c.digest == row.digest).values(collection=Collection.KEPT))
     return True
+
+
+def _goal_in(key: str, value: bytes) -> Goal:
+    try:
+        return msgspec.json.decode(value, type=Goal)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        # Not written over: how high its generation is nobody knows (law 3), and who wrote it is for a person to find out.
+        advice = f"delete the key {key} in the global key-value store, and it is written again as the database has it"
+        raise Corrupt("unreadable_goal", f"what the key-value store holds is no goal: {error}; {advice}") from error
 
 
 def _json(record: ArtifactRecord) -> bytes:
