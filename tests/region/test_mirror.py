@@ -163,7 +163,7 @@ async def test_what_is_unreadable_or_under_a_wrong_key_is_refused_and_the_rest_a
     view = await seen(store)
     assert [held.key for held in view.goals] == ["goals/production/web"]
     assert view.artifacts() == {}
-    assert len(alarms.current(0)) == 3
+    assert len(alarms.current(0)) == 4
 
 
 async def test_a_control_that_lost_its_store_is_followed_again(
