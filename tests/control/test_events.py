@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fleetcast.client.control import ControlClient
 from fleetcast.control.events import forget_events, read_events
@@ -233,3 +234,30 @@ async def test_control_stops_although_streams_are_open(control: Any) -> None:
             async with asyncio.timeout(SOON_S):
                 assert [event async for event in events] == []  # ended, not cut off
         await session.aclose()
+
+
+async def test_whoever_leaves_a_stream_in_the_middle_of_a_look_is_not_complained_of(
+    control: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As who presses Ctrl-C in ``watch`` does, or one whose host has gone."""
+    with capture_logs() as logs:
+        async with control() as installation:
+            admin = await installation.client(Role.ADMIN)
+            await installation.region()
+            await admin.put_service(ServiceSpec(WEB, "/repo"))
+            deployment = (await admin.deploy(DeployRequest(WEB, A))).id
+            host, port = installation.addresses["api"].removeprefix("http://").split(":")
+            token = load_or_create(installation.home, Role.ADMIN)
+            for number in range(40):
+                path = f"/v1/deployments/{deployment}" if number % 2 else "/v1/events"
+                reader, writer = await asyncio.open_connection(host, int(port))
+                head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n\r\n"
+                writer.write(head.encode())
+                assert b" 200 " in await reader.readline()
+                changing = asyncio.create_task((admin.resume if number % 2 else admin.pause)(deployment))
+                if number % 4 < 2:
+                    await changing  # and everybody looks
+                writer.transport.abort() if number % 3 else writer.close()
+                await changing
+    assert [line for line in logs if line["log_level"] not in ("debug", "info")] == []
+    assert caplog.records == []

@@ -173,7 +173,7 @@ async def test_what_fails_at_once_is_a_problem_and_later_ends_the_stream(running
         assert streams.open == 0
 
 
-async def test_a_reader_who_takes_nothing_is_left(running: Any) -> None:
+async def test_a_reader_who_takes_nothing_is_left_and_nobody_complains(running: Any, caplog: pytest.LogCaptureFixture) -> None:
     board, pace = Board(), Pace(look_interval_s=0.01, look_s_min=0, keep_alive_s=FAR_S, send_s_max=0.2)
     streams = Streams(pace=pace)
     async with running(_app(board, streams)) as (url, _):
@@ -187,6 +187,7 @@ async def test_a_reader_who_takes_nothing_is_left(running: Any) -> None:
                 await asyncio.sleep(0.01)
         writer.transport.abort()
         assert board.told > 1
+    assert caplog.records == []
 
 
 async def test_a_stream_that_breaks_off_is_unavailable() -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import structlog
 from litestar import Litestar, Request, Response, route
 from litestar.di import Provide
 from litestar.enums import HttpMethod
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    InternalServerException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from fleetcast.http import messages
 from fleetcast.http.problems import PROBLEM_JSON, Problem, headers_of, problem_of, problem_of_status
 from fleetcast.http.tokens import TokenSet
-from fleetcast.model.errors import FleetcastError
+from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -26,6 +32,14 @@ AnyRequest = Request[Any, Any, Any]
 
 class MessageRequest(AnyRequest):
     """Decodes every body as the message that its handler takes. Litestar would take ``1`` for true, and ``"1"`` for 1."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives. Raises :class:`Unavailable` when the caller leaves in the middle of it."""
+        try:
+            async for piece in super().stream():
+                yield piece
+        except InternalServerException as error:  # so Litestar calls that, and nothing else here
+            raise caller_left() from error
 
     async def json(self) -> Any:
         handler = self.route_handler
@@ -58,6 +72,12 @@ def application(
     )
     app.state.tokens = tokens
     return app
+
+
+def caller_left() -> Unavailable:
+    """What a request ends with whose body broke off. Nobody hears it any more, and nothing is wrong here."""
+    log.debug("caller_gone")
+    return Unavailable("caller_gone", "the caller left while it sent its request")
 
 
 def problem_of_exception(error: Exception) -> Problem:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from litestar.types import Receive, Scope, Send
 
 from fleetcast.http import messages
-from fleetcast.http.application import problem_of_exception
+from fleetcast.http.application import caller_left, problem_of_exception
 from fleetcast.http.problems import PROBLEM_JSON, headers_of
-from fleetcast.model.errors import TooLarge, Unavailable
+from fleetcast.model.errors import TooLarge
 from fleetcast.model.limits import MESSAGE_BYTES_MAX
 
 
@@ -32,7 +32,7 @@ async def read_body(receive: Receive) -> bytes:
     while True:
         event = await receive()
         if event["type"] != "http.request":
-            raise Unavailable("caller_gone", "the caller left while it sent its request")
+            raise caller_left()
         body += event["body"]
         if len(body) > MESSAGE_BYTES_MAX:
             raise TooLarge("message_too_large", f"a message has at most {MESSAGE_BYTES_MAX} bytes")

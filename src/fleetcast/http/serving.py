@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -16,6 +17,17 @@ from fleetcast.stores.obstacles import address_refused
 
 _BACKLOG: Final = 1024
 _TICK_S: Final = 1.0
+
+
+class _CutShort(logging.Filter):
+    """Leaves out that an answer was not completed. Only one that nobody takes is cut short here, on purpose: whoever stopped
+    reading is a case like whoever has left, of which nothing is said either."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.msg != "ASGI callable returned without completing response."
+
+
+_CUT_SHORT: Final = _CutShort()
 
 
 def bind(host: str, port: int, setting: str = "") -> socket.socket:
@@ -67,6 +79,7 @@ async def serve(app: Any, sock: socket.socket, stop: asyncio.Event, *, started: 
         timeout_keep_alive=2 * HTTP_KEEP_ALIVE_S,
         timeout_graceful_shutdown=HTTP_STOP_S_MAX,
     )
+    logging.getLogger("uvicorn.error").addFilter(_CUT_SHORT)
     server = _Server(config, stop, started)
     try:
         await server.serve(sockets=[sock])

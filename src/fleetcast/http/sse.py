@@ -169,7 +169,7 @@ async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send, s
         async for frame in frames:
             await say(frame)
     except TimeoutError:
-        log.warning("stream_reader_stuck", send_s_max=send_s_max)
+        log.debug("stream_reader_stuck", send_s_max=send_s_max)
         return  # without an end: the server closes the connection
     except FleetcastError as error:
         # It is too late for a problem: the stream ends, and its reader is told what is wrong when it resumes.

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import structlog
 from litestar import Request, post
-from litestar.exceptions import InternalServerException
 
 from fleetcast.control.hooks import github, gitlab
 from fleetcast.control.hooks.deliveries import Delivery, earlier_answer, remember
@@ -96,14 +95,13 @@ def _wanted(request: AnyRequest, header: str, otherwise: str) -> str:
 
 
 async def _body(request: AnyRequest, parts: Parts) -> bytes:
-    """The raw body. Raises :class:`Unavailable` where too many are on their way, :class:`Invalid` for one that does not end."""
+    """The raw body. Raises :class:`Unavailable` where too many are on their way or the caller leaves, :class:`Invalid` for one
+    that does not end."""
     if parts.hooks_receiving.locked():
         raise Unavailable("too_many_hooks", "other webhooks are being received: deliver this one again")
     try:
         async with parts.hooks_receiving, asyncio.timeout(HOOK_BODY_S_MAX):
             return await request.body()
-    except InternalServerException:
-        raise Unavailable("caller_gone", "the caller left while it sent its request") from None
     except TimeoutError:
         raise Invalid("hook_too_slow", f"the body did not arrive within {HOOK_BODY_S_MAX} s: deliver it again") from None
 
