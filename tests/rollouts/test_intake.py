@@ -17,8 +17,9 @@ from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.messages.regions import RegionHello, RegionReport
 from fleetcast.model.replication import CopyProgress
 from fleetcast.model.report import DeploymentRollup, MachineProgress, Phase
+from fleetcast.rollouts.counting import expected
 from fleetcast.rollouts.intake import record_hello, record_report
-from fleetcast.rollouts.inventory import count_silent, drain, expected, known_machines, known_regions, retire, silent
+from fleetcast.rollouts.inventory import count_silent, drain, known_machines, known_regions, retire, silent
 from fleetcast.schema.tables import copies, deployments, machines, regions, rollups
 
 if TYPE_CHECKING:

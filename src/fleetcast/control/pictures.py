@@ -19,7 +19,7 @@ from fleetcast.model.picture import RegionPicture
 from fleetcast.model.replication import Replica, ReplicaStatus
 from fleetcast.model.report import MachineProgress, NamedFailure, Phase
 from fleetcast.replication.missing import BEING_COPIED
-from fleetcast.rollouts.inventory import expected
+from fleetcast.rollouts.counting import expected
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import copies, deployments, regions, rollups
 from fleetcast.stores.database import read_clock_ms

@@ -2,7 +2,7 @@
 
 A controller claims deployments by writing a token of its own into their rows, with an expiry; every step names the token in
 the transaction that takes it, so one that was too slow changes nothing (law 1). Each step decides on facts read in the same
-transaction. Goals are decided in SQL and published from there.
+transaction; while a deployment waits, machines are counted once a turn. Goals are decided in SQL and published from there.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from fleetcast.model.limits import (
 )
 from fleetcast.rollouts.clock_jumps import DeploymentClock
 from fleetcast.rollouts.cohorts import Alike, open_next, shut_out
+from fleetcast.rollouts.counting import Counting, TurnCounts, meant
 from fleetcast.rollouts.deployments import UNFINISHED, deployment_rows, end, move, release_of
 from fleetcast.rollouts.entering import take_back
 from fleetcast.rollouts.facts import baseline, built_artifact, completed_at, gather
@@ -93,6 +94,7 @@ class RolloutController:
         self._interval_s = interval_s
         self._lease_ms = int(lease_s * 1000)
         self._on_step = on_step
+        self._counts = TurnCounts()
         self._clock = DeploymentClock(database, self._lease_ms, steady)
         self._place = f"{hashlib.sha256(place.encode()).hexdigest()[:_PLACE_CHARS]}." if place else ""
         self._token = Token(self._place + secrets.token_hex(TOKEN_BYTES))
@@ -155,6 +157,7 @@ class RolloutController:
         await self._clock.set_right()
         claimed = await self._claimed()
         self._stuck.only(claimed)
+        self._counts.begin(len(claimed))
         for deployment in claimed:
             stepped |= await self._stuck.apart(deployment, self._advance)
         await self._publisher.renew(self._goal_lifetime_s)
@@ -197,14 +200,15 @@ class RolloutController:
         """As far as it goes now. Returns whether it took a step."""
         for taken in range(_STEPS_MAX):
             async with self._database.reading() as reading:
-                row, step, _ = await self._decide(reading, deployment)
+                row, step, _ = await self._decide(reading, deployment, self._counts.meant)
                 if _nothing_new(row, step):
                     return taken > 0
                 # Where machines are many this takes a while: outside of the transaction that all others wait for.
                 fleet = await _fleet(reading, row) if _lets_in(row, step) else None
+            moves = _moves(row, step)
             async with self._database.transaction() as tx:
-                row, step, now = await self._decide(tx, deployment)
-                if _lets_in(row, step) and fleet is None:
+                row, step, now = await self._decide(tx, deployment, meant if moves else self._counts.meant)
+                if (_lets_in(row, step) and fleet is None) or (_moves(row, step) and not moves):
                     return True  # it has become ready only now: at the next turn
                 await self._take(tx, row, step, fleet, now)
             log.info("deployment_step", deployment=deployment, service=row.service, state=step.state, reason=step.reason)
@@ -212,7 +216,7 @@ class RolloutController:
                 break
         return True
 
-    async def _decide(self, reading: AsyncConnection, deployment: DeploymentId) -> tuple[AnyRow, Step, int]:
+    async def _decide(self, reading: AsyncConnection, deployment: DeploymentId, counting: Counting) -> tuple[AnyRow, Step, int]:
         ours = deployment_rows().where(
             deployments.c.id == deployment, deployments.c.token == self._token, deployments.c.state.in_(UNFINISHED)
         )
@@ -220,7 +224,7 @@ class RolloutController:
         if row is None:
             raise Stale("stale_deployment", f"deployment {deployment} is not ours any more")
         now = await read_clock_ms(reading)
-        return row, next_step(await gather(reading, row), self._limits, now), now
+        return row, next_step(await gather(reading, row, counting), self._limits, now), now
 
     async def _take(self, tx: AsyncConnection, row: AnyRow, step: Step, fleet: Sequence[Alike] | None, now: int) -> None:
         if not step.state.ended:
@@ -362,6 +366,10 @@ async def _own_goal(tx: AsyncConnection, row: AnyRow) -> Goal:
 def _nothing_new(row: AnyRow, step: Step) -> bool:
     known = (row.state, row.reason, row.healthy_at, row.held_at)
     return not step.next_wave and (step.state, step.reason, step.healthy_at_ms, step.held_at_ms) == known
+
+
+def _moves(row: AnyRow, step: Step) -> bool:
+    return step.next_wave or step.state != row.state
 
 
 def _lets_in(row: AnyRow, step: Step) -> bool:

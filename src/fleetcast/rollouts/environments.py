@@ -20,9 +20,9 @@ from fleetcast.model.limits import ENVIRONMENTS_MAX
 from fleetcast.model.machine import Selector
 from fleetcast.model.messages.environments import Environment, EnvironmentSpec
 from fleetcast.model.messages.services import ServiceSpec
+from fleetcast.rollouts.counting import expected
 from fleetcast.rollouts.deployments import deployment_rows, shown_deployment
 from fleetcast.rollouts.goals import standing
-from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.services import get_service
 from fleetcast.schema.columns import AnyRow, limits_of
 from fleetcast.schema.environment_tables import environments

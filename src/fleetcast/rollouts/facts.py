@@ -14,6 +14,7 @@ from fleetcast.model.ids import ArtifactName, BuildId, DeploymentId, Digest, Reg
 from fleetcast.model.limits import REASON_NAMES_MAX
 from fleetcast.model.plan import Policy, WhenBusy
 from fleetcast.rollouts.check_asks import check_facts
+from fleetcast.rollouts.counting import Counting
 from fleetcast.rollouts.deployments import unfinished_in
 from fleetcast.rollouts.gate import BuildFacts, Facts
 from fleetcast.rollouts.hold_facts import hold_facts
@@ -25,7 +26,7 @@ from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.tables import artifacts, deployments, goals, jobs, releases
 
 
-async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
+async def gather(reading: AsyncConnection, row: AnyRow, counting: Counting) -> Facts:
     """Facts about the deployment of a row of :func:`~fleetcast.rollouts.deployments.deployment_rows`."""
     state = DeploymentState(row.state)
     written = select(goals.c.goal_sequence).where(goals.c.service == row.service, goals.c.environment == row.environment)
@@ -35,8 +36,10 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         release = (await reading.execute(looked_at)).one_or_none()
     skipped = frozenset[RegionName](row.skipped or ())
     distributing = state is DeploymentState.DISTRIBUTING
-    regions = await by_region(reading, DeploymentId(row.id), row.selector, skipped) if distributing else ()
+    of = DeploymentId(row.id), row.selector, skipped
+    regions = await by_region(reading, *of, counting) if distributing else ()
     facts = tuple(region.facts for region in regions)
+    quiet = distributing and row.plan is None and any(region.silent for region in facts)
     return Facts(
         state=state,
         sequence=row.sequence,
@@ -52,7 +55,7 @@ async def gather(reading: AsyncConnection, row: AnyRow) -> Facts:
         replicas_waiting_for="" if release is None else release.waiting_for,
         goal_at_ms=row.goal_at,
         regions=facts,
-        silent=await silent(reading, row.selector, REASON_NAMES_MAX) if distributing and row.plan is None else (),
+        silent=await silent(reading, row.selector, REASON_NAMES_MAX) if quiet else (),
         wave=wave_facts(row, facts, await silent_regions(reading) - skipped) if distributing and row.plan is not None else None,
         paused_at_ms=row.paused_at,
         ahead=await _ahead(reading, row) if state is DeploymentState.REPLICATING else "",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, Text, case, func, or_, select, type_coerce, update
+from sqlalchemy import ColumnElement, Text, func, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleetcast.model.errors import NotFound, Refused
@@ -24,7 +25,7 @@ from fleetcast.stores.database import now_ms, read_clock_ms
 
 log = structlog.get_logger(__name__)
 
-_SILENT = or_(
+SILENT: Final = or_(
     machines.c.last_seen_at < now_ms() - 2 * MACHINE_SILENCE_S_MAX * 1000,
     # Seen last before the clock was set back: one that reports is seen anew.
     machines.c.last_seen_at > now_ms() + CLOCK_SKEW_S_MAX * 1000,
@@ -121,7 +122,7 @@ async def known_machine(reading: AsyncConnection, machine: MachineId) -> KnownMa
 async def count_silent(reading: AsyncConnection, region: RegionName) -> int:
     """How many machines of a region that are not retired it has not mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
     here = machines.c.region == region, machines.c.retired_at.is_(None)
-    quiet = select(func.count()).select_from(machines).where(*here, _SILENT)
+    quiet = select(func.count()).select_from(machines).where(*here, SILENT)
     return int((await reading.execute(quiet)).scalar_one())
 
 
@@ -197,51 +198,14 @@ async def retire(tx: AsyncConnection, machine: MachineId) -> None:
         log.info("machine_retired", machine=machine)
 
 
-@dataclass(frozen=True, slots=True)
-class Meant:
-    """How many machines of a region a selector matches."""
-
-    machines: int
-    silent: int
-    """Those of them that no region has mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
-
-
-async def meant(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, Meant]:
-    """The machines of each region that ``selector`` matches; drained regions, retired machines and zeros left out.
-
-    ``in_drained``: of drained regions, and no other.
-    Machines alike in all that a selector looks at are counted by the database and matched once: with 100,000 of them each
-    second for each deployment under way, what the database leaves out is what makes that possible.
-    """
-    counted = (func.count().label("alike"), func.sum(case((_SILENT, 1), else_=0)).label("silent"))
-    alike = (
-        select(machines.c.region, machines.c.zone, machines.c.labels, *counted)
-        .join(regions)
-        .where(machines.c.retired_at.is_(None), regions.c.drained.is_(in_drained), *_may_match(selector))
-        .group_by(machines.c.region, machines.c.zone, machines.c.labels)
-    )
-    found: dict[RegionName, Meant] = {}
-    for row in await reading.execute(alike):
-        region = RegionName(row.region)
-        if selector.matches(Machine(MachineId(""), region, zone=row.zone, labels=row.labels)):
-            before = found.get(region, Meant(0, 0))
-            found[region] = Meant(before.machines + row.alike, before.silent + int(row.silent))
-    return dict(sorted(found.items()))
-
-
-async def expected(reading: AsyncConnection, selector: Selector, *, in_drained: bool = False) -> Mapping[RegionName, int]:
-    """How many machines of each region count, as in :func:`meant`."""
-    return {region: count.machines for region, count in (await meant(reading, selector, in_drained=in_drained)).items()}
-
-
 async def alike(reading: AsyncConnection, selector: Selector, deployment: DeploymentId) -> tuple[Alike, ...]:
     """All machines that ``selector`` matches, retired ones and those of drained regions left out, by where they are.
 
     One pass over them: each row costs a hash, and what a selector looks at is compared once for all that are alike.
     """
     labels = type_coerce(machines.c.labels, Text)  # as it stands: decoded once for all that have the same
-    rows = select(machines.c.id, machines.c.region, machines.c.zone, labels, _SILENT).join(regions)
-    rows = rows.where(*_MEANT_TO_RUN, *_may_match(selector))
+    rows = select(machines.c.id, machines.c.region, machines.c.zone, labels, SILENT).join(regions)
+    rows = rows.where(*_MEANT_TO_RUN, *may_match(selector))
     groups: dict[tuple[str, str, str], tuple[list[int], list[int]] | None] = {}
     likes: dict[tuple[str, str, str], Machine] = {}
     for id_, region, zone, text, is_silent in await reading.execute(rows):
@@ -258,12 +222,12 @@ async def alike(reading: AsyncConnection, selector: Selector, deployment: Deploy
 
 async def silent(reading: AsyncConnection, selector: Selector, at_most: int) -> tuple[MachineId, ...]:
     """Some of the machines that ``selector`` matches and no region has mentioned for twice ``MACHINE_SILENCE_S_MAX``."""
-    quiet = select(machines).join(regions).where(*_MEANT_TO_RUN, _SILENT, *_may_match(selector)).order_by(machines.c.id)
+    quiet = select(machines).join(regions).where(*_MEANT_TO_RUN, SILENT, *may_match(selector)).order_by(machines.c.id)
     found = (machine for row in await reading.execute(quiet) if selector.matches(machine := _machine(row)))
     return tuple(machine.id for _, machine in zip(range(at_most), found, strict=False))
 
 
-def _may_match(selector: Selector) -> Iterator[ColumnElement[bool]]:
+def may_match(selector: Selector) -> Iterator[ColumnElement[bool]]:
     """Conditions that hold for all machines that it matches, and few others: who matches is the selector's to say."""
     if selector.regions:
         yield machines.c.region.in_(selector.regions)

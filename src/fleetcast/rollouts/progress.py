@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleetcast.model.deployment import ByteCounts, Progress
 from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.machine import Selector
+from fleetcast.rollouts.counting import Counting, meant
 from fleetcast.rollouts.gate import RegionFacts
-from fleetcast.rollouts.inventory import meant
 from fleetcast.schema.tables import rollups
 from fleetcast.stores.database import read_clock_ms
 
@@ -30,13 +30,17 @@ class RegionProgress:
 
 
 async def by_region(
-    reading: AsyncConnection, deployment: DeploymentId, selector: Selector, skipped: Collection[RegionName]
+    reading: AsyncConnection,
+    deployment: DeploymentId,
+    selector: Selector,
+    skipped: Collection[RegionName],
+    counting: Counting = meant,
 ) -> tuple[RegionProgress, ...]:
     """Every region that counts, by name, but those ``skipped``; one that has not reported has zeros."""
     rows = {row.region: row for row in await reading.execute(select(rollups).where(rollups.c.deployment == deployment))}
     found: list[RegionProgress] = []
     now = await read_clock_ms(reading)
-    for region, count in (await meant(reading, selector)).items():
+    for region, count in (await counting(reading, selector)).items():
         if region in skipped:
             continue
         row = rows.get(region)

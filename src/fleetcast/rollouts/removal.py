@@ -14,10 +14,10 @@ from fleetcast.model.ids import ServiceName
 from fleetcast.model.limits import TOMBSTONE_S
 from fleetcast.model.messages.environments import EnvironmentRemoved
 from fleetcast.model.messages.services import ServiceRemoved
+from fleetcast.rollouts.counting import expected
 from fleetcast.rollouts.deployments import UNFINISHED
 from fleetcast.rollouts.environments import remove_row
 from fleetcast.rollouts.goals import read_standing, write_goal
-from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.planner import removed
 from fleetcast.rollouts.region_rollbacks import deployed_over, next_generation
 from fleetcast.rollouts.services import get_service

@@ -11,9 +11,10 @@ from fleetcast.model.event import EventKind
 from fleetcast.model.goal import Goal
 from fleetcast.model.ids import DeploymentId, RegionName, ServiceName
 from fleetcast.rollouts.cohorts import inside, shut_out
+from fleetcast.rollouts.counting import expected
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.holding_back import unfinished
-from fleetcast.rollouts.inventory import alike, expected, known_region
+from fleetcast.rollouts.inventory import alike, known_region
 from fleetcast.rollouts.planner import shutting_out
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event

@@ -19,13 +19,13 @@ from fleetcast.model.messages.services import ServiceSpec
 from fleetcast.model.plan import Policy
 from fleetcast.model.push import OnPush
 from fleetcast.rollouts.approvals import must_be_a_reason, record_refusal
+from fleetcast.rollouts.counting import expected
 from fleetcast.rollouts.deployments import deployment_rows, end, get_deployment, unknown
 from fleetcast.rollouts.entering import Entry, enter, enter_rollback, past_of
 from fleetcast.rollouts.environments import must_hold_no_machine, pushes_go_to, running_in, service_in
 from fleetcast.rollouts.goals import read_standing, write_goal
 from fleetcast.rollouts.going_back import Past, back_to
 from fleetcast.rollouts.holds import bound_by
-from fleetcast.rollouts.inventory import expected
 from fleetcast.rollouts.plan_lint import must_be_legal
 from fleetcast.rollouts.planner import halted
 from fleetcast.rollouts.promotions import must_have_succeeded, to_promote
