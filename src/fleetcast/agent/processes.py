@@ -94,7 +94,7 @@ class ServiceProcess:
         self.leaving: Instance | None = records.read_if_whole(self._aside, Instance)
         """The one before it, which serves until the newest does; ``None``: there is none."""
         self.draining_s = 0.0
-        """While one is being ended, for how long that may last; 0: none is."""
+        """While what was in service is being ended, for how long that may last; 0: it is not."""
 
     @property
     def log(self) -> Path:
@@ -196,7 +196,7 @@ class ServiceProcess:
 
     async def _end(self, instance: Instance, grace_s: float, drain: bool) -> None:
         within_s = (instance.drain_s if drain else 0.0) or grace_s
-        self.draining_s = within_s
+        self.draining_s = within_s if drain else 0.0
         try:
             await end(instance, within_s)
         finally:
