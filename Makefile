@@ -36,7 +36,7 @@ recording: $(STAMP)  ## run the demo in a terminal in memory and write what it s
 LONG := tests/docs/test_pages.py tests/bench $(filter-out %/test_up.py %/test_commands.py,$(sort $(wildcard tests/e2e/test_*.py)))
 
 test: $(STAMP)  ## every test, real processes included, but for those of test-long, test-faults and test-lab
-	$(BIN)/pytest --numprocesses 3 $(LONG:%=--ignore %) --ignore tests/faults --ignore tests/lab
+	$(BIN)/pytest --numprocesses 3 $(LONG:%=--ignore %) --ignore tests/faults --ignore tests/lab --ignore tests/systemd
 
 test-long: $(STAMP)  ## whole companies, what stands on the pages of docs/ typed, every benchmark run, small
 	$(BIN)/pytest --numprocesses 3 $(LONG)
@@ -47,8 +47,12 @@ test-faults: $(STAMP)  ## processes killed and stopped in the middle of what the
 test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its OpenAPI document
 	$(BIN)/python tests/api
 
-test-lab: $(STAMP)  ## hosts in network namespaces with limited links; takes root, iproute2 and nftables
+# What holds for services that are children of an agent (make test) has to hold for those that are units of systemd.
+UNITS := tests/systemd $(patsubst %,tests/agent/test_%.py,processes sockets accounts agent killed neighbours removal)
+
+test-lab: $(STAMP)  ## hosts in network namespaces with limited links, and services as units of systemd; takes root, iproute2, nftables and systemd
 	$(BIN)/pytest --numprocesses 2 tests/lab
+	$(BIN)/python -m lab.systemd $(BIN)/pytest --numprocesses 2 --supervisor systemd $(UNITS)
 
 bench-pack: $(STAMP)  ## how fast an output is packed and uploaded, beside each of the parts of that alone; a minute, 10 GiB of disk
 	$(BIN)/python -m bench.pack --size 2GiB --json --save bench/results/pack.json

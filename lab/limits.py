@@ -23,6 +23,9 @@ RELAY_QUEUE_BYTES_MAX: Final = 64 * 2**20
 """What one direction of a delayed link holds; what does not fit is lost, as at any router."""
 RELAY_READY_S_MAX: Final = 20.0
 
+MACHINE_READY_S_MAX: Final = 30.0
+"""For systemd to be up."""
+
 COMMAND_S_MAX: Final = 60.0
 END_S_MAX: Final = 20.0
 """For killed processes to be gone."""

@@ -69,6 +69,7 @@ _OTHERS: Final = [*ENGINES][1:]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the texts that tests compare with anew, to be looked at")
+    parser.addoption("--supervisor", choices=("children", "systemd"), default="children", help="of the services of agents")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleetcast.agent import process
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.leftovers import stop_services
+from fleetcast.agent.unit_text import SERVICE, Place, template
+from fleetcast.agent.units import hindrance
 from fleetcast.artifacts.packing import pack
 from fleetcast.artifacts.signing import envelope_digest, generate_key, load_private, sign_root
 from fleetcast.http import raw, serving
@@ -291,7 +294,13 @@ async def region(tmp_path: Path) -> AsyncIterator[Region]:
 
 
 @pytest.fixture
-async def agents(tmp_path: Path, region: Region) -> AsyncIterator[Callable[..., Agent]]:
+def supervisor(pytestconfig: pytest.Config) -> Any:
+    """What a run's services are supervised by: the agent, or systemd, for which tests are run on a machine that has it."""
+    return pytestconfig.getoption("supervisor")
+
+
+@pytest.fixture
+async def agents(tmp_path: Path, region: Region, supervisor: Any) -> AsyncIterator[Callable[..., Agent]]:
     """Makes agents that are stopped at the end, with everything they started."""
     made: list[Agent] = []
 
@@ -301,6 +310,7 @@ async def agents(tmp_path: Path, region: Region) -> AsyncIterator[Callable[..., 
             region_url=region.url,
             token="t",
             root=tmp_path / name,
+            supervisor=supervisor,
             worker_public_keys=(region.worker_public,),
             stop_grace_s=2.0,
             settle_s=0.05,
@@ -314,6 +324,18 @@ async def agents(tmp_path: Path, region: Region) -> AsyncIterator[Callable[..., 
     for agent in made:
         await agent.stop()
         await stop_services(agent.config.root, 2.0)
+        assert _units_of(agent.config.root) == [], "what is stopped leaves no unit"
+
+
+def _units_of(root: Path) -> list[str]:
+    """What systemd has of an agent's services: files, and units that it remembers."""
+    left: list[str] = []
+    for base in (root / "services").glob("*/*") if hindrance() == "" else ():
+        named = template(Place(str(base.resolve()), base.parent.name, base.name), SERVICE)
+        left.extend(map(str, Path("/run/systemd/system").glob(f"{named}*")))
+        listing = ("systemctl", "list-units", "--all", "--plain", "--full", "--no-legend", f"{named}*")
+        left.extend(subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines())
+    return left
 
 
 @pytest.fixture

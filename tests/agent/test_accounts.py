@@ -67,7 +67,7 @@ if os.geteuid() == 0:
             user="nobody",
             sockets=(f"127.0.0.1:{port}",),
             activate=NOTE % ("activate", "who") + "echo hello > /dev/stdout; ! touch x && exec sleep 60",
-            health=NOTE % ("health", "checks") + 'grep -q a "$FLEETCAST_RELEASE/x"',
+            health=NOTE % ("health", "checks") + 'grep -q a "$FLEETCAST_RELEASE/x" && grep -q ^activate "$FLEETCAST_DATA/who"',
             hooks={name: Hook(NOTE % (name, "who")) for name in ("pre_fetch", "pre_activate", "post_activate")},
         )
         agent = agents(root=reachable / "m1")

@@ -28,10 +28,10 @@ from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.process import serve
 from fleetcast.model.machine import Machine
 
-url, root, key, die_at, die_in = sys.argv[1:]
+url, root, key, die_at, die_in, supervisor = sys.argv[1:]
 left, counting = int(die_at) if die_at.isdigit() else 0, False
 steps = [] if die_at.isdigit() else [step.split(":", 1) for step in die_at.split(" > ")]
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.posix_spawn", "os.rmdir", "os.truncate"}
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.posix_spawn", "os.rmdir", "os.truncate", "subprocess.Popen"}
 
 def watch(event, arguments):
     global left
@@ -54,7 +54,7 @@ sys.addaudithook(watch)
 config = AgentConfig(
     machine=Machine("m1", "eu"), region_url=url, token="t", root=Path(root), worker_public_keys=(Path(key),),
     stop_grace_s=2.0, settle_s=0.05, health_interval_s=0.02, goal_wait_s=5.0,
-    environment={"AGENT": str(os.getpid()), "DIE_IN": die_in},
+    environment={"AGENT": str(os.getpid()), "DIE_IN": die_in}, supervisor=supervisor,
 )
 asyncio.run(serve(config, asyncio.Event(), ready))
 """
@@ -95,6 +95,8 @@ START = {
     "post_activate begins": "os.posix_spawn:begin post_activate;",
     "it counts as active": "os.posix_spawn:begin post_activate; > os.rename:state.json",
 }
+BY_SYSTEMD = "subprocess.Popen:'start'"
+"""How an agent whose services are units starts something that stays."""
 INSIDE = {f"in {name}": name for name in (*HookName, "activate", "health")}
 STILL_SERVES = {*FETCH, *list(SWITCH)[:5], "in pre_fetch", "in pre_activate", "in deactivate"}
 """Where the release before has not been stopped yet."""
@@ -110,10 +112,12 @@ class Lives:
 
     async def live(self, goal: Any, die_at: str = "0", die_in: str = "") -> bool:
         """Until it is killed, or active; then it is killed. Whether it had been."""
-        command = (sys.executable, "-c", PROGRAM, self._region.url, str(self._agent.config.root))
-        life = await asyncio.create_subprocess_exec(
-            *command, str(self._region.worker_public), die_at, die_in, stdout=asyncio.subprocess.DEVNULL
-        )
+        config = self._agent.config
+        if config.supervisor == "systemd":
+            for child in ("os.posix_spawn:begin activate;", "os.posix_spawn:keeper.py"):
+                die_at = die_at.replace(child, BY_SYSTEMD)
+        words = (self._region.url, str(config.root), str(self._region.worker_public), die_at, die_in, config.supervisor)
+        life = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *words, stdout=asyncio.subprocess.DEVNULL)
         end = asyncio.create_task(life.wait())
         done = asyncio.create_task(self._region.reported(goal, "ACTIVE"))
         await asyncio.wait({end, done}, return_when=asyncio.FIRST_COMPLETED)

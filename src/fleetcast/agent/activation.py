@@ -20,18 +20,20 @@ from fleetcast.agent import probing, spawning, switch
 from fleetcast.agent.accounts import NoSuchAccount, account_of, give
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.environment import hook_environment, service_environment
+from fleetcast.agent.gate import Instance
 from fleetcast.agent.health import Unhealthy, healthy
 from fleetcast.agent.hooks import HookFailed, HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
 from fleetcast.agent.probing import HealthCheck
-from fleetcast.agent.processes import Instance, ServiceProcess
+from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import Activate, ProcessStatus
 from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.sockets import CannotListen, ServiceSockets
 from fleetcast.agent.spawning import Account
 from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
+from fleetcast.agent.supervisor import tidy
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Refused
@@ -80,6 +82,11 @@ class Activator:
         if self.memory.state.activation is None and self.process.leaving is not None:
             serves = self._serving() == self.process.leaving
             await (self.process.come_back if serves else self.process.end_leaving)(self.config.stop_grace_s)
+        try:
+            await self._tidy()
+        except Refused as error:
+            # Nothing that it would have ended does anything, and its next start says what is wrong with systemd.
+            log.warning("units_not_tidied", service=self.key.service, error=str(error))
 
     async def run(self, order: Activate) -> None:
         """Carry it out to its end: active, or failed with the way back on record. Safe to cancel at any point.
@@ -124,6 +131,7 @@ class Activator:
         """End all that runs of the service, and close its sockets."""
         await self.process.stop(self.config.stop_grace_s, drain=True)
         await self.sockets.keep_only(())
+        await self._tidy()
 
     async def deactivate(self, release: ReleaseRef, deployment: DeploymentId, *, coming: ReleaseRef | None) -> None:
         """Run that hook of what is in service and is to be stopped. That it fails is told, and holds up nothing."""
@@ -174,6 +182,10 @@ class Activator:
             environment = hook_environment(service, name, deployment, leaving=leaving, coming=coming)
             directory = self.layout.data if name is HookName.PRE_FETCH else self.layout.tree(release.digest)
             await self.hooks.run(name, hook, release.artifact, directory, environment, self._account(root))
+
+    async def _tidy(self) -> None:
+        started = (self.process.instance, self.process.leaving, self.sockets.keeper)
+        await tidy(self.layout.run, [instance.id for instance in started if instance is not None])
 
     def _started(self) -> str:
         started = self.process.leaving or self.process.instance
@@ -279,12 +291,12 @@ class Activator:
         what = (activation, root.activate, self.layout.tree(release.digest), self._environment(release, root))
         account = self._account(root)
         if not root.sockets:
-            self.process.start(*what, account=account, drain_s=root.drain_s)
+            await self.process.start(*what, account=account, drain_s=root.drain_s)
             return
         try:
             own = has_own_socket(root.health, root.probe)
             async with self.sockets.opened(self._addresses(release), own=own) as passed:
-                self.process.start(*what, passed, account, root.drain_s)
+                await self.process.start(*what, passed, account, root.drain_s)
         except CannotListen as error:
             raise Unhealthy(str(error)) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetcast.agent.retention import KeepMore
+from fleetcast.agent.supervisor import Choice
 from fleetcast.model import limits
 from fleetcast.model.machine import Machine
 from fleetcast.swarm.bandwidth import Bandwidth
@@ -29,6 +30,8 @@ class AgentConfig:
     bandwidth: Bandwidth = field(default_factory=Bandwidth)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to what services see; wins over the environment of a recipe, being about this one machine."""
+    supervisor: Choice = "auto"
+    """Of services: systemd, the agent itself, or systemd where it can."""
     observe: bool = False
     """What was changed on this machine is reported, and not put right."""
     keep_more: KeepMore = field(default_factory=KeepMore)

@@ -15,9 +15,11 @@ from pathlib import Path
 import structlog
 
 from fleetcast.agent import records, spawning
+from fleetcast.agent.ending import end
+from fleetcast.agent.gate import Instance, Start, start_at_gate
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.logs import bound_log
-from fleetcast.agent.processes import Instance, end, last_lines, start_at_gate
+from fleetcast.agent.processes import last_lines
 from fleetcast.agent.spawning import Account
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.hooks import Hook, HookName
@@ -78,8 +80,17 @@ class HookRunner:
         with open(log_file, "ab") as file:
             file.write(f"== {name} of {artifact}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
         self._under_way[name] = artifact
-        what = (artifact, hook.command, directory, environment)
-        instance = start_at_gate(self._layout.run, self._record(name), log_file, *what, account=account)
+        start = Start(
+            run=self._layout.run,
+            record=self._record(name),
+            log=log_file,
+            activation=artifact,
+            command=hook.command,
+            directory=directory,
+            environment=environment,
+            account=account,
+        )
+        instance = start_at_gate(start)
         outcome: str = "was cut off"
         said: tuple[str, ...] = ()
         try:

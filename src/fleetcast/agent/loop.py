@@ -22,6 +22,7 @@ from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.service import ServiceDriver, Surroundings
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock
+from fleetcast.agent.supervisor import chosen
 from fleetcast.artifacts.signing import PublicKey
 from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.machine import Machine
@@ -52,7 +53,9 @@ class AgentLoop:
         sharing = Sharing(swarm)
         told = (self._changed, clock.now_ms, self._reporter.alarm)
         room = RoomDesk(config.root, config.disk_free_percent)
-        self._around = Surroundings(config, self._machine, region, sharing, room, keys, self._rng, *told)
+        supervisor = chosen(config.supervisor, config.stop_grace_s)
+        shared = (region, sharing, room, supervisor, keys)
+        self._around = Surroundings(config, self._machine, *shared, self._rng, *told)
         self._drivers: dict[ServiceKey, ServiceDriver] = {}
         self._leaving: Set[ServiceKey] = frozenset()
 

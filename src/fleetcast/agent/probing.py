@@ -14,7 +14,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fleetcast.agent import spawning
-from fleetcast.agent.processes import INSTANCE_VARIABLE, end_carriers, last_line, last_lines
+from fleetcast.agent.ending import end_carriers
+from fleetcast.agent.gate import INSTANCE_VARIABLE
+from fleetcast.agent.processes import last_line, last_lines
 from fleetcast.agent.spawning import Account
 from fleetcast.model.limits import FAILURE_LINE_CHARS_MAX, PROBE_ANSWER_BYTES_MAX
 from fleetcast.model.lines import showable

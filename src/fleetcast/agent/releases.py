@@ -42,6 +42,13 @@ class ReleaseStore:
         self._roots: dict[Digest, Root] = {}
         self._sizes: dict[Digest, tuple[int, int]] = {}
         """Of each whole release: what it takes up, and since when, UTC milliseconds by this machine's clock."""
+        self._discarding = False
+        """Something that does not count any more is still being removed."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left of any whole release."""
+        return not self._releases and not self._discarding
 
     def scan(self) -> None:
         """Look at the disk, finish removals that were cut off, and drop roots that no installed key has signed. Blocking."""
@@ -118,7 +125,11 @@ class ReleaseStore:
         self._incoming -= surplus.incoming
         for digest in surplus.roots:
             self._roots.pop(digest, None)
-        await asyncio.to_thread(self._remove, surplus)
+        self._discarding = True
+        try:
+            await asyncio.to_thread(self._remove, surplus)
+        finally:
+            self._discarding = False
 
     def _remove(self, surplus: Surplus) -> None:
         if switch.pointed(self._layout) in surplus.releases:

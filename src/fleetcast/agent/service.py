@@ -16,12 +16,13 @@ from fleetcast.agent.activation import Activator
 from fleetcast.agent.config import AgentConfig
 from fleetcast.agent.drift import DriftWatch
 from fleetcast.agent.fetching import Fetcher, Untrusted
+from fleetcast.agent.gate import Instance
 from fleetcast.agent.hooks import HookRunner
 from fleetcast.agent.layout import ServiceKey, ServiceLayout
 from fleetcast.agent.logs import bound_log
 from fleetcast.agent.memory import ServiceMemory
 from fleetcast.agent.permits import PermitDesk
-from fleetcast.agent.processes import Instance, ServiceProcess
+from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import Activate, Decision, Fetch, Observed, available, reconcile
 from fleetcast.agent.region import RegionClient
 from fleetcast.agent.releases import ReleaseStore
@@ -32,6 +33,7 @@ from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.sockets import ServiceSockets
 from fleetcast.agent.standing import Clock, removal_report, service_report
 from fleetcast.agent.state import Activation, Fetched, ServiceState, given_up
+from fleetcast.agent.supervisor import Supervisor
 from fleetcast.agent.under_way import Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.agent.vitals import Vitals
@@ -60,6 +62,7 @@ class Surroundings:
     region: RegionClient
     sharing: Sharing
     room: RoomDesk
+    supervisor: Supervisor
     keys: Sequence[PublicKey]
     rng: Random
     changed: Callable[[], None]
@@ -81,8 +84,8 @@ class ServiceDriver:
         self._goal: Goal | None = None
         self._store = ReleaseStore(layout, around.keys)
         self._memory = ServiceMemory(layout.state)
-        self._process = ServiceProcess(layout)
-        self._sockets = ServiceSockets(layout)
+        self._process = ServiceProcess(layout, around.supervisor)
+        self._sockets = ServiceSockets(layout, around.supervisor)
         self._permits = PermitDesk(around.region, self._permit_request, around.rng)
         self._hooks = HookRunner(layout)
         shared = (around.region, around.sharing, around.room, around.keys)
@@ -176,7 +179,7 @@ class ServiceDriver:
     @property
     def gone(self) -> bool:
         """Whether nothing of this service is left here but what outlives its removal."""
-        return self._memory.state == ServiceState() and self._process.instance is None and not self._store.disk.releases
+        return self._memory.state == ServiceState() and self._process.instance is None and self._store.empty
 
     def _trouble(self) -> str:
         return next((trouble.text for trouble in self._troubles.values() if trouble.text), "")
@@ -248,8 +251,7 @@ class ServiceDriver:
         return settled is not None and self._drift.damaged(settled) and boots.uptime_ms() >= self._repair_again_ms
 
     async def _straighten(self) -> None:
-        where = await self._drift.straighten(repair=not self._around.config.observe)
-        if where:
+        if where := await self._drift.straighten(repair=not self._around.config.observe):
             self._around.alarm(f"{self._key.service}: {where}, and was put right")
 
     async def _follow_activation(self, decision: Decision) -> bool:

@@ -21,9 +21,13 @@ from typing import Any, Final
 import structlog
 
 from fleetcast.agent import records, spawning
+from fleetcast.agent.ending import end_carriers
+from fleetcast.agent.gate import Instance, Start
 from fleetcast.agent.layout import ServiceLayout
-from fleetcast.agent.processes import Instance, end, end_carriers, start_at_gate
 from fleetcast.agent.spawning import Passed
+from fleetcast.agent.supervisor import CHILDREN, Supervisor, end
+from fleetcast.agent.uninterrupted import to_the_end
+from fleetcast.agent.unit_text import SOCKETS
 from fleetcast.model.limits import HOOK_END_GRACE_S, KEEPER_WAIT_S_MAX, SOCKET_BACKLOG, SOCKETS_MAX
 
 log = structlog.get_logger(__name__)
@@ -45,10 +49,17 @@ class CannotListen(Exception):
 class ServiceSockets:
     """One agent at a time, from one task at a time."""
 
-    def __init__(self, layout: ServiceLayout) -> None:
+    def __init__(self, layout: ServiceLayout, supervisor: Supervisor = CHILDREN) -> None:
+        """``supervisor``: of the keepers that are started from now on."""
         self._layout = layout
+        self._supervisor = supervisor
         self._record = layout.run / "keeper.json"
         self._keeper = records.read_if_whole(self._record, Instance)
+
+    @property
+    def keeper(self) -> Instance | None:
+        """The process that keeps them, as far as is on record."""
+        return self._keeper
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -124,12 +135,23 @@ class ServiceSockets:
         name = f"{os.urandom(8).hex()}.keep"
         words = (sys.executable, "-I", "-S", str(_PROGRAM), name, *held)
         environment = {"PATH": "/usr/bin:/bin", _KEEPER_VARIABLE: str(self._layout.run)}
-        passed = Passed(tuple(held.values()), tuple(held), name)
-        command = f"exec {shlex.join(words)}"
-        run, log_file = self._layout.run, self._layout.log / "keeper.log"
-        self._keeper = start_at_gate(run, self._record, log_file, "", command, run, environment, passed=passed)
+        start = Start(
+            run=self._layout.run,
+            record=self._record,
+            log=self._layout.log / "keeper.log",
+            activation="",
+            command=f"exec {shlex.join(words)}",
+            directory=self._layout.run,
+            environment=environment,
+            passed=Passed(tuple(held.values()), tuple(held), name),
+            beside=SOCKETS,
+        )
+        await to_the_end(self._start(start))
         if before is not None:
             await self._end(before)
+
+    async def _start(self, start: Start) -> None:
+        self._keeper = await self._supervisor.start(start)
 
     async def _handed_over(self) -> dict[str, int]:
         """From the keeper, by address; nothing when there is none."""

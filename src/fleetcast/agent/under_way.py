@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
-from fleetcast.agent.processes import Instance
+from fleetcast.agent.gate import Instance
 from fleetcast.model.limits import RESTART_STABLE_S
 from fleetcast.stores import boots
 

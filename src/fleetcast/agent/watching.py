@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import structlog
 
+from fleetcast.agent.gate import Instance
 from fleetcast.agent.probing import HealthCheck, attempt
-from fleetcast.agent.processes import Instance
 from fleetcast.agent.wellness import Standing, Wellness, after, well
 from fleetcast.model.limits import AGENT_TICK_S, PROBE_WATCH_INTERVAL_S
 from fleetcast.stores import boots

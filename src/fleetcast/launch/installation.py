@@ -131,7 +131,9 @@ def settings_text(blueprint: Blueprint) -> str:
         own = {**blueprint.region, **blueprint.of_region.get(region, {})}
         tables.append(_table("[[region]]", {"name": region, "port": next(ports), "data_port": next(ports), **own}))
     for machine, region in machine_names(blueprint.regions, blueprint.machines):
-        tables.append(_table("[[agent]]", {"machine": machine, "region": region, "environment": {"PORT": str(next(ports))}}))
+        # One that is made to try things out leaves nothing outside of its directory.
+        own = {"supervisor": "children", "environment": {"PORT": str(next(ports))}}
+        tables.append(_table("[[agent]]", {"machine": machine, "region": region, **own}))
     head = "# What runs here: 'fleetcast up' starts all of it. Paths are relative to this file. All else has its default.\n"
     return "\n".join([head, *tables])
 

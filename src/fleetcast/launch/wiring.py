@@ -148,6 +148,7 @@ def agent(settings: AgentSettings) -> Wired:
         rack_bias=settings.rack_bias,
         bandwidth=Bandwidth(up, down, settings.background),
         environment=dict(settings.environment),
+        supervisor=settings.supervisor,
         observe=settings.observe,
         keep_more=KeepMore(settings.releases_more, settings.releases_more_days, settings.releases_more_bytes),
         disk_free_percent=settings.disk_free_percent,

@@ -1,0 +1,68 @@
+"""Who starts the services of a machine and has them end: the agent itself, or systemd.
+
+What is written down of a start says who that was, so that an agent which is told otherwise the next time ends, and waits for,
+what the one before it had started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from fleetcast.agent import ending, units
+from fleetcast.agent.gate import Instance, Start, start_at_gate
+from fleetcast.agent.units import Units
+from fleetcast.model.errors import Refused
+
+Choice = Literal["auto", "systemd", "children"]
+
+
+class Supervisor(Protocol):
+    """Of services, and of what keeps their sockets. What it started goes on when this process ends."""
+
+    async def start(self, start: Start) -> Instance:
+        """Start a command as the leader of a session of its own, on record before it begins.
+
+        Raises:
+            OSError, Refused: this machine is in the way.
+        """
+
+
+class Children:
+    """They are children of the agent."""
+
+    async def start(self, start: Start) -> Instance:
+        """Raises :class:`OSError`: the machine is out of something."""
+        return start_at_gate(start)
+
+
+CHILDREN: Final = Children()
+
+
+def chosen(choice: Choice, stop_s: float) -> Supervisor:
+    """By the settings. ``stop_s``: between asking a service to end and killing it.
+
+    Raises:
+        Refused: it shall be systemd, and there are no units for this process.
+    """
+    if choice == "children":
+        return CHILDREN
+    hindrance = units.hindrance()
+    if hindrance and choice == "systemd":
+        raise Refused("no_systemd", f"services cannot be units here, {hindrance}: set supervisor of [[agent]] to auto")
+    return CHILDREN if hindrance else Units(stop_s)
+
+
+async def end(instance: Instance, grace_s: float) -> None:
+    """End all processes of an instance: SIGTERM, after ``grace_s`` seconds SIGKILL. Returns when none is left.
+
+    Raises:
+        Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds, or systemd does not do what it is told.
+    """
+    await (units.end if instance.unit else ending.end)(instance, grace_s)
+
+
+async def tidy(run: Path, known: Collection[str]) -> None:
+    """See :func:`fleetcast.agent.units.tidy`; nothing happens where a service has no units."""
+    await units.tidy(run, known)

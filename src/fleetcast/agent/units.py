@@ -1,0 +1,221 @@
+"""Starts of commands as units of systemd: their files, and what is said to ``systemctl``.
+
+A unit is an instance of a template that this agent writes below ``/run``, which a reboot empties. systemd starts a small
+program (``unit_start.py``) that comes to the agent's socket, is handed what a child would inherit, and becomes the gate: from
+there on everything is as with children, records included. systemd is its parent, so that the unit outlives the agent however
+that one's own unit ends, and knows of every process in it, so that none escapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fleetcast.agent import ending, spawning
+from fleetcast.agent.gate import Inherited, Instance, Launched, Start, start_at_gate
+from fleetcast.agent.unit_text import SERVICE, SOCKETS, Place, Terms, file_text, template, unit
+from fleetcast.model.errors import Refused
+from fleetcast.model.limits import KILL_S_MAX, SYSTEMD_ANSWER_S_MAX
+from fleetcast.stores import boots
+
+log = structlog.get_logger(__name__)
+
+_FILES: Final = Path("/run/systemd/system")
+"""There is systemd where this is (``sd_booted(3)``)."""
+_PROGRAM: Final = Path(__file__).with_name("unit_start.py")
+_ERROR_BYTES_MAX: Final = 16
+_CREDENTIALS: Final = struct.Struct("iII")
+
+
+def hindrance() -> str:
+    """Why there are no units of systemd for this process, for people; empty: there are."""
+    if not _FILES.is_dir() or Path("/proc/1/comm").read_text().strip() != "systemd":
+        return "systemd does not run this machine"
+    if shutil.which("systemctl") is None:
+        return "there is no systemctl in PATH"
+    if os.geteuid() != 0:
+        return "the agent does not run as root"
+    own, of_systemd = (Path(f"/proc/{process}/ns/net").stat().st_ino for process in ("self", "1"))
+    return "" if own == of_systemd else "the agent has a network of its own"
+
+
+class Units:
+    """Supervises by systemd."""
+
+    def __init__(self, stop_s: float) -> None:
+        """``stop_s``: between asking a service to end and killing it, where somebody stops its unit by hand; more where its
+        recipe says so."""
+        self._stop_s = stop_s
+
+    async def start(self, start: Start) -> Instance:
+        """Raises :class:`OSError`, :class:`Refused`: systemd does not start it."""
+
+        def launch(instance: str, arguments: Sequence[str], environment: Mapping[str, str], inherited: Inherited) -> Launched:
+            return self._launch(start, instance, {"arguments": arguments, "environment": environment}, inherited)
+
+        return await asyncio.to_thread(start_at_gate, start, launch)
+
+    def _launch(self, start: Start, instance: str, program: Mapping[str, object], inherited: Inherited) -> Launched:
+        place, kind = _place(start.run), start.beside
+        self._install(place, kind, start.run, max(self._stop_s, start.drain_s))
+        name = unit(place, kind, instance)
+        try:
+            with _listening(start.run, f"{instance}.gate") as door:
+                _systemctl("start", name)
+                return Launched(_handed_over(door, name, program, inherited), name)
+        except (OSError, Refused):
+            with contextlib.suppress(Refused):
+                _systemctl("stop", "--no-block", name)
+                _systemctl("reset-failed", name)
+            raise
+
+    def _install(self, place: Place, kind: str, run: Path, stop_s: float) -> None:
+        files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+        terms = Terms(sys.executable, str(_PROGRAM), os.path.realpath(run), stop_s, files_max)
+        text, path = file_text(place, kind, terms), _file(place, kind)
+        if path.exists() and path.read_bytes() == os.fsencode(text):
+            return
+        following = path.with_suffix(".next")
+        following.write_bytes(os.fsencode(text))
+        following.replace(path)
+        _systemctl("daemon-reload")
+
+
+def _handed_over(door: socket.socket, name: str, program: Mapping[str, object], inherited: Inherited) -> int:
+    """Give the unit that comes to the door what it is to be; its process.
+
+    Raises:
+        OSError: that program does not begin.
+        Refused: nobody comes.
+    """
+    try:
+        comer, _ = door.accept()
+    except TimeoutError:
+        raise Refused("unit_silent", f"{name} began and did not come to its agent: systemctl status {name}") from None
+    with comer:
+        comer.settimeout(SYSTEMD_ANSWER_S_MAX)
+        pid, _, _ = _CREDENTIALS.unpack(comer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        told = json.dumps(program).encode() + b"\n"
+        sent = socket.send_fds(comer, [told], (inherited.stdin, inherited.output, *inherited.others))
+        if told[sent:]:
+            comer.sendall(told[sent:])
+        # It is closed when the program begins.
+        if failed := comer.recv(_ERROR_BYTES_MAX):
+            raise OSError(int(failed), os.strerror(int(failed)), "/bin/sh")
+    return int(pid)
+
+
+async def end(instance: Instance, grace_s: float) -> None:
+    """As :func:`fleetcast.agent.ending.end`, for one that is a unit: asked and killed by systemd."""
+    if instance.process.boot != boots.boot():
+        return
+    name, clock = instance.unit, asyncio.get_running_loop().time
+    deadline = clock() + grace_s
+    # Not "stop": how long a release may take is its own, and that of a unit's file is one for all of them. Most of the time
+    # goes by here, where it takes no thread.
+    await asyncio.to_thread(_signal, name, "SIGTERM")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            await spawning.ended(instance.process)
+    stopping = asyncio.create_task(asyncio.to_thread(_systemctl, "stop", name, patience_s=grace_s + KILL_S_MAX * 2))
+    await asyncio.wait({stopping}, timeout=max(0.0, deadline - clock()))
+    if not stopping.done():
+        log.warning("process_killed", pid=instance.process.pid, unit=name, after_s=grace_s)
+        await asyncio.to_thread(_signal, name, "SIGKILL")
+        await asyncio.wait({stopping}, timeout=KILL_S_MAX)
+    if not stopping.done():
+        raise Refused("process_unkillable", f"{name} survives SIGKILL: look at it by hand (systemctl status {name})")
+    stopping.result()
+    # What was moved out of the unit, and everything of one that systemd does not know any more.
+    await ending.end(instance, 0.0)
+    await asyncio.to_thread(_systemctl, "reset-failed", name)
+
+
+async def tidy(run: Path, known: Collection[str]) -> None:
+    """End every unit of a service that is none of these instances: an agent that was killed had started it and not put it on
+    record. With no instance left, the service's unit files go as well. ``run``: of the service.
+
+    Raises:
+        Refused: systemd does not do that.
+    """
+    place = _place(run)
+    for kind in (SERVICE, SOCKETS):
+        if _file(place, kind).exists():
+            await asyncio.to_thread(_tidy, place, kind, known)
+
+
+def _tidy(place: Place, kind: str, known: Collection[str]) -> None:
+    spared = {unit(place, kind, instance) for instance in known}
+    listed = _systemctl("list-units", "--all", "--plain", "--full", "--no-legend", f"{template(place, kind)}@*.service")
+    strange = [name for line in listed.splitlines() if (name := line.split()[0]) not in spared]
+    if strange:
+        log.warning("units_ended", units=strange)
+        _systemctl("stop", *strange, patience_s=KILL_S_MAX * 2)
+        _systemctl("reset-failed", *strange)
+    if not known:
+        _file(place, kind).unlink(missing_ok=True)
+        _systemctl("daemon-reload")
+
+
+def _place(run: Path) -> Place:
+    base = Path(os.path.realpath(run.parent))
+    return Place(str(base), base.parent.name, base.name)
+
+
+def _file(place: Place, kind: str) -> Path:
+    return _FILES / f"{template(place, kind)}@.service"
+
+
+@contextlib.contextmanager
+def _listening(run: Path, name: str) -> Iterator[socket.socket]:
+    """A socket in a directory, for root alone."""
+    directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX) as door:
+            # By way of the directory: the path of a socket must be short.
+            door.bind(f"/proc/self/fd/{directory}/{name}")
+            (run / name).chmod(0o600)
+            door.listen(1)
+            door.settimeout(SYSTEMD_ANSWER_S_MAX)
+            yield door
+    finally:
+        os.close(directory)
+        (run / name).unlink(missing_ok=True)
+
+
+def _signal(name: str, signal_name: str) -> None:
+    """To all processes of a unit, if there are any. Blocking."""
+    with contextlib.suppress(Refused):  # whether they end is looked at afterwards
+        _systemctl("kill", f"--signal={signal_name}", name)
+
+
+def _systemctl(*words: str, patience_s: float = SYSTEMD_ANSWER_S_MAX) -> str:
+    """What it prints. Blocking. That systemd does not have a unit is no failure.
+
+    Raises:
+        Refused: systemd does not do it, or does not answer.
+    """
+    command = ("systemctl", "--no-ask-password", "--no-pager", *words)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=patience_s, stdin=subprocess.DEVNULL, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused("systemd_silent", f"systemd does not answer to systemctl {words[0]}: see systemctl list-jobs") from None
+    if done.returncode and "not loaded" not in done.stderr:
+        said = " ".join(done.stderr.split())[:500]
+        raise Refused("systemd_refused", f"systemd refuses {' '.join(words)}, see systemctl status: {said or done.returncode}")
+    return done.stdout

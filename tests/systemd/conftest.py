@@ -1,0 +1,7 @@
+"""The region that agents are tried against, with a systemd around them."""
+
+from __future__ import annotations
+
+from tests.agent.conftest import region, until
+
+__all__ = ["region", "until"]
