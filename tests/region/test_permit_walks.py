@@ -33,6 +33,8 @@ class Host:
     """It may be down under a permit that long."""
     dead: bool = False
     """It is down, and nobody took it down."""
+    selected: bool = True
+    """The service is meant to run there."""
 
 
 class PermitWalk(RuleBasedStateMachine):
@@ -48,7 +50,8 @@ class PermitWalk(RuleBasedStateMachine):
         )
         self.hosts = {machine: Host(spot) for machine, spot in MACHINES.items()}
         self.down = Tally()
-        self.book = PermitBook(PermitTerms(LIFETIME_S, 0.0))
+        self.settled_at = 0.0
+        self.book = PermitBook(PermitTerms(LIFETIME_S, self.settled_at))
         self.forgetful_until = 0.0
         """The region process is new, and not every machine has told it how it is."""
 
@@ -57,19 +60,22 @@ class PermitWalk(RuleBasedStateMachine):
         host, goal = self.hosts[machine], replace(self.goal, rollback=back)
         held = host.until > self.now
         request = PermitRequest(machine, goal.service, goal.environment, goal.generation, not host.dead)
-        if not self.book.ask(request, goal, host.spot, self.down, self.now, 0).granted:
-            return
-        host.until = self.now + LIFETIME_S
+        granted = self.book.ask(request, goal, host.spot, self.down, self.now, 0).granted
         if host.dead or held or back:
+            host.until = self.now + LIFETIME_S if granted else host.until
             return
-        gone = [other for other in self.hosts.values() if other.dead or other.until > self.now]
+        gone = [other for other in self.hosts.values() if other is not host and (other.dead or other.until > self.now)]
         bounds = (
             (gone, self.limits.max_unavailable),
             ([other for other in gone if other.spot.zone == host.spot.zone], self.limits.max_unavailable_zone),
             ([other for other in gone if other.spot == host.spot], self.limits.max_unavailable_rack),
         )
-        for unavailable, most in bounds:
-            assert most is None or len(unavailable) <= most
+        room = all(most is None or len(unavailable) < most for unavailable, most in bounds)
+        if granted:
+            assert room
+            host.until = self.now + LIFETIME_S
+        elif self.now >= self.settled_at:
+            assert not room, "whoever is retired, has left or is up again holds nobody up"
 
     @rule(machine=NAMES)
     def done(self, machine: MachineId) -> None:
@@ -80,7 +86,21 @@ class PermitWalk(RuleBasedStateMachine):
     @rule(machine=NAMES, dead=st.booleans())
     def turn(self, machine: MachineId, dead: bool) -> None:
         """It dies, or is found up again, and says so."""
-        self.hosts[machine].dead = dead
+        self.hosts[machine].dead = dead and self.hosts[machine].selected
+        self.report(machine)
+
+    @rule(machine=NAMES)
+    def retire(self, machine: MachineId) -> None:
+        """It is gone for good, whatever it held, and another one comes in its place."""
+        self.hosts[machine] = Host(MACHINES[machine])
+        self.down.discard(machine)
+        self.book.forget([machine])
+
+    @rule(machine=NAMES, selected=st.booleans())
+    def relabel(self, machine: MachineId, selected: bool) -> None:
+        """The service is no longer meant to run there, or is again. A permit is held until it is given back or over."""
+        host = self.hosts[machine]
+        host.selected, host.dead = selected, host.dead and selected
         self.report(machine)
 
     @rule(machine=NAMES)
@@ -98,7 +118,8 @@ class PermitWalk(RuleBasedStateMachine):
     def restart(self) -> None:
         """What the process knew is gone; permits that it gave are not."""
         self.down = Tally()
-        self.book = PermitBook(PermitTerms(LIFETIME_S, self.now + LIFETIME_S))
+        self.settled_at = self.now + LIFETIME_S
+        self.book = PermitBook(PermitTerms(LIFETIME_S, self.settled_at))
         self.forgetful_until = self.now + REPORT_S
 
     @invariant()

@@ -174,12 +174,13 @@ class MachineBook:
         for known in [known for known in self._known.values() if now - known.heard_at > MACHINE_FORGOTTEN_S]:
             self._forget(known)
 
-    def retired(self, machines: Iterable[MachineId], now: float) -> None:
-        """These are gone, says control: those of them that are silent count no more, nor as down."""
-        for machine in machines:
-            known = self._known.get(machine)
-            if known is not None and self._silent(known, now):
-                self._forget(known)
+    def retired(self, machines: Iterable[MachineId], now: float) -> tuple[MachineId, ...]:
+        """These are gone, says control: those of them that are silent, which are returned, count no more, nor as down."""
+        known = [self._known[machine] for machine in machines if machine in self._known]
+        gone = [each for each in known if self._silent(each, now)]
+        for each in gone:
+            self._forget(each)
+        return tuple(each.machine.id for each in gone)
 
     def _forget(self, known: _Known) -> None:
         self._note_services(known, ())

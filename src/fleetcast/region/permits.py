@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,6 +69,15 @@ class PermitBook:
             service.held.discard(request.machine)
             service.expires.pop(request.machine, None)
         return PermitDecision(False, 0.0, "released")
+
+    def forget(self, machines: Iterable[MachineId]) -> None:
+        """These are gone for good: what they held is free, and nobody waits in their name."""
+        for machine in machines:
+            for service in self._services.values():
+                service.held.discard(machine)
+                service.expires.pop(machine, None)
+                service.waiting.discard(machine)
+                service.waited.discard(machine)
 
     def _live(self, request: PermitRequest, now: float) -> _Service:
         service = self._services.get((request.environment, request.service)) or _Service(turned_at=now)

@@ -102,7 +102,7 @@ async def serve(config: RegionConfig, stop: asyncio.Event, listening: Listening)
             unsettled_s = max(unsettled_s, config.agent_report_interval_s)
         permits = PermitBook(PermitTerms(config.permit_lifetime_s, time.monotonic() + unsettled_s))
         alarms = Alarms()
-        loops, swarms, rollbacks = _loops(config, opened, view, machines, alarms)
+        loops, swarms, rollbacks = _loops(config, opened, view, machines, permits, alarms)
         parts = Parts(view, machines, permits, permit_note, swarms, rollbacks)
         tokens = TokenSet({Role.AGENT: config.agent_token, Role.REGION: config.token})
         app = HotRoutes(region_api(parts, tokens), tokens, polls, machines, lambda text: _note(alarms, text))
@@ -154,7 +154,7 @@ def _ticket_key(path: Path) -> PrivateKey:
 
 
 def _loops(
-    config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook, alarms: Alarms
+    config: RegionConfig, opened: _Opened, view: RegionView, machines: MachineBook, permits: PermitBook, alarms: Alarms
 ) -> tuple[dict[str, Coroutine[Any, Any, None]], Swarms, RegionRollbacks]:
     """The loops by name, the swarms that one of them keeps tidy, and the rollbacks that another keeps up."""
     copier = Copier(
@@ -181,6 +181,7 @@ def _loops(
         hello,
         view,
         machines,
+        permits,
         copying,
         alarms,
         config.report_interval_s,

@@ -23,6 +23,7 @@ from fleetcast.region.alarms import Alarms
 from fleetcast.region.copying import Copying
 from fleetcast.region.machines import MachineBook
 from fleetcast.region.pace import progress_interval_s, standing
+from fleetcast.region.permits import PermitBook
 from fleetcast.region.rollbacks import RegionRollbacks
 from fleetcast.region.rollup import roll_up
 from fleetcast.region.view import RegionView
@@ -49,6 +50,7 @@ class Reporting:
         hello: RegionHello,
         view: RegionView,
         machines: MachineBook,
+        permits: PermitBook,
         copying: Copying,
         alarms: Alarms,
         interval_s: float,
@@ -60,6 +62,7 @@ class Reporting:
         self._hello = hello
         self._view = view
         self._machines = machines
+        self._permits = permits
         self._copying = copying
         self._alarms = alarms
         self._interval_s = interval_s
@@ -108,7 +111,7 @@ class Reporting:
         report = await self._report()
         accepted = await self._control.report(report)
         self._follow(accepted.demands)
-        self._machines.retired(accepted.retired, time.monotonic())
+        self._permits.forget(self._machines.retired(accepted.retired, time.monotonic()))
         if accepted.rollbacks_over and await self._rollbacks.let_go(accepted.rollbacks_over):
             self._on_over()
         before, self._told = self._told, standing(report.rollups, report.copies)
