@@ -48,7 +48,7 @@ test-api: $(STAMP)  ## two minutes of schemathesis against a running API and its
 	$(BIN)/python tests/api
 
 # What holds for services that are children of an agent (make test) has to hold for those that are units of systemd.
-UNITS := tests/systemd $(patsubst %,tests/agent/test_%.py,processes sockets accounts agent killed neighbours removal)
+UNITS := tests/systemd $(patsubst %,tests/agent/test_%.py,processes sockets accounts agent goals killed neighbours removal)
 
 test-lab: $(STAMP)  ## hosts in network namespaces with limited links, and services as units of systemd; takes root, iproute2, nftables and systemd
 	$(BIN)/pytest --numprocesses 2 tests/lab

@@ -43,7 +43,7 @@ async def test_bake(story: Story, golden: Golden) -> None:
     await story.settle(eu=8, us=8)
     await story.deploy("b", WAVES)
     await story.go_on(4)
-    flaky = next(played for played in story.fleet.machines.values() if played.runs == "b")
+    flaky = story.fleet.running("b")
     flaky.down = True
     story.say(f"{flaky.machine.id} is down")
     await story.go_on(1)

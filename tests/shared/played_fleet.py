@@ -83,6 +83,10 @@ class Fleet:
     def of(self, region: RegionName) -> list[Played]:
         return [played for played in self.machines.values() if played.machine.region == region]
 
+    def running(self, letter: str) -> Played:
+        """The first machine that runs this commit."""
+        return next(played for played in self.machines.values() if played.runs == letter)
+
     @property
     def regions(self) -> list[RegionName]:
         return sorted({played.machine.region for played in self.machines.values()})
