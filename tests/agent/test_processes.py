@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fleetcast.agent import ending, spawning
+from fleetcast.agent.gate import stop_file
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import ProcessStatus
@@ -164,6 +165,31 @@ async def test_a_service_may_end_in_its_own_time(service: ServiceProcess, layout
     await until((layout.base / "ready").exists)
     await service.stop(10)
     assert (layout.base / "farewell").read_text() == "bye\n"
+
+
+@pytest.mark.parametrize(("code", "known"), [(0, 143), (3, 3)])
+async def test_one_that_somebody_else_ends_has_not_done_its_work(
+    service: ServiceProcess, layout: ServiceLayout, until: Until, code: int, known: int
+) -> None:
+    command = f"trap 'exit {code}' TERM; echo > ready; while :; do sleep 0.05; done"
+    instance = await service.start("activation", command, layout.base, ENVIRONMENT)
+    await until((layout.base / "ready").exists)
+    os.killpg(instance.process.pid, signal.SIGTERM)
+    await asyncio.wait_for(service.ended(), 10)
+    assert (service.status(), service.exit_code()) == (ProcessStatus.DOWN, known)
+    assert ServiceProcess(layout).status() is ProcessStatus.DOWN, "the next agent sees the same"
+
+
+async def test_one_that_an_agent_which_was_killed_had_asked_to_end_is_taken_at_its_word(
+    service: ServiceProcess, layout: ServiceLayout, until: Until
+) -> None:
+    command = "trap 'exit 0' TERM; echo > ready; while :; do sleep 0.05; done"
+    instance = await service.start("activation", command, layout.base, ENVIRONMENT)
+    await until((layout.base / "ready").exists)
+    stop_file(layout.run, instance.id).touch()
+    os.killpg(instance.process.pid, signal.SIGTERM)
+    await asyncio.wait_for(service.ended(), 10)
+    assert service.exit_code() == 0
 
 
 async def test_one_that_is_stopped_before_it_has_begun_does_not_begin(service: ServiceProcess, layout: ServiceLayout) -> None:

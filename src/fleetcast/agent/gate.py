@@ -6,7 +6,9 @@ started. An agent killed before that closes the pipe with its death, and the pro
 one killed later left a record, and pid with start time and boot names a process for good.
 
 The process is a shell that runs the command and then writes down its exit code: an agent that is started later is not its
-parent and could not learn it otherwise. It outlasts the command's reaction to SIGTERM.
+parent and could not learn it otherwise. It outlasts the command's reaction to SIGTERM. A command that somebody else than the
+agent asked to end (``systemctl stop``, for instance) has not done its work, even if it exits with 0: what is written down then
+is the code of one that SIGTERM has killed.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
 # $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more, all
 # others what makes the command somebody else's.
 # The command has the number that LISTEN_PID says as long as it begins with exec.
-# $4 exists before SIGTERM is sent: whoever sees it not has reset its traps in time to be ended by the signal.
+# $4 exists before the agent sends SIGTERM: whoever sees it not has reset its traps in time to be ended by the signal.
+# The variable is named like those that no recipe may set: one from outside would be the command's as well.
 _GATE: Final = """
-trap : TERM INT HUP
+FLEETCAST_TOLD=
+trap FLEETCAST_TOLD=1 TERM
+trap : INT HUP
 IFS= read -r word || exit 0
 (command=$1 directory=$2
     [ -e "$4" ] && exit
@@ -39,8 +44,9 @@ IFS= read -r word || exit 0
         cd "$2" || exit
         [ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
         exec /bin/sh -c "$1"' "$0" "$command" "$directory") </dev/null
-code=$?
-printf '%s\\n' "$code" >"$3"
+code=$? counts=$?
+[ -n "$FLEETCAST_TOLD" ] && [ "$code" = 0 ] && ! [ -e "$4" ] && counts=143
+printf '%s\\n' "$counts" >"$3"
 exit "$code"
 """
 

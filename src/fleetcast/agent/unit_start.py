@@ -2,7 +2,8 @@
 
 Run as a file with ``python -I -S``, by systemd: it imports nothing of ours. Its argument is the name of the socket, in its
 working directory. It is told the words and the environment of a program, and given its standard input, its output and all other
-descriptors. An agent that dies before it has said all of that ends it.
+descriptors. An agent that dies before it has said all of that ends it. So does the absence of one: a unit that somebody else
+has started, or started again, is nothing that an agent has on record.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ def become(name: str) -> None:
     """Returns only where the agent is gone."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.settimeout(_WAIT_S_MAX)
-        agent.connect(name)
+        try:
+            agent.connect(name)
+        except OSError as error:
+            sys.exit(f"this unit is started by a Fleetcast agent alone, which does so by itself: {name}: {error.strerror}")
         said, descriptors, _, _ = socket.recv_fds(agent, 1 << 16, _DESCRIPTORS_MAX)
         while said and not said.endswith(b"\n"):
             more = agent.recv(1 << 16)
