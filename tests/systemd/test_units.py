@@ -141,7 +141,19 @@ def test_systemd_is_chosen_where_it_runs_the_machine() -> None:
     assert not isinstance(chosen("children", 1.0), Units)
 
 
-def test_it_is_not_where_its_units_would_be_on_another_network() -> None:
+@pytest.mark.parametrize(
+    ("around", "why"),
+    [
+        (("unshare", "--net"), "the agent has a network of its own"),
+        (("unshare", "--mount"), "the agent has file systems of its own"),
+        (("unshare", "--pid", "--fork"), "the agent has processes of its own"),
+        (
+            ("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+            "the agent may not see where systemd is (/proc/1/ns/net: Permission denied)",
+        ),
+    ],
+)
+def test_it_is_not_where_its_units_would_be_elsewhere(around: tuple[str, ...], why: str) -> None:
     asking = "from fleetcast.agent.units import hindrance; print(hindrance())"
-    said = subprocess.run(["unshare", "--net", sys.executable, "-c", asking], capture_output=True, text=True, check=True)
-    assert said.stdout == "the agent has a network of its own\n"
+    said = subprocess.run([*around, sys.executable, "-c", asking], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{why}\n"

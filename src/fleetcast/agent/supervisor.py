@@ -10,10 +10,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+import structlog
+
 from fleetcast.agent import ending, units
 from fleetcast.agent.gate import Instance, Start, start_at_gate
 from fleetcast.agent.units import Units
 from fleetcast.model.errors import Refused
+
+log = structlog.get_logger(__name__)
 
 Choice = Literal["auto", "systemd", "children"]
 
@@ -51,6 +55,8 @@ def chosen(choice: Choice, stop_s: float) -> Supervisor:
     hindrance = units.hindrance()
     if hindrance and choice == "systemd":
         raise Refused("no_systemd", f"services cannot be units here, {hindrance}: set supervisor of [[agent]] to auto")
+    if hindrance:
+        log.info("services_are_children", because=hindrance)
     return CHILDREN if hindrance else Units(stop_s)
 
 

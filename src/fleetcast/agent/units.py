@@ -36,20 +36,31 @@ log = structlog.get_logger(__name__)
 _FILES: Final = Path("/run/systemd/system")
 """There is systemd where this is (``sd_booted(3)``)."""
 _PROGRAM: Final = Path(__file__).with_name("unit_start.py")
+_IN_COMMON: Final = {"net": "a network", "mnt": "file systems", "pid": "processes"}
+"""What a service has to share with its agent, whose hooks and health checks are about it: namespaces, and what they are of."""
 _ERROR_BYTES_MAX: Final = 16
 _CREDENTIALS: Final = struct.Struct("iII")
 
 
 def hindrance() -> str:
     """Why there are no units of systemd for this process, for people; empty: there are."""
-    if not _FILES.is_dir() or Path("/proc/1/comm").read_text().strip() != "systemd":
-        return "systemd does not run this machine"
-    if shutil.which("systemctl") is None:
-        return "there is no systemctl in PATH"
-    if os.geteuid() != 0:
-        return "the agent does not run as root"
-    own, of_systemd = (Path(f"/proc/{process}/ns/net").stat().st_ino for process in ("self", "1"))
-    return "" if own == of_systemd else "the agent has a network of its own"
+    try:
+        if not _FILES.is_dir() or Path("/proc/1/comm").read_text().strip() != "systemd":
+            return "systemd does not run this machine"
+        if shutil.which("systemctl") is None:
+            return "there is no systemctl in PATH"
+        if os.geteuid() != 0:
+            return "the agent does not run as root"
+        own = [what for kind, what in _IN_COMMON.items() if _namespace("self", kind) != _namespace("1", kind)]
+    except OSError as error:
+        return f"the agent may not see where systemd is ({error.filename}: {error.strerror})"
+    return f"the agent has {own[0]} of its own" if own else ""
+
+
+def _namespace(process: str, kind: str) -> tuple[int, int]:
+    """Raises :class:`OSError`."""
+    found = Path(f"/proc/{process}/ns/{kind}").stat()
+    return found.st_dev, found.st_ino
 
 
 class Units:

@@ -223,8 +223,8 @@ class AgentSettings:
     disk_free_percent: int = limits.DISK_FREE_PERCENT
     """Of the disk that ``directory`` is on: a fetch that would leave less free waits for room."""
     supervisor: Literal["auto", "systemd", "children"] = "auto"
-    """`auto`: services are units of systemd where that runs the machine and the agent is root, else children of the agent;
-    `systemd`: or the agent does not start; `children`: of the agent."""
+    """`auto`: services are units of systemd where that runs the machine, and the agent is root and in the same namespaces, else
+    children of the agent; `systemd`: or the agent does not start; `children`: of the agent."""
     observe: bool = False
     """Where somebody has changed a file of what runs, or what ``current`` leads to, only report it; off: put it right, too."""
 
