@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -130,29 +131,46 @@ def _handed_over(door: socket.socket, name: str, program: Mapping[str, object], 
 
 
 async def end(instance: Instance, grace_s: float) -> None:
-    """As :func:`fleetcast.agent.ending.end`, for one that is a unit: asked and killed by systemd."""
+    """As :func:`fleetcast.agent.ending.end`, for one that is a unit: asked and killed by systemd, and where that does not do
+    it, by the agent, as far as it knows the unit's processes.
+
+    Raises:
+        Refused: something survives SIGKILL for ``KILL_S_MAX`` seconds; or systemd does not end the unit, or does not answer.
+    """
     if instance.process.boot != boots.boot():
         return
     name, clock = instance.unit, asyncio.get_running_loop().time
-    deadline = clock() + grace_s
     # Not "stop": how long a release may take is its own, and that of a unit's file is one for all of them. Most of the time
-    # goes by here, where it takes no thread.
-    await asyncio.to_thread(_signal, name, "SIGTERM")
+    # goes by below, where it takes no thread.
+    await asyncio.to_thread(_signal, instance, signal.SIGTERM)
+    # Only now: until it is delivered, systemd and the threads of this process may have taken their time.
+    deadline = clock() + grace_s
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             await spawning.ended(instance.process)
-    stopping = asyncio.create_task(asyncio.to_thread(_systemctl, "stop", name, patience_s=grace_s + KILL_S_MAX * 2))
+    stopping = asyncio.create_task(asyncio.to_thread(_stopped, name, grace_s + KILL_S_MAX * 2))
     await asyncio.wait({stopping}, timeout=max(0.0, deadline - clock()))
     if not stopping.done():
         log.warning("process_killed", pid=instance.process.pid, unit=name, after_s=grace_s)
-        await asyncio.to_thread(_signal, name, "SIGKILL")
+        await asyncio.to_thread(_signal, instance, signal.SIGKILL)
         await asyncio.wait({stopping}, timeout=KILL_S_MAX)
+    # What was moved out of the unit, and everything of one that systemd does not know any more, or does not end.
+    await ending.end(instance, max(0.0, deadline - clock()))
     if not stopping.done():
+        await asyncio.to_thread(_systemctl, "show", "--property=ActiveState", name)  # raises where it does not answer at all
         raise Refused("process_unkillable", f"{name} survives SIGKILL: look at it by hand (systemctl status {name})")
-    stopping.result()
-    # What was moved out of the unit, and everything of one that systemd does not know any more.
-    await ending.end(instance, 0.0)
+    if (refused := stopping.result()) is not None:
+        raise refused
     await asyncio.to_thread(_systemctl, "reset-failed", name)
+
+
+def _stopped(name: str, patience_s: float) -> Refused | None:
+    """Why systemd has not ended a unit; ``None``: it has. Blocking."""
+    try:
+        _systemctl("stop", name, patience_s=patience_s)
+    except Refused as refused:
+        return refused
+    return None
 
 
 async def tidy(run: Path, known: Collection[str]) -> None:
@@ -207,23 +225,27 @@ def _listening(run: Path, name: str) -> Iterator[socket.socket]:
         (run / name).unlink(missing_ok=True)
 
 
-def _signal(name: str, signal_name: str) -> None:
-    """To all processes of a unit, if there are any. Blocking."""
-    with contextlib.suppress(Refused):  # whether they end is looked at afterwards
-        _systemctl("kill", f"--signal={signal_name}", name)
+def _signal(instance: Instance, number: signal.Signals) -> None:
+    """To all processes of a unit, if there are any; where systemd does not do that, to those of its first one's group.
+    Blocking."""
+    try:
+        _systemctl("kill", f"--signal={number.name}", instance.unit)
+    except Refused as refused:
+        log.warning("unit_not_signalled", unit=instance.unit, signal=number.name, error=refused.message)
+        spawning.signal_group(instance.process, number)
 
 
-def _systemctl(*words: str, patience_s: float = SYSTEMD_ANSWER_S_MAX) -> str:
-    """What it prints. Blocking. That systemd does not have a unit is no failure.
+def _systemctl(*words: str, patience_s: float | None = None) -> str:
+    """What it prints, within ``SYSTEMD_ANSWER_S_MAX`` if nothing else is said. Blocking. That systemd does not have a unit is
+    no failure.
 
     Raises:
         Refused: systemd does not do it, or does not answer.
     """
     command = ("systemctl", "--no-ask-password", "--no-pager", *words)
+    within_s = SYSTEMD_ANSWER_S_MAX if patience_s is None else patience_s
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=patience_s, stdin=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:
         raise Refused("systemd_silent", f"systemd does not answer to systemctl {words[0]}: see systemctl list-jobs") from None
     if done.returncode and "not loaded" not in done.stderr:

@@ -1,0 +1,131 @@
+"""What becomes of a service where systemd, or the machine, does not do what its agent asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetcast.agent import spawning, units
+from fleetcast.agent.layout import ServiceLayout
+from fleetcast.agent.processes import ServiceProcess
+from fleetcast.agent.reconcile import ProcessStatus
+from fleetcast.agent.supervisor import tidy
+from fleetcast.agent.unit_text import SERVICE, Place, template
+from fleetcast.agent.units import Units
+from fleetcast.model.errors import Refused
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+FILES = Path("/run/systemd/system")
+# What a person would see who holds up systemd, which cannot be stopped from inside its own machine: $3 is the command.
+HOLD = """#!/bin/sh
+PATH={path}
+{first}
+exec systemctl "$@"
+"""
+SILENT = "exec sleep 600"
+SLOW_TO_END = "trap 'sleep 0.2; echo bye > farewell; exit 0' TERM; echo > ready; while :; do sleep 0.05; done"
+
+
+@contextlib.contextmanager
+def held_up(directory: Path, first: str, *, answer_s: float = 1.0) -> Iterator[None]:
+    """Inside the context this line of shell comes before every ``systemctl``, and who waits for that waits for so long."""
+    (directory / "bin").mkdir()
+    program = directory / "bin" / "systemctl"
+    program.write_text(HOLD.format(path=os.environ["PATH"], first=first))
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        patch.setattr(units, "SYSTEMD_ANSWER_S_MAX", answer_s)
+        patch.setattr(units, "KILL_S_MAX", 1.0)
+        yield
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[ServiceLayout]:
+    layout = ServiceLayout(tmp_path / "production" / "service")
+    layout.make()
+    yield layout
+
+    async def end() -> None:
+        await ServiceProcess(layout).stop(0)
+        await tidy(layout.run, ())
+
+    asyncio.run(end())
+
+
+@pytest.fixture
+def service(layout: ServiceLayout) -> ServiceProcess:
+    return ServiceProcess(layout, Units(5.0))
+
+
+def named(layout: ServiceLayout) -> str:
+    return template(Place(str(layout.base.resolve()), layout.base.parent.name, layout.base.name), SERVICE)
+
+
+def remembered(layout: ServiceLayout) -> list[str]:
+    """What systemd has of the service's units, those that have ended included."""
+    listing = ("systemctl", "list-units", "--all", "--plain", "--full", "--no-legend", f"{named(layout)}@*")
+    return subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+async def test_one_that_systemd_does_not_signal_is_told_by_its_agent_and_has_all_its_time(
+    service: ServiceProcess, layout: ServiceLayout, until: Until, tmp_path: Path
+) -> None:
+    await service.start("activation", SLOW_TO_END, layout.base, ENVIRONMENT)
+    await until((layout.base / "ready").exists)
+    with held_up(tmp_path, f'case "$3" in kill) {SILENT};; esac', answer_s=2.0):
+        await service.stop(20)
+    assert (layout.base / "farewell").read_text() == "bye\n"
+    assert (service.status(), remembered(layout)) == (ProcessStatus.IDLE, [])
+
+
+async def test_the_time_to_end_begins_when_it_is_told(
+    service: ServiceProcess, layout: ServiceLayout, until: Until, tmp_path: Path
+) -> None:
+    await service.start("activation", SLOW_TO_END, layout.base, ENVIRONMENT)
+    await until((layout.base / "ready").exists)
+    with held_up(tmp_path, 'case "$3" in kill) sleep 4;; esac', answer_s=60.0):
+        await service.stop(3.5)
+    assert (layout.base / "farewell").read_text() == "bye\n"
+
+
+async def test_a_systemd_that_does_not_answer_is_named_and_what_ran_has_ended(
+    service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
+) -> None:
+    instance = await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    with held_up(tmp_path, SILENT), pytest.raises(Refused, match="does not answer to systemctl") as refused:
+        await service.stop(0.1)
+    assert refused.value.code == "systemd_silent"
+    assert not spawning.alive(instance.process)
+    assert service.instance == instance, "it counts as stopped once systemd has said so"
+    await service.stop(5)
+    assert (service.status(), remembered(layout)) == (ProcessStatus.IDLE, [])
+
+
+async def test_a_stop_that_systemd_refuses_ends_what_is_known(
+    service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
+) -> None:
+    instance = await service.start("activation", "trap : TERM; while :; do sleep 0.05; done", layout.base, ENVIRONMENT)
+    refusing = 'case "$3" in kill|stop) echo "Access denied" >&2; exit 4;; esac'
+    with held_up(tmp_path, refusing), pytest.raises(Refused, match=r"systemd refuses stop .*Access denied") as refused:
+        await service.stop(0.1)
+    assert refused.value.code == "systemd_refused"
+    assert not spawning.alive(instance.process)
+
+
+async def test_a_start_that_systemd_refuses_leaves_nothing(
+    service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
+) -> None:
+    refusing = 'case "$3" in start) echo "Access denied" >&2; exit 4;; esac'
+    with held_up(tmp_path, refusing, answer_s=30.0), pytest.raises(Refused, match="Access denied") as refused:
+        await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    assert refused.value.code == "systemd_refused"
+    assert (service.instance, remembered(layout), list(layout.run.iterdir())) == (None, [], [])
