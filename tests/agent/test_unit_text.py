@@ -44,6 +44,13 @@ def test_who_starts_it_again_is_the_agent_and_it_ends_whole(line: str) -> None:
     assert line in file_text(PLACE, SERVICE, TERMS).splitlines()
 
 
+def test_it_ends_before_what_it_needs_until_its_end() -> None:
+    lines = [line.split("=", 1) for line in file_text(PLACE, SERVICE, TERMS).splitlines() if "=" in line]
+    (after,) = [value.split() for name, value in lines if name == "After"]
+    assert {"local-fs.target", "remote-fs.target", "network.target", "network-online.target", "nss-lookup.target"} <= {*after}
+    assert not [name for name, _ in lines if name in ("Wants", "Requires", "BindsTo")], "it pulls in nothing"
+
+
 @given(base=st.text(min_size=1))
 def test_nobody_writes_lines_into_a_unit(base: str) -> None:
     strange = Place(base, "production", "web")

@@ -15,6 +15,11 @@ _NAME_CHARS_MAX: Final = 150
 """Of both names: systemd takes 255 for all of a unit's name."""
 _ODD: Final = re.compile(r"[^a-zA-Z0-9.-]")
 
+_NEEDED_TO_THE_END: Final = (
+    "sysinit.target basic.target local-fs.target remote-fs.target network.target network-online.target nss-lookup.target"
+)
+"""What a machine that goes down must not take away before its services have ended: file systems, the network, names."""
+
 SERVICE: Final = ""
 SOCKETS: Final = "sockets"
 """What keeps the sockets of a service is a unit beside it."""
@@ -57,7 +62,7 @@ def unit(place: Place, kind: str, instance: str) -> str:
 
 
 def file_text(place: Place, kind: str, terms: Terms) -> str:
-    """The template. It stands on its own feet: nothing is pulled in by it, and it ends with the machine.
+    """The template. It stands on its own feet: nothing is pulled in by it, and it ends with the machine, before what it needs.
 
     Everything that makes a service what it is comes from the agent, by the socket: a unit's file is everybody's to read. That a
     command ends well is not the end of its unit, since it may have left a daemon behind; who starts it again is the agent.
@@ -71,7 +76,7 @@ Description={_line(f"{what}{place.service} in {place.environment}, run by Fleetc
 DefaultDependencies=no
 Conflicts=shutdown.target
 Before=shutdown.target
-After=network.target
+After={_NEEDED_TO_THE_END}
 StartLimitIntervalSec=0
 
 [Service]
