@@ -121,6 +121,19 @@ async def test_a_stop_that_systemd_refuses_ends_what_is_known(
     assert not spawning.alive(instance.process)
 
 
+async def test_a_start_that_cannot_be_put_on_record_leaves_nothing(service: ServiceProcess, layout: ServiceLayout) -> None:
+    in_the_way = layout.run / "process.json"
+    in_the_way.mkdir()
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            await service.start("activation", "echo > begun; exec sleep 60", layout.base, ENVIRONMENT)
+        assert remembered(layout) == []
+    assert not (layout.base / "begun").exists()
+    in_the_way.rmdir()
+    await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    assert service.status() is ProcessStatus.UP
+
+
 async def test_a_start_that_systemd_refuses_leaves_nothing(
     service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
 ) -> None:

@@ -75,23 +75,29 @@ class Units:
     async def start(self, start: Start) -> Instance:
         """Raises :class:`OSError`, :class:`Refused`: systemd does not start it."""
 
+        return await asyncio.to_thread(self._start, start)
+
+    def _start(self, start: Start) -> Instance:
+        asked: list[str] = []
+
         def launch(instance: str, arguments: Sequence[str], environment: Mapping[str, str], inherited: Inherited) -> Launched:
-            return self._launch(start, instance, {"arguments": arguments, "environment": environment}, inherited)
-
-        return await asyncio.to_thread(start_at_gate, start, launch)
-
-    def _launch(self, start: Start, instance: str, program: Mapping[str, object], inherited: Inherited) -> Launched:
-        place, kind = _place(start.run), start.beside
-        self._install(place, kind, start.run, max(self._stop_s, start.drain_s))
-        name = unit(place, kind, instance)
-        try:
+            place, kind, program = _place(start.run), start.beside, {"arguments": arguments, "environment": environment}
+            self._install(place, kind, start.run, max(self._stop_s, start.drain_s))
+            name = unit(place, kind, instance)
             with _listening(start.run, f"{instance}.gate") as door:
+                asked.append(name)
                 _systemctl("start", name)
                 return Launched(_handed_over(door, name, program, inherited), name)
-        except (OSError, Refused):
-            with contextlib.suppress(Refused):
-                _systemctl("stop", "--no-block", name)
-                _systemctl("reset-failed", name)
+
+        try:
+            return start_at_gate(start, launch)
+        except Exception:
+            # Whatever it was, and be it that the record could not be written: nobody would ever end this unit. What stands at
+            # the gate has ended by now, of which systemd still remembers the unit.
+            for name in asked:
+                with contextlib.suppress(Refused):
+                    _systemctl("stop", name)
+                    _systemctl("reset-failed", name)
             raise
 
     def _install(self, place: Place, kind: str, run: Path, stop_s: float) -> None:
