@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from fleetcast.agent import spawning
+from fleetcast.agent import sockets, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.leftovers import stop_services
 from fleetcast.agent.processes import Instance, ServiceProcess
 from fleetcast.agent.sockets import ServiceSockets
+from fleetcast.agent.supervisor import chosen, tidy
 from fleetcast.launch.ports import free_ports
+from fleetcast.model.errors import Refused
 from fleetcast.model.hooks import Hook
 from fleetcast.model.probe import Probe
 
@@ -263,6 +265,43 @@ async def test_a_release_without_sockets_has_its_address_to_itself(region: Any, 
     await region.reported(region.want(b, 2, baseline=a), "ACTIVE")
     assert ServiceSockets(ServiceLayout(agent.service())).kept == ()
     await region.reported(region.want(a, 3, baseline=a), "ACTIVE")
+
+
+@pytest.fixture
+async def layout(tmp_path: Path) -> AsyncIterator[ServiceLayout]:
+    """Of a service without an agent; nothing is kept for it at the end."""
+    layout = ServiceLayout(tmp_path / "alone" / "production" / "kept")
+    layout.make()
+    yield layout
+    await ServiceSockets(layout).keep_only(())
+    await tidy(layout.run, ())
+
+
+@pytest.mark.parametrize("more", [1, 0], ids=["more is kept", "nothing is kept"])
+async def test_a_keeper_that_does_not_end_when_another_takes_its_place_is_ended_later(
+    layout: ServiceLayout, supervisor: Any, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise Refused("process_unkillable", "it survives SIGKILL")
+
+    first, second = (f"127.0.0.1:{port}" for port in free_ports(2, "127.0.0.1", random.Random()))
+    kept = ServiceSockets(layout, chosen(supervisor, 5.0))
+    async with kept.opened((first,), own=False):
+        before = kept.keeper
+    assert before is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(sockets, "end", refuse)
+        with pytest.raises(Refused):
+            async with kept.opened((first, second), own=False):
+                pass
+    assert spawning.alive(before.process), "two have the first socket now"
+    if more:
+        async with kept.opened((first, second), own=False):
+            assert kept.kept == (first, second)
+    else:
+        await kept.keep_only(())
+        assert kept.kept == ()
+    assert not spawning.alive(before.process)
 
 
 async def test_nothing_listens_where_everything_was_stopped(

@@ -55,6 +55,9 @@ class ServiceSockets:
         self._supervisor = supervisor
         self._record = layout.run / "keeper.json"
         self._keeper = records.read_if_whole(self._record, Instance)
+        self._replaced: list[Instance] = []
+        """Keepers whose place another one has taken, and that have not ended yet. On no record: the next agent ends them as
+        leftovers."""
 
     @property
     def keeper(self) -> Instance | None:
@@ -85,6 +88,7 @@ class ServiceSockets:
             CannotListen: an address is taken, or is none of this machine.
             OSError, Refused: this machine is in the way.
         """
+        await self._end_replaced()
         held = await self._handed_over()
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: _close(held.values()))
@@ -106,7 +110,12 @@ class ServiceSockets:
                 yield Passed(tuple(passed.values()), addresses)
 
     async def keep_only(self, addresses: Iterable[str]) -> None:
-        """Close all others. With none left nothing is kept."""
+        """Close all others. With none left nothing is kept.
+
+        Raises:
+            OSError, Refused: this machine is in the way.
+        """
+        await self._end_replaced()
         wanted = set(addresses)
         dropped = [address for address in self.kept if address not in wanted]
         if self._keeper is None or (self.kept and not dropped):
@@ -130,8 +139,12 @@ class ServiceSockets:
         for path in (self._layout.run / keeper.own_socket, *self._layout.run.glob(f"{keeper.id}.*")):
             path.unlink(missing_ok=True)
 
+    async def _end_replaced(self) -> None:
+        while self._replaced:
+            await self._end(self._replaced[0])
+            del self._replaced[0]
+
     async def _keep(self, held: Mapping[str, int]) -> None:
-        before = self._keeper
         name = f"{os.urandom(8).hex()}.keep"
         words = (sys.executable, "-I", "-S", str(_PROGRAM), name, *held)
         environment = {"PATH": "/usr/bin:/bin", _KEEPER_VARIABLE: str(self._layout.run)}
@@ -147,11 +160,13 @@ class ServiceSockets:
             beside=SOCKETS,
         )
         await to_the_end(self._start(start))
-        if before is not None:
-            await self._end(before)
+        await self._end_replaced()
 
     async def _start(self, start: Start) -> None:
-        self._keeper = await self._supervisor.start(start)
+        before, self._keeper = self._keeper, await self._supervisor.start(start)
+        if before is not None:
+            # Noted first: it listens until it has ended, however often that fails.
+            self._replaced.append(before)
 
     async def _handed_over(self) -> dict[str, int]:
         """From the keeper, by address; nothing when there is none."""
