@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,21 @@ def named(layout: ServiceLayout) -> str:
     return template(Place(str(layout.base.resolve()), layout.base.parent.name, layout.base.name), SERVICE)
 
 
+@pytest.fixture
+def drop_in(layout: ServiceLayout) -> Iterator[Callable[[str], None]]:
+    """Writes one for the service's units."""
+    directory = FILES / f"{named(layout)}@.service.d"
+
+    def write(text: str) -> None:
+        directory.mkdir()
+        (directory / "more.conf").write_text(text)
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+    yield write
+    shutil.rmtree(directory)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
 def remembered(layout: ServiceLayout) -> list[str]:
     """What systemd has of the service's units, those that have ended included."""
     listing = ("systemctl", "list-units", "--all", "--plain", "--full", "--no-legend", f"{named(layout)}@*")
@@ -132,6 +148,31 @@ async def test_a_start_that_cannot_be_put_on_record_leaves_nothing(service: Serv
     in_the_way.rmdir()
     await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
     assert service.status() is ProcessStatus.UP
+
+
+@pytest.mark.parametrize(("program", "answer_s"), [("sleep 600", 4.0), ("sleep 0.3", 1000.0), ("sleep 0.3; exit 1", 1000.0)])
+async def test_a_unit_that_does_not_come_to_its_agent_is_named_and_not_left_running(
+    service: ServiceProcess,
+    layout: ServiceLayout,
+    tmp_path: Path,
+    drop_in: Callable[[str], None],
+    program: str,
+    answer_s: float,
+) -> None:
+    drop_in(f'[Service]\nExecStart=\nExecStart=/bin/sh -c "{program}"\n')
+    with held_up(tmp_path, "", answer_s=answer_s), pytest.raises(Refused, match="did not come to its agent") as refused:
+        await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    assert refused.value.code == "unit_silent"
+    assert (service.instance, remembered(layout), list(layout.run.iterdir())) == (None, [], [])
+
+
+async def test_a_unit_that_systemd_starts_again_is_not_waited_for(
+    service: ServiceProcess, layout: ServiceLayout, tmp_path: Path, drop_in: Callable[[str], None]
+) -> None:
+    drop_in('[Service]\nExecStart=\nExecStart=/bin/sh -c "sleep 0.3; exit 1"\nRestart=always\nRestartSec=300\n')
+    with held_up(tmp_path, "", answer_s=1000.0), pytest.raises(Refused, match="did not come to its agent"):
+        await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    assert remembered(layout) == []
 
 
 async def test_a_start_that_systemd_refuses_leaves_nothing(

@@ -19,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,10 @@ _PROGRAM: Final = Path(__file__).with_name("unit_start.py")
 _IN_COMMON: Final = {"net": "a network", "mnt": "file systems", "pid": "processes"}
 """What a service has to share with its agent, whose hooks and health checks are about it: namespaces, and what they are of."""
 _ERROR_BYTES_MAX: Final = 16
+_DOOR_LOOK_S: Final = 0.5
+"""How often it is looked at whether the unit that is waited for may still come."""
+_ON_ITS_WAY: Final = frozenset(("condition", "start-pre", "start", "running", "start-post"))
+"""What systemd says of such a unit; not so of one that has ended, and of one that it will start once more."""
 _CREDENTIALS: Final = struct.Struct("iII")
 
 
@@ -119,11 +124,7 @@ def _handed_over(door: socket.socket, name: str, program: Mapping[str, object], 
         OSError: that program does not begin.
         Refused: nobody comes.
     """
-    try:
-        comer, _ = door.accept()
-    except TimeoutError:
-        raise Refused("unit_silent", f"{name} began and did not come to its agent: systemctl status {name}") from None
-    with comer:
+    with _comer(door, name) as comer:
         comer.settimeout(SYSTEMD_ANSWER_S_MAX)
         pid, _, _ = _CREDENTIALS.unpack(comer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         told = json.dumps(program).encode() + b"\n"
@@ -134,6 +135,23 @@ def _handed_over(door: socket.socket, name: str, program: Mapping[str, object], 
         if failed := comer.recv(_ERROR_BYTES_MAX):
             raise OSError(int(failed), os.strerror(int(failed)), "/bin/sh")
     return int(pid)
+
+
+def _comer(door: socket.socket, name: str) -> socket.socket:
+    """Raises :class:`Refused`: nobody comes, or nobody will."""
+    patience = time.monotonic() + SYSTEMD_ANSWER_S_MAX
+    while True:
+        try:
+            comer, _ = door.accept()
+        except TimeoutError:
+            state = _systemctl("show", "--value", "--property=SubState", name).strip()
+            if state not in _ON_ITS_WAY or time.monotonic() >= patience:
+                raise Refused(
+                    "unit_silent",
+                    f"{name} began and did not come to its agent ({state}): see journalctl --unit {name}, and its drop-ins",
+                ) from None
+        else:
+            return comer
 
 
 async def end(instance: Instance, grace_s: float) -> None:
@@ -224,7 +242,7 @@ def _listening(run: Path, name: str) -> Iterator[socket.socket]:
             door.bind(f"/proc/self/fd/{directory}/{name}")
             (run / name).chmod(0o600)
             door.listen(1)
-            door.settimeout(SYSTEMD_ANSWER_S_MAX)
+            door.settimeout(_DOOR_LOOK_S)
             yield door
     finally:
         os.close(directory)
