@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,6 +15,8 @@ import pytest
 from fleetcast.agent import spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
+from fleetcast.agent.sockets import ServiceSockets
+from fleetcast.launch.ports import free_ports
 from fleetcast.model.goal import Goal
 from fleetcast.model.machine import Selector
 from fleetcast.model.permit import PermitDecision
@@ -115,6 +119,25 @@ async def test_it_may_be_removed_in_the_middle_of_a_change_over(region: Any, age
     await gone(region)
     assert pid(agent) is None
     assert not (agent.service() / "current").is_symlink()
+
+
+async def test_what_keeps_the_sockets_of_one_that_never_started_ends_with_its_removal(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    address = f"127.0.0.1:{free_ports(1, '127.0.0.1', random.Random())[0]}"
+    web = region.publish(tmp_path, {"version": "a"}, activate=SERVER, sockets=(address,))
+    agent = agents()
+    in_the_way = agent.service() / "log" / "service.log"
+    in_the_way.mkdir(parents=True)
+    await agent.start()
+    goal = region.want(web, 1)
+    await until(lambda: ServiceSockets(ServiceLayout(agent.service())).kept == (address,))
+    remove(region, goal)
+    await gone(region)
+    assert ServiceSockets(ServiceLayout(agent.service())).keeper is None
+    host, _, port = address.rpartition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), 5)
 
 
 async def test_it_may_be_removed_in_the_middle_of_a_fetch(region: Any, agents: Agents, web: Any) -> None:

@@ -74,6 +74,12 @@ class Activator:
         leaving = self.process.leaving
         return self.memory.state.activation is not None and leaving is not None and self._serving() == leaving
 
+    @property
+    def on_record(self) -> list[Instance]:
+        """All that was started and never stopped, running or not; what keeps the sockets is among it."""
+        started = (self.process.instance, self.process.leaving, self.sockets.keeper)
+        return [instance for instance in started if instance is not None]
+
     async def find_again(self) -> None:
         """End what an agent that was killed has left running and nobody needs. To be called before anything else."""
         await self.hooks.end_leftovers()
@@ -83,7 +89,7 @@ class Activator:
             serves = self._serving() == self.process.leaving
             await (self.process.come_back if serves else self.process.end_leaving)(self.config.stop_grace_s)
         try:
-            await self._tidy()
+            await self.tidy()
         except Refused as error:
             # Nothing that it would have ended does anything, and its next start says what is wrong with systemd.
             log.warning("units_not_tidied", service=self.key.service, error=str(error))
@@ -131,7 +137,15 @@ class Activator:
         """End all that runs of the service, and close its sockets."""
         await self.process.stop(self.config.stop_grace_s, drain=True)
         await self.sockets.keep_only(())
-        await self._tidy()
+        await self.tidy()
+
+    async def tidy(self) -> None:
+        """End every unit that is on no record; with none on record, remove the units' files.
+
+        Raises:
+            Refused: systemd does not do that.
+        """
+        await tidy(self.layout.run, [instance.id for instance in self.on_record])
 
     async def deactivate(self, release: ReleaseRef, deployment: DeploymentId, *, coming: ReleaseRef | None) -> None:
         """Run that hook of what is in service and is to be stopped. That it fails is told, and holds up nothing."""
@@ -182,10 +196,6 @@ class Activator:
             environment = hook_environment(service, name, deployment, leaving=leaving, coming=coming)
             directory = self.layout.data if name is HookName.PRE_FETCH else self.layout.tree(release.digest)
             await self.hooks.run(name, hook, release.artifact, directory, environment, self._account(root))
-
-    async def _tidy(self) -> None:
-        started = (self.process.instance, self.process.leaving, self.sockets.keeper)
-        await tidy(self.layout.run, [instance.id for instance in started if instance is not None])
 
     def _started(self) -> str:
         started = self.process.leaving or self.process.instance

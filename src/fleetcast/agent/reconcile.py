@@ -60,7 +60,7 @@ class Observed:
     """What a fetch is under way for."""
     process: ProcessStatus
     started: bool
-    """Whether a process was started and never stopped, running or not."""
+    """Whether a process was started and never stopped, running or not: its own, or the one that keeps its sockets."""
     deaths: int
     """How often in a row the process has died, or was not healthy any more."""
     down_since_ms: int

@@ -179,7 +179,7 @@ class ServiceDriver:
     @property
     def gone(self) -> bool:
         """Whether nothing of this service is left here but what outlives its removal."""
-        return self._memory.state == ServiceState() and self._process.instance is None and self._store.empty
+        return self._memory.state == ServiceState() and not self._activator.on_record and self._store.empty
 
     def _trouble(self) -> str:
         return next((trouble.text for trouble in self._troubles.values() if trouble.text), "")
@@ -238,7 +238,7 @@ class ServiceDriver:
             disk=self._store.disk,
             fetching=self._fetch.order.release if self._fetch else None,
             process=self._vitals.look(),
-            started=self._process.instance is not None or self._process.leaving is not None,
+            started=bool(self._activator.on_record),
             deaths=self._vitals.deaths.count,
             down_since_ms=self._vitals.deaths.since_ms,
             damaged=not self._around.config.observe and self._damaged(),
@@ -270,6 +270,7 @@ class ServiceDriver:
     async def _forget(self) -> None:
         """The service is removed: nothing of it counts any more, neither what runs nor what it could go back to."""
         active, goal = self._memory.state.active, self._goal
+        await self._activator.tidy()  # what never came up is not stopped, and may have left units' files
         if active is not None and goal is not None:
             await self._activator.deactivate(active.release, goal.deployment, coming=None)
         log.info("service_forgotten", service=self._key.service)
@@ -332,8 +333,7 @@ class ServiceDriver:
 
     async def _mend(self, release: ReleaseRef, fresh: Path) -> None:
         # Told here and not when the repair is over: it is ended as soon as nothing is damaged any more.
-        mended = await self._drift.mend(release.digest, fresh)
-        if mended:
+        if mended := await self._drift.mend(release.digest, fresh):
             said = "; ".join(mended)
             log.warning("release_repaired", service=self._key.service, release=release.artifact, lines=mended)
             self._around.alarm(f"{release.artifact} was changed on this machine ({said}), and was put right")
