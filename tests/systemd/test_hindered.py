@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,9 +18,11 @@ from fleetcast.agent import spawning, units
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import ProcessStatus
-from fleetcast.agent.supervisor import tidy
+from fleetcast.agent.sockets import ServiceSockets
+from fleetcast.agent.supervisor import CHILDREN, Supervisor, tidy
 from fleetcast.agent.unit_text import SERVICE, Place, template
 from fleetcast.agent.units import Units
+from fleetcast.launch.ports import free_ports
 from fleetcast.model.errors import Refused
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -173,6 +177,43 @@ async def test_a_unit_that_systemd_starts_again_is_not_waited_for(
     with held_up(tmp_path, "", answer_s=1000.0), pytest.raises(Refused, match="did not come to its agent"):
         await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
     assert remembered(layout) == []
+
+
+@pytest.mark.parametrize("units_first", [False, True])
+async def test_a_change_of_supervisor_closes_no_socket_and_ends_nothing_that_runs(
+    layout: ServiceLayout, units_first: bool
+) -> None:
+    port = free_ports(1, "127.0.0.1", random.Random())[0]
+    address = (f"127.0.0.1:{port}",)
+    supervisors: list[Supervisor] = [CHILDREN, Units(5.0)]
+    before, after = supervisors[::-1] if units_first else supervisors
+    ran = await ServiceProcess(layout, before).start("one", "exec sleep 60", layout.base, ENVIRONMENT)
+    first = ServiceSockets(layout, before)
+    async with first.opened(address, own=False):
+        pass
+    kept = first.keeper
+    assert kept is not None
+
+    sockets, service = ServiceSockets(layout, after), ServiceProcess(layout, after)
+    await sockets.end_leftovers()
+    await tidy(layout.run, [ran.id, kept.id])
+    assert (sockets.keeper, service.status()) == (kept, ProcessStatus.UP), "it goes on as what it is"
+    with socket.create_connection(("127.0.0.1", port), 5) as waiting:
+        async with sockets.opened(address, own=False) as passed:
+            listening = socket.socket(fileno=os.dup(passed.descriptors[0]))
+            assert sockets.keeper is not None
+            assert (bool(kept.unit), bool(sockets.keeper.unit)) == (units_first, not units_first)
+        with listening:
+            taken, _ = listening.accept()
+            with taken:
+                assert taken.getpeername() == waiting.getsockname(), "whoever had come already is still there"
+    assert not spawning.alive(kept.process)
+    service.step_aside()
+    following = await service.start("two", "exec sleep 60", layout.base, ENVIRONMENT)
+    assert (bool(ran.unit), bool(following.unit)) == (units_first, not units_first)
+    await service.end_leaving(5)
+    assert (spawning.alive(ran.process), service.status()) == (False, ProcessStatus.UP)
+    await sockets.keep_only(())
 
 
 async def test_a_start_that_systemd_refuses_leaves_nothing(

@@ -70,6 +70,11 @@ class ServiceSockets:
         keeper = self._keeper
         return keeper.sockets if keeper is not None and spawning.alive(keeper.process) else ()
 
+    @property
+    def _supervised(self) -> bool:
+        """Whether what keeps them is what would be started for that now: a unit, or a child."""
+        return self._keeper is not None and bool(self._keeper.unit) is self._supervisor.by_units
+
     async def end_leftovers(self) -> None:
         """End keepers that an agent which was killed had started and not put on record, or had not come to end.
 
@@ -82,7 +87,8 @@ class ServiceSockets:
     @contextlib.asynccontextmanager
     async def opened(self, addresses: tuple[str, ...], *, own: bool) -> AsyncIterator[Passed]:
         """The sockets for one start, in this order, to be handed on inside the context. What is not kept yet is bound, and is
-        kept from then on. ``own``: and one more at a free port of the loopback, which is that start's alone.
+        kept from then on; what another supervisor keeps changes hands. ``own``: and one more at a free port of the loopback,
+        which is that start's alone.
 
         Raises:
             CannotListen: an address is taken, or is none of this machine.
@@ -95,7 +101,7 @@ class ServiceSockets:
             for address in addresses:
                 if address not in held:
                     held[address] = await asyncio.to_thread(_bound, address)
-            if held.keys() != set(self.kept):
+            if held.keys() != set(self.kept) or not self._supervised:
                 await self._keep(held)
             passed = {address: held[address] for address in addresses}
             if own:

@@ -25,6 +25,10 @@ Choice = Literal["auto", "systemd", "children"]
 class Supervisor(Protocol):
     """Of services, and of what keeps their sockets. What it started goes on when this process ends."""
 
+    @property
+    def by_units(self) -> bool:
+        """Whether what it starts are units of systemd."""
+
     async def start(self, start: Start) -> Instance:
         """Start a command as the leader of a session of its own, on record before it begins.
 
@@ -35,6 +39,8 @@ class Supervisor(Protocol):
 
 class Children:
     """They are children of the agent."""
+
+    by_units = False
 
     async def start(self, start: Start) -> Instance:
         """Raises :class:`OSError`: the machine is out of something."""

@@ -72,6 +72,8 @@ def _namespace(process: str, kind: str) -> tuple[int, int]:
 class Units:
     """Supervises by systemd."""
 
+    by_units = True
+
     def __init__(self, stop_s: float) -> None:
         """``stop_s``: between asking a service to end and killing it, where somebody stops its unit by hand; more where its
         recipe says so."""
