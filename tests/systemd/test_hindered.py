@@ -216,6 +216,49 @@ async def test_a_change_of_supervisor_closes_no_socket_and_ends_nothing_that_run
     await sockets.keep_only(())
 
 
+async def test_services_that_start_together_have_systemd_read_its_files_once_or_twice(
+    layout: ServiceLayout, tmp_path: Path
+) -> None:
+    layouts = [ServiceLayout(tmp_path / "production" / f"service-{number}") for number in range(6)]
+    for each in layouts:
+        each.make()
+    supervisor = Units(5.0)
+    services = [ServiceProcess(each, supervisor) for each in layouts]
+    note = f'case "$3" in daemon-reload) sleep 1; echo x >> {tmp_path}/reloads;; esac'
+
+    async def start(service: ServiceProcess) -> None:
+        await service.start("one", "exec sleep 60", layout.base, ENVIRONMENT)
+
+    with held_up(tmp_path, note, answer_s=30.0):
+        await asyncio.gather(*map(start, services))
+        together = len((tmp_path / "reloads").read_text().splitlines())
+        await services[0].stop(5)
+        await start(services[0])
+        assert len((tmp_path / "reloads").read_text().splitlines()) == together, "nothing has changed"
+    assert [service.status() for service in services] == [ProcessStatus.UP] * 6
+    assert together < 6
+    for each, service in zip(layouts, services, strict=True):
+        await service.stop(5)
+        await tidy(each.run, ())
+
+
+async def test_a_release_that_ends_fast_takes_no_time_from_the_one_before(
+    service: ServiceProcess, layout: ServiceLayout
+) -> None:
+    def stop_s(unit: str) -> str:
+        asking = ("systemctl", "show", "--value", "--property=TimeoutStopUSec", unit)
+        return subprocess.run(asking, capture_output=True, text=True, check=True).stdout.strip()
+
+    slow = await service.start("one", "exec sleep 60", layout.base, ENVIRONMENT, drain_s=50.0)
+    service.step_aside()
+    fast = await service.start("two", "exec sleep 60", layout.base, ENVIRONMENT, drain_s=7.0)
+    assert (stop_s(slow.unit), stop_s(fast.unit)) == ("50s", "50s")
+    await service.end_leaving(1)
+    await service.stop(1)
+    alone = await service.start("three", "exec sleep 60", layout.base, ENVIRONMENT, drain_s=7.0)
+    assert stop_s(alone.unit) == "7s"
+
+
 async def test_a_start_that_systemd_refuses_leaves_nothing(
     service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
 ) -> None:

@@ -94,6 +94,8 @@ class Start:
     """As whom the command runs; ``None``: as this process."""
     drain_s: float = 0.0
     """As in :class:`Instance`."""
+    drain_s_max: float = 0.0
+    """Of all that runs of the service, this start among it."""
     beside: str = ""
     """What it is beside the service, in a word; empty: it is the service."""
 

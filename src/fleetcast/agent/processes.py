@@ -97,6 +97,7 @@ class ServiceProcess:
                     passed=passed,
                     account=account,
                     drain_s=drain_s,
+                    drain_s_max=max(drain_s, self.leaving.drain_s if self.leaving is not None else 0.0),
                 )
             )
         )

@@ -44,7 +44,8 @@ class Terms:
     """Takes the name of a socket in ``directory``."""
     directory: str
     stop_s: float
-    """Between being asked to end and being killed, when somebody else than the agent stops it."""
+    """Between being asked to end and being killed, when somebody else than the agent stops it: what most of those need that run
+    by this file."""
     files_max: tuple[int, int]
     """Open files, soft and hard limit; -1: no limit."""
 

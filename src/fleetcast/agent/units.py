@@ -19,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ class Units:
         """``stop_s``: between asking a service to end and killing it, where somebody stops its unit by hand; more where its
         recipe says so."""
         self._stop_s = stop_s
+        self._files = _Files()
 
     async def start(self, start: Start) -> Instance:
         """Raises :class:`OSError`, :class:`Refused`: systemd does not start it."""
@@ -89,7 +91,7 @@ class Units:
 
         def launch(instance: str, arguments: Sequence[str], environment: Mapping[str, str], inherited: Inherited) -> Launched:
             place, kind, program = _place(start.run), start.beside, {"arguments": arguments, "environment": environment}
-            self._install(place, kind, start.run, max(self._stop_s, start.drain_s))
+            self._install(place, kind, start.run, max(self._stop_s, start.drain_s_max))
             name = unit(place, kind, instance)
             with _listening(start.run, f"{instance}.gate") as door:
                 asked.append(name)
@@ -110,13 +112,40 @@ class Units:
     def _install(self, place: Place, kind: str, run: Path, stop_s: float) -> None:
         files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
         terms = Terms(sys.executable, str(_PROGRAM), os.path.realpath(run), stop_s, files_max)
-        text, path = file_text(place, kind, terms), _file(place, kind)
-        if path.exists() and path.read_bytes() == os.fsencode(text):
-            return
-        following = path.with_suffix(".next")
-        following.write_bytes(os.fsencode(text))
-        following.replace(path)
-        _systemctl("daemon-reload")
+        self._files.install(_file(place, kind), os.fsencode(file_text(place, kind, terms)))
+
+
+class _Files:
+    """Of units. systemd reads all of a machine's again for one that has changed, and answers nobody meanwhile: services that
+    start together share that."""
+
+    def __init__(self) -> None:
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._written = 0
+        self._read = 0
+        """How many of these systemd has read."""
+
+    def install(self, path: Path, text: bytes) -> None:
+        """Returns once systemd knows what the file says. Blocking.
+
+        Raises:
+            OSError, Refused: the file cannot be written, or systemd does not read it.
+        """
+        with self._writing:
+            if not path.exists() or path.read_bytes() != text:
+                following = path.with_suffix(".next")
+                following.write_bytes(text)
+                following.replace(path)
+                self._written += 1
+            written = self._written
+        with self._reading:
+            if self._read >= written:
+                return
+            with self._writing:
+                written = self._written
+            _systemctl("daemon-reload")
+            self._read = written
 
 
 def _handed_over(door: socket.socket, name: str, program: Mapping[str, object], inherited: Inherited) -> int:
