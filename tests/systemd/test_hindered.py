@@ -19,7 +19,7 @@ from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import ProcessStatus
 from fleetcast.agent.sockets import ServiceSockets
-from fleetcast.agent.supervisor import CHILDREN, Supervisor, tidy
+from fleetcast.agent.supervisor import CHILDREN, FoundUnits, Supervisor, tidy
 from fleetcast.agent.unit_text import SERVICE, Place, template
 from fleetcast.agent.units import Units
 from fleetcast.launch.ports import free_ports
@@ -49,7 +49,7 @@ def held_up(directory: Path, first: str, *, answer_s: float = 1.0) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         patch.setattr(units, "SYSTEMD_ANSWER_S_MAX", answer_s)
-        patch.setattr(units, "KILL_S_MAX", 1.0)
+        patch.setattr(units, "KILL_S_MAX", answer_s)
         yield
 
 
@@ -257,6 +257,35 @@ async def test_a_release_that_ends_fast_takes_no_time_from_the_one_before(
     await service.stop(1)
     alone = await service.start("three", "exec sleep 60", layout.base, ENVIRONMENT, drain_s=7.0)
     assert stop_s(alone.unit) == "7s"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_an_agent_that_begins_asks_once_for_all_services_what_systemd_has_of_them(tmp_path: Path, silent: bool) -> None:
+    layouts = [ServiceLayout(tmp_path / "production" / f"service-{number}") for number in range(3)]
+    for each in layouts:
+        each.make()
+    supervisor, found = Units(5.0), FoundUnits()
+    mine, strange = [ServiceProcess(each, supervisor) for each in layouts[:2]]
+    await mine.start("one", "exec sleep 60", tmp_path, ENVIRONMENT)
+    left = await strange.start("one", "exec sleep 60", tmp_path, ENVIRONMENT)
+    assert mine.instance is not None
+    on_record: list[list[str]] = [[mine.instance.id], [], []]
+    note = f'echo "$3" >> {tmp_path}/calls; {SILENT if silent else ""}'
+    with held_up(tmp_path, note, answer_s=1.0 if silent else 30.0):
+        for each, known in zip(layouts, on_record, strict=True):
+            await found.tidy(each.run, known)
+    asked = (tmp_path / "calls").read_text().split()
+    assert asked.count("list-units") == 1
+    assert mine.status() is ProcessStatus.UP
+    if silent:
+        assert asked == ["list-units"], "it is asked no more"
+        assert spawning.alive(left.process)
+    else:
+        assert not spawning.alive(left.process), "nobody has it on record"
+        assert remembered(layouts[1]) == []
+    for each, service in zip(layouts, (mine, strange), strict=False):
+        await service.stop(5)
+        await tidy(each.run, ())
 
 
 async def test_a_start_that_systemd_refuses_leaves_nothing(

@@ -33,7 +33,7 @@ from fleetcast.agent.releases import ReleaseStore
 from fleetcast.agent.sockets import CannotListen, ServiceSockets
 from fleetcast.agent.spawning import Account
 from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
-from fleetcast.agent.supervisor import tidy
+from fleetcast.agent.supervisor import FoundUnits, tidy
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Refused
@@ -80,7 +80,7 @@ class Activator:
         started = (self.process.instance, self.process.leaving, self.sockets.keeper)
         return [instance for instance in started if instance is not None]
 
-    async def find_again(self) -> None:
+    async def find_again(self, units: FoundUnits) -> None:
         """End what an agent that was killed has left running and nobody needs. To be called before anything else."""
         await self.hooks.end_leftovers()
         await probing.end_leftovers(self.health_log)
@@ -88,11 +88,7 @@ class Activator:
         if self.memory.state.activation is None and self.process.leaving is not None:
             serves = self._serving() == self.process.leaving
             await (self.process.come_back if serves else self.process.end_leaving)(self.config.stop_grace_s)
-        try:
-            await self.tidy()
-        except Refused as error:
-            # Nothing that it would have ended does anything, and its next start says what is wrong with systemd.
-            log.warning("units_not_tidied", service=self.key.service, error=str(error))
+        await units.tidy(self.layout.run, [instance.id for instance in self.on_record])
 
     async def run(self, order: Activate) -> None:
         """Carry it out to its end: active, or failed with the way back on record. Safe to cancel at any point.

@@ -22,7 +22,7 @@ from fleetcast.agent.room_desk import RoomDesk
 from fleetcast.agent.service import ServiceDriver, Surroundings
 from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.standing import Clock
-from fleetcast.agent.supervisor import chosen
+from fleetcast.agent.supervisor import FoundUnits, chosen
 from fleetcast.artifacts.signing import PublicKey
 from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.machine import Machine
@@ -61,8 +61,9 @@ class AgentLoop:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Until cancelled; ``ready`` is called once what is on this machine has been found again."""
+        units = FoundUnits()
         for key in self._layout.services():
-            await self._add(key)
+            await self._add(key, units)
         self._pursue()
         async with asyncio.TaskGroup() as group:
             for driver in self._drivers.values():
@@ -104,8 +105,9 @@ class AgentLoop:
             judged = await self._book.take(goal for goal in reply.goals if goal.selects(machine))
             for line in judged.alarms:
                 self._reporter.alarm(line)
+            units = FoundUnits()
             for key in self._concerned() - self._drivers.keys():
-                await self._add(key)
+                await self._add(key, units)
                 group.create_task(self._drivers[key].run())
             self._pursue()
         return reply.etag
@@ -125,9 +127,9 @@ class AgentLoop:
         goals = self._book.goals()
         return {key for key, goal in goals.items() if not goal.removed or self._layout.service(key).base.exists()}
 
-    async def _add(self, key: ServiceKey) -> None:
+    async def _add(self, key: ServiceKey, units: FoundUnits) -> None:
         driver = ServiceDriver(key, self._layout.service(key), self._around)
-        await driver.find_again()
+        await driver.find_again(units)
         self._drivers[key] = driver
 
     def _pursue(self) -> None:

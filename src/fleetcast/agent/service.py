@@ -33,7 +33,7 @@ from fleetcast.agent.sharing import Sharing
 from fleetcast.agent.sockets import ServiceSockets
 from fleetcast.agent.standing import Clock, removal_report, service_report
 from fleetcast.agent.state import Activation, Fetched, ServiceState, given_up
-from fleetcast.agent.supervisor import Supervisor
+from fleetcast.agent.supervisor import FoundUnits, Supervisor
 from fleetcast.agent.under_way import Trouble, UnderWay
 from fleetcast.agent.uninterrupted import to_the_end
 from fleetcast.agent.vitals import Vitals
@@ -103,12 +103,12 @@ class ServiceDriver:
         self._watching: UnderWay[Instance] | None = None
         self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch", "repair")}
 
-    async def find_again(self) -> None:
+    async def find_again(self, units: FoundUnits) -> None:
         """What is on disk, and share it; what hooks and checks have left running is ended.
 
         To be called once, before :meth:`run`.
         """
-        await self._activator.find_again()
+        await self._activator.find_again(units)
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
             if root.digest in self._store.disk.releases:

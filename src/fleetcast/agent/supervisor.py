@@ -75,6 +75,28 @@ async def end(instance: Instance, grace_s: float) -> None:
     await (units.end if instance.unit else ending.end)(instance, grace_s)
 
 
+class FoundUnits:
+    """What systemd has of the services of a machine, asked once for all of those that an agent finds there."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] | None = None
+        self._silent = False
+
+    async def tidy(self, run: Path, known: Collection[str]) -> None:
+        """As :func:`tidy`, before anything of the service is started. That it cannot be done holds up nothing: what it would
+        have ended does nothing, and the service's next start says what is wrong with systemd. A systemd that does not answer
+        is asked no more, since it takes its time to do that for each service."""
+        if self._silent or not units.has_files(run):
+            return
+        try:
+            if self._names is None:
+                self._names = await units.remembered()
+            await units.tidy(run, known, self._names)
+        except Refused as error:
+            self._silent = error.code == "systemd_silent"
+            log.warning("units_not_tidied", service=str(run.parent), error=error.message)
+
+
 async def tidy(run: Path, known: Collection[str]) -> None:
     """See :func:`fleetcast.agent.units.tidy`; nothing happens where a service has no units."""
     await units.tidy(run, known)

@@ -21,9 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -31,8 +32,10 @@ from fleetcast.agent import ending, spawning
 from fleetcast.agent.gate import Inherited, Instance, Launched, Start, start_at_gate
 from fleetcast.agent.unit_text import SERVICE, SOCKETS, Place, Terms, file_text, template, unit
 from fleetcast.model.errors import Refused
-from fleetcast.model.limits import KILL_S_MAX, SYSTEMD_ANSWER_S_MAX
+from fleetcast.model.limits import KILL_S_MAX, SYSTEMD_ANSWER_S_MAX, SYSTEMD_CALLS_MAX
 from fleetcast.stores import boots
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,10 @@ _DOOR_LOOK_S: Final = 0.5
 """How often it is looked at whether the unit that is waited for may still come."""
 _ON_ITS_WAY: Final = frozenset(("condition", "start-pre", "start", "running", "start-post"))
 """What systemd says of such a unit; not so of one that has ended, and of one that it will start once more."""
+_CALLS: Final = ThreadPoolExecutor(SYSTEMD_CALLS_MAX, thread_name_prefix="systemctl")
+_STOPS: Final = ThreadPoolExecutor(SYSTEMD_CALLS_MAX, thread_name_prefix="systemctl-stop")
+"""Threads of their own, so that a systemd which is slow holds up nothing else of an agent; and what waits for processes to end
+not what signals them."""
 _CREDENTIALS: Final = struct.Struct("iII")
 
 
@@ -83,8 +90,7 @@ class Units:
 
     async def start(self, start: Start) -> Instance:
         """Raises :class:`OSError`, :class:`Refused`: systemd does not start it."""
-
-        return await asyncio.to_thread(self._start, start)
+        return await _aside(_CALLS, self._start, start)
 
     def _start(self, start: Start) -> Instance:
         asked: list[str] = []
@@ -197,26 +203,27 @@ async def end(instance: Instance, grace_s: float) -> None:
     name, clock = instance.unit, asyncio.get_running_loop().time
     # Not "stop": how long a release may take is its own, and that of a unit's file is one for all of them. Most of the time
     # goes by below, where it takes no thread.
-    await asyncio.to_thread(_signal, instance, signal.SIGTERM)
+    await _aside(_CALLS, _signal, instance, signal.SIGTERM)
     # Only now: until it is delivered, systemd and the threads of this process may have taken their time.
     deadline = clock() + grace_s
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             await spawning.ended(instance.process)
-    stopping = asyncio.create_task(asyncio.to_thread(_stopped, name, grace_s + KILL_S_MAX * 2))
+    stopping = asyncio.create_task(_aside(_STOPS, _stopped, name, grace_s + KILL_S_MAX * 2))
     await asyncio.wait({stopping}, timeout=max(0.0, deadline - clock()))
     if not stopping.done():
         log.warning("process_killed", pid=instance.process.pid, unit=name, after_s=grace_s)
-        await asyncio.to_thread(_signal, instance, signal.SIGKILL)
+        await _aside(_CALLS, _signal, instance, signal.SIGKILL)
         await asyncio.wait({stopping}, timeout=KILL_S_MAX)
     # What was moved out of the unit, and everything of one that systemd does not know any more, or does not end.
     await ending.end(instance, max(0.0, deadline - clock()))
     if not stopping.done():
-        await asyncio.to_thread(_systemctl, "show", "--property=ActiveState", name)  # raises where it does not answer at all
+        # Raises where systemd does not answer at all.
+        await _aside(_CALLS, _systemctl, "show", "--property=ActiveState", name)
         raise Refused("process_unkillable", f"{name} survives SIGKILL: look at it by hand (systemctl status {name})")
     if (refused := stopping.result()) is not None:
         raise refused
-    await asyncio.to_thread(_systemctl, "reset-failed", name)
+    await _aside(_CALLS, _systemctl, "reset-failed", name)
 
 
 def _stopped(name: str, patience_s: float) -> Refused | None:
@@ -228,9 +235,25 @@ def _stopped(name: str, patience_s: float) -> Refused | None:
     return None
 
 
-async def tidy(run: Path, known: Collection[str]) -> None:
+async def remembered() -> frozenset[str]:
+    """The names of all units that systemd has of services on this machine, those that have ended included.
+
+    Raises:
+        Refused: systemd does not say that.
+    """
+    return await _aside(_CALLS, _listed, "fleetcast-*@*.service")
+
+
+def has_files(run: Path) -> bool:
+    """Whether there may be units of a service. ``run``: of the service."""
+    place = _place(run)
+    return any(_file(place, kind).exists() for kind in (SERVICE, SOCKETS))
+
+
+async def tidy(run: Path, known: Collection[str], found: Collection[str] | None = None) -> None:
     """End every unit of a service that is none of these instances: an agent that was killed had started it and not put it on
-    record. With no instance left, the service's unit files go as well. ``run``: of the service.
+    record. With no instance left, the service's unit files go as well. ``run``: of the service. ``found``: what
+    :func:`remembered` has said since anything was started here; ``None``: it is asked for.
 
     Raises:
         Refused: systemd does not do that.
@@ -238,20 +261,24 @@ async def tidy(run: Path, known: Collection[str]) -> None:
     place = _place(run)
     for kind in (SERVICE, SOCKETS):
         if _file(place, kind).exists():
-            await asyncio.to_thread(_tidy, place, kind, known)
+            await _aside(_CALLS, _tidy, place, kind, known, found)
 
 
-def _tidy(place: Place, kind: str, known: Collection[str]) -> None:
-    spared = {unit(place, kind, instance) for instance in known}
-    listed = _systemctl("list-units", "--all", "--plain", "--full", "--no-legend", f"{template(place, kind)}@*.service")
-    strange = [name for line in listed.splitlines() if (name := line.split()[0]) not in spared]
-    if strange:
+def _tidy(place: Place, kind: str, known: Collection[str], found: Collection[str] | None) -> None:
+    named = f"{template(place, kind)}@"
+    of_it = _listed(f"{named}*.service") if found is None else {name for name in found if name.startswith(named)}
+    if strange := sorted(of_it - {unit(place, kind, instance) for instance in known}):
         log.warning("units_ended", units=strange)
         _systemctl("stop", *strange, patience_s=KILL_S_MAX * 2)
         _systemctl("reset-failed", *strange)
     if not known:
         _file(place, kind).unlink(missing_ok=True)
         _systemctl("daemon-reload")
+
+
+def _listed(pattern: str) -> frozenset[str]:
+    listed = _systemctl("list-units", "--all", "--plain", "--full", "--no-legend", pattern)
+    return frozenset(line.split()[0] for line in listed.splitlines())
 
 
 def _place(run: Path) -> Place:
@@ -278,6 +305,11 @@ def _listening(run: Path, name: str) -> Iterator[socket.socket]:
     finally:
         os.close(directory)
         (run / name).unlink(missing_ok=True)
+
+
+async def _aside(threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+    """What ``work`` returns, which blocks."""
+    return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*arguments))
 
 
 def _signal(instance: Instance, number: signal.Signals) -> None:
