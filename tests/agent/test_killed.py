@@ -16,6 +16,7 @@ import pytest
 from fleetcast.agent import spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
+from fleetcast.agent.unit_text import SERVICE, SOCKETS, Place, template
 from fleetcast.launch.ports import free_ports
 from fleetcast.model.hooks import Hook, HookName
 
@@ -95,8 +96,8 @@ START = {
     "post_activate begins": "os.posix_spawn:begin post_activate;",
     "it counts as active": "os.posix_spawn:begin post_activate; > os.rename:state.json",
 }
-BY_SYSTEMD = "subprocess.Popen:'start'"
-"""How an agent whose services are units starts something that stays."""
+CHILDREN = {"os.posix_spawn:begin activate;": SERVICE, "os.posix_spawn:keeper.py": SOCKETS}
+"""Where an agent whose services are its children starts something that stays, and which kind of unit that is elsewhere."""
 INSIDE = {f"in {name}": name for name in (*HookName, "activate", "health")}
 STILL_SERVES = {*FETCH, *list(SWITCH)[:5], "in pre_fetch", "in pre_activate", "in deactivate"}
 """Where the release before has not been stopped yet."""
@@ -114,8 +115,9 @@ class Lives:
         """Until it is killed, or active; then it is killed. Whether it had been."""
         config = self._agent.config
         if config.supervisor == "systemd":
-            for child in ("os.posix_spawn:begin activate;", "os.posix_spawn:keeper.py"):
-                die_at = die_at.replace(child, BY_SYSTEMD)
+            place = Place(str(self.service.resolve()), self.service.parent.name, self.service.name)
+            for child, kind in CHILDREN.items():
+                die_at = die_at.replace(child, f"subprocess.Popen:'start', '{template(place, kind)}@")
         words = (self._region.url, str(config.root), str(self._region.worker_public), die_at, die_in, config.supervisor)
         life = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *words, stdout=asyncio.subprocess.DEVNULL)
         end = asyncio.create_task(life.wait())

@@ -33,9 +33,10 @@ def test_neither_services_nor_agents_share_a_name(base: str, environment: str, s
 
 
 def test_a_directory_that_is_odd_is_one_word_and_expands_to_nothing() -> None:
-    terms = replace(TERMS, interpreter='/opt/my "own" $HOME/100%/py\\thon', directory="/srv/100% mine")
+    interpreter, program = '/opt/my "own" 100%/py\\thon', "/opt/$HOME/${x}/start.py"
+    terms = replace(TERMS, interpreter=interpreter, program=program, directory="/srv/100% mine")
     text = file_text(PLACE, SERVICE, terms)
-    assert r'ExecStart="/opt/my \"own\" $$HOME/100%%/py\\thon" "-I" "-S"' in text
+    assert r'ExecStart="/opt/my \"own\" 100%%/py\\thon" "-I" "-S" "/opt/$$HOME/$${x}/start.py" %i.gate' in text
     assert "WorkingDirectory=/srv/100%% mine\n" in text
 
 

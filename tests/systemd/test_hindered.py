@@ -265,6 +265,7 @@ async def test_an_agent_that_begins_asks_once_for_all_services_what_systemd_has_
     for each in layouts:
         each.make()
     supervisor, found = Units(5.0), FoundUnits()
+    (layouts[1].run / "killed.gate").touch()
     mine, strange = [ServiceProcess(each, supervisor) for each in layouts[:2]]
     await mine.start("one", "exec sleep 60", tmp_path, ENVIRONMENT)
     left = await strange.start("one", "exec sleep 60", tmp_path, ENVIRONMENT)
@@ -283,6 +284,7 @@ async def test_an_agent_that_begins_asks_once_for_all_services_what_systemd_has_
     else:
         assert not spawning.alive(left.process), "nobody has it on record"
         assert remembered(layouts[1]) == []
+        assert not (layouts[1].run / "killed.gate").exists(), "what an agent that was killed had left goes as well"
     for each, service in zip(layouts, (mine, strange), strict=False):
         await service.stop(5)
         await tidy(each.run, ())

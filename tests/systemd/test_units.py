@@ -141,6 +141,12 @@ def test_systemd_is_chosen_where_it_runs_the_machine() -> None:
     assert not isinstance(chosen("children", 1.0), Units)
 
 
+def test_it_is_not_where_it_could_not_start_the_agents_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hindrance() == ""
+    monkeypatch.setattr(sys, "executable", "/opt/$HOME/bin/python")
+    assert hindrance() == "the path of the agent's Python has a $ in it"
+
+
 @pytest.mark.parametrize(
     ("around", "why"),
     [

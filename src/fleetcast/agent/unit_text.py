@@ -40,6 +40,7 @@ class Terms:
     """On which its processes run."""
 
     interpreter: str
+    """Without ``$``, which is not one thing in the path of a program and in what it is called with."""
     program: str
     """Takes the name of a socket in ``directory``."""
     directory: str

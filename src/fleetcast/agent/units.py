@@ -65,6 +65,8 @@ def hindrance() -> str:
             return "there is no systemctl in PATH"
         if os.geteuid() != 0:
             return "the agent does not run as root"
+        if "$" in sys.executable:  # systemd takes the path of a program as it is, and what it is called with not
+            return "the path of the agent's Python has a $ in it"
         own = [what for kind, what in _IN_COMMON.items() if _namespace("self", kind) != _namespace("1", kind)]
     except OSError as error:
         return f"the agent may not see where systemd is ({error.filename}: {error.strerror})"
@@ -253,11 +255,13 @@ def has_files(run: Path) -> bool:
 async def tidy(run: Path, known: Collection[str], found: Collection[str] | None = None) -> None:
     """End every unit of a service that is none of these instances: an agent that was killed had started it and not put it on
     record. With no instance left, the service's unit files go as well. ``run``: of the service. ``found``: what
-    :func:`remembered` has said since anything was started here; ``None``: it is asked for.
+    :func:`remembered` has said since anything was started here; ``None``: it is asked for. Not while one is being started.
 
     Raises:
         Refused: systemd does not do that.
     """
+    for door in run.glob("*.gate"):  # of agents that were killed while a unit was to come to it
+        door.unlink(missing_ok=True)
     place = _place(run)
     for kind in (SERVICE, SOCKETS):
         if _file(place, kind).exists():
