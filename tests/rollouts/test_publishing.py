@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from fleetcast.model.artifact import ArtifactRecord, artifact_record_key
+from fleetcast.model.artifact import ArtifactRecord, artifact_record_key, goal_key
 from fleetcast.model.build import Recipe
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import Goal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.one_engine
 KEY = "goals/production/web"
+API = "goals/production/api"
 
 
 async def test_a_region_never_sees_a_goal_before_the_artifact_it_names(company: Company) -> None:
@@ -189,6 +190,39 @@ async def test_a_goal_in_the_kv_that_cannot_be_read_is_named_and_holds_up_no_oth
     assert company.controller.obstacle == ""
 
 
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_settled_goal_that_cannot_be_read_is_named_for_as_long_as_it_is_there(company: Company, bad: bytes) -> None:
+    """It was published, it is not due to be renewed, and nobody deploys: only a process that starts looks at it."""
+    await _two_services(company)
+    before = {key: await company.kv.get(key) for key in (KEY, API)}
+    revisions = {key: await company.kv.put(key, bad) for key in before}
+    await Publisher(company.database, company.kv).restore()
+    for _ in range(2):
+        await company.step()
+        said = company.controller.obstacle
+        assert said.startswith(f"{API} is left as it is (what the key-value store holds is no goal: ")
+        assert said.endswith("; so is 1 more")
+
+    for key, entry in before.items():
+        await company.kv.delete(key, expected=revisions[key])
+        await company.step()
+        again = await company.kv.get(key)
+        assert entry is not None
+        assert again is not None
+        assert again.value == entry.value
+    assert company.controller.obstacle == ""
+
+
+async def test_what_to_do_about_an_unreadable_goal_is_told_whole_however_long_its_names_are(company: Company) -> None:
+    service, environment = ServiceName("s" * 63), "e" * 63
+    key = goal_key(environment, service)
+    await company.succeed("a")
+    await company.kv.put(key, b"{" * 500)
+    await _beside_web(company, service, environment)
+    await company.step()
+    assert f"delete the key {key} in the global key-value store, and it is written again" in company.controller.obstacle
+
+
 async def test_a_goal_in_the_database_that_cannot_be_read_is_named_and_holds_up_no_other(company: Company) -> None:
     await _two_services(company)
     async with company.database.transaction() as tx:
@@ -204,18 +238,21 @@ async def test_a_goal_in_the_database_that_cannot_be_read_is_named_and_holds_up_
 
 
 async def _two_services(company: Company) -> None:
-    """``api``'s goal is that of ``web`` under another name."""
     await company.succeed("a")
+    await _beside_web(company, ServiceName("api"), "production")
+    await company.step()
+
+
+async def _beside_web(company: Company, service: ServiceName, environment: str) -> None:
+    """Another service, whose goal is that of ``web`` under its name; it is not published yet."""
     goal = await company.goal()
     assert goal is not None
-    api = dataclasses.replace(goal, service=ServiceName("api"))
     async with company.database.transaction() as tx:
-        await put_service(tx, ServiceSpec(ServiceName("api"), "/repo", recipe=Recipe(build="make", output="out")))
-        await mint_sequence(tx, ServiceName("api"), "production")
-        standing = await read_standing(tx, ServiceName("api"), "production")
+        await put_service(tx, ServiceSpec(service, "/repo", recipe=Recipe(build="make", output="out")))
+        await mint_sequence(tx, service, environment)
+        standing = await read_standing(tx, service, environment)
         assert standing is not None
-        await write_goal(tx, api, 1, standing.generation)
-    await company.step()
+        await write_goal(tx, dataclasses.replace(goal, service=service, environment=environment), 1, standing.generation)
 
 
 async def test_publishers_at_once_agree(company: Company) -> None:

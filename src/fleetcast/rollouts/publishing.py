@@ -53,7 +53,8 @@ class Publisher:
         if not found:
             return ""
         key, said = min(found.items())
-        more = f"; so are {len(found) - 1} more" if len(found) > 1 else ""
+        others = len(found) - 1
+        more = f"; so {'is' if others == 1 else 'are'} {others} more" if others else ""
         return f"{key} is left as it is ({said}){more}"
 
     async def publish(self) -> None:
@@ -80,7 +81,9 @@ class Publisher:
             rows = (await reading.execute(select(goals).where(goals.c.value.is_not(None)))).all()
         for root in lost:
             await self._publish_artifacts(_ARTIFACTS.where(artifacts.c.root == root))
-        await self._each("publish", rows, lambda row: self._publish_goal(standing(row)))
+        for row in await self._each("publish", rows, lambda row: self._publish_goal(standing(row))):
+            # From now on it is among those that every turn tries to publish, and thereby names.
+            await self._mark(row.service, row.environment, Generation(row.epoch, row.counter), published=False)
         await labels.restore(self._database, self._kv)
 
     async def renew(self, lifetime_s: float) -> None:
@@ -110,13 +113,14 @@ class Publisher:
             goal = renewed(old.goal, old.generation.next(), await read_clock_ms(tx) + lifetime_ms)
             await write_goal(tx, goal, old.goal_sequence, over=old.generation)
 
-    async def _each(self, what: str, rows: Sequence[AnyRow], work: Callable[[AnyRow], Awaitable[None]]) -> None:
-        """Of rows of ``goals``. One that cannot be read, in SQL or in the KV, holds up no other.
+    async def _each(self, what: str, rows: Sequence[AnyRow], work: Callable[[AnyRow], Awaitable[None]]) -> list[AnyRow]:
+        """Of rows of ``goals``. One that cannot be read, in SQL or in the KV, holds up no other; returns those.
 
         Raises:
             Unavailable, SQLAlchemyError: an engine is away, for all of them.
         """
         before, failed = self._unreadable.get(what, {}), dict[str, str]()
+        left: list[AnyRow] = []
         for row in rows:
             try:
                 await work(row)
@@ -130,7 +134,9 @@ class Publisher:
                 failed[key] = " ".join(said.split())[:OBSTACLE_CHARS_MAX]
                 if before.get(key) != failed[key]:
                     log.error("goal_unreadable", key=key, error=failed[key], exc_info=error)
+                left.append(row)
         self._unreadable[what] = failed
+        return left
 
     async def _publish_artifacts(self, which: AnyRows) -> None:
         async with self._database.reading() as reading:
@@ -152,7 +158,7 @@ class Publisher:
             entry = await self._kv.get(key)
             held = FIRST if entry is None else _goal_in(key, entry.value).generation
             if entry is not None and entry.value == decided.value:
-                await self._mark(decided)
+                await self._mark(decided.service, decided.environment, decided.generation, published=True)
                 return
             if held >= decided.generation:
                 decided = await self._overtake(decided, held)
@@ -186,17 +192,18 @@ class Publisher:
             assert written is not None
             return written
 
-    async def _mark(self, decided: Standing) -> None:
+    async def _mark(self, service: ServiceName, environment: str, generation: Generation, *, published: bool) -> None:
+        """Nothing happens when another generation has been decided since."""
         async with self._database.transaction() as tx:
             await tx.execute(
                 update(goals)
                 .where(
-                    goals.c.service == decided.service,
-                    goals.c.environment == decided.environment,
-                    goals.c.epoch == decided.generation.epoch,
-                    goals.c.counter == decided.generation.counter,
+                    goals.c.service == service,
+                    goals.c.environment == environment,
+                    goals.c.epoch == generation.epoch,
+                    goals.c.counter == generation.counter,
                 )
-                .values(published=True)
+                .values(published=published)
             )
 
 
@@ -217,8 +224,9 @@ def _goal_in(key: str, value: bytes) -> Goal:
         return msgspec.json.decode(value, type=Goal)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         # Not written over: how high its generation is nobody knows (law 3), and who wrote it is for a person to find out.
+        # What to do comes first: of what is told, the end may be cut off.
         advice = f"delete the key {key} in the global key-value store, and it is written again as the database has it"
-        raise Corrupt("unreadable_goal", f"what the key-value store holds is no goal: {error}; {advice}") from error
+        raise Corrupt("unreadable_goal", f"what the key-value store holds is no goal: {advice} ({error})") from error
 
 
 def _json(record: ArtifactRecord) -> bytes:
