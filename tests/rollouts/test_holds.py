@@ -19,9 +19,12 @@ from fleetcast.model.messages.freezes import FreezeOrder
 from fleetcast.model.plan import Policy, Stage
 from fleetcast.rollouts.approvals import approve
 from fleetcast.rollouts.company_freezes import list_freezes, put_freeze, remove_freeze
+from fleetcast.rollouts.deployments import get_deployment
 from fleetcast.rollouts.gate import Facts, GateLimits, next_step
+from fleetcast.rollouts.holding_back import pause, resume
 from fleetcast.rollouts.holds import Holds, bound_by, held
 from fleetcast.rollouts.time_zones import zoned
+from fleetcast.rollouts.waves import bounded
 from fleetcast.schema.rollout_tables import rollouts
 from fleetcast.schema.tables import events
 from paper_company import WEB, Company, sha
@@ -224,16 +227,21 @@ async def _until(company: Company, fleet: Fleet, deployment: DeploymentId, said:
     raise AssertionError((await company.show(deployment)).reason)
 
 
+async def _earlier(company: Company, deployment: DeploymentId, ms: int) -> None:
+    """All that its wave has seen happened so much earlier."""
+    seen = (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.held_at, rollouts.c.paused_at)
+    async with company.database.transaction() as tx:
+        ours = rollouts.c.deployment == deployment
+        await tx.execute(update(rollouts).where(ours).values({column: column - ms for column in seen}))
+
+
 async def test_a_wave_that_was_held_is_not_late_for_it(company: Company) -> None:
     """It is as long held as it takes; then somebody who is not well yet has the time that was left."""
     fleet = Fleet(company)
     await fleet.join({"eu": 2, "us": 1})
     deployment = await _deploy(company, "b", plan=TWO)
     await _until(company, fleet, deployment, "waiting for approval by 1 more")
-    async with company.database.transaction() as tx:  # all of it happened two days ago
-        ours = rollouts.c.deployment == deployment
-        ago = {column: column - 2 * DAY_MS for column in (rollouts.c.wave_at, rollouts.c.healthy_at, rollouts.c.held_at)}
-        await tx.execute(update(rollouts).where(ours).values(ago))
+    await _earlier(company, deployment, 2 * DAY_MS)
     (canary,) = [played for played in fleet.machines.values() if played.runs == "b"]
     canary.down = True
     await _until(company, fleet, deployment, "0 of 1 healthy")
@@ -242,3 +250,35 @@ async def test_a_wave_that_was_held_is_not_late_for_it(company: Company) -> None
     assert await company.state(deployment) is DeploymentState.DISTRIBUTING
     canary.down = False
     await _until(company, fleet, deployment, "wave 2 of 2")
+
+
+async def _bound_s(company: Company, deployment: DeploymentId) -> float:
+    """Within what it has ended, as whoever steps in is told."""
+    async with company.database.reading() as reading:
+        shown = await bounded(reading, await get_deployment(reading, deployment), GateLimits(900, 1800))
+    assert shown.bound_s is not None
+    return shown.bound_s
+
+
+async def test_while_a_wave_is_held_or_paused_the_time_that_is_left_stands_still(company: Company) -> None:
+    fleet = Fleet(company)
+    await fleet.join({"eu": 2, "us": 1})
+    deployment = await _deploy(company, "b", plan=TWO)
+    await _until(company, fleet, deployment, "waiting for approval by 1 more")
+    held_s = await _bound_s(company, deployment)
+    assert 1800 < held_s <= 2 * 1800, "what is left of the first wave, and the second"
+    await _earlier(company, deployment, 2 * DAY_MS)
+    assert await _bound_s(company, deployment) == held_s
+
+    async with company.database.transaction() as tx:
+        await pause(tx, deployment)
+    await _approve(company, deployment, "bob")
+    await company.step()
+    assert (await company.show(deployment)).reason.endswith("; paused")
+    paused_s = await _bound_s(company, deployment)
+    assert paused_s >= held_s
+    await _earlier(company, deployment, DAY_MS // 2)
+    assert await _bound_s(company, deployment) == paused_s
+    async with company.database.transaction() as tx:
+        await resume(tx, deployment)
+    assert 1800 < await _bound_s(company, deployment) <= paused_s

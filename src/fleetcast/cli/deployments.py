@@ -251,7 +251,9 @@ def ends_within(deployment: Deployment) -> list[str]:
     if deployment.bound_s is None:
         return []
     built = "once it is built " if deployment.state is DeploymentState.BUILDING else ""
-    return [f"{built}it has ended within {at_most(deployment.bound_s)} whatever happens, pauses and holds apart"]
+    under_way = deployment.state is DeploymentState.DISTRIBUTING
+    apart = "pauses and holds" if under_way else "pauses, holds and its turn in line"
+    return [f"{built}it has ended within {at_most(deployment.bound_s)} whatever happens, {apart} apart"]
 
 
 def state_of(deployment: Deployment) -> str:

@@ -62,10 +62,10 @@ def bound_s(plan: Plan, wave_s_max: float) -> float:
 def left_s(
     state: DeploymentState, plan: Plan, number: int, gone_s: float, *, replicate_s_max: float, wave_s_max: float
 ) -> float:
-    """Within how many seconds a deployment has ended, whatever happens; a build, pauses and holds apart.
+    """Within how many seconds a deployment has ended, whatever happens; a build, pauses, holds and its turn in line apart.
 
     ``number``: the index of the wave that was let in last. ``gone_s``: for how long that has been in, or, before the first, for
-    how long the release has been on its way to the regions.
+    how long the release has been on its way to the regions; pauses and holds of the wave left out.
     """
     if state is DeploymentState.BUILDING:
         return replicate_s_max + bound_s(plan, wave_s_max)

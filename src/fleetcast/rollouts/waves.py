@@ -116,18 +116,25 @@ async def bounded(reading: AsyncConnection, shown: Deployment, limits: GateLimit
     plan = row.plan
     if plan is None:
         plan = draw_up(policy, await alike(reading, row.selector, shown.id) if policy.all_stages else ())
-    began_at = row.built_at if shown.state is not DeploymentState.DISTRIBUTING else row.wave_at or row.goal_at
-    now_ms = await read_clock_ms(reading)
-    gone_s = 0.0 if began_at is None else max(0, now_ms - began_at) / 1000
     bound_s = left_s(
         shown.state,
         plan,
         row.wave or 0,
-        gone_s,
+        _gone_s(row, shown.state, await read_clock_ms(reading)),
         replicate_s_max=limits.replicate_s_max,
         wave_s_max=limits.distribute_s_max,
     )
     return replace(shown, bound_s=bound_s)
+
+
+def _gone_s(row: AnyRow, state: DeploymentState, now_ms: int) -> float:
+    """For how long the present wave has been in or, before the first, the release on its way. The time for which the wave is
+    paused or held is given back to it, once for each, when that is over."""
+    if state is not DeploymentState.DISTRIBUTING:
+        return 0.0 if row.built_at is None else max(0, now_ms - row.built_at) / 1000
+    given_back_ms = sum(now_ms - since for since in (row.paused_at, row.held_at) if since is not None)
+    gone_ms: int = now_ms - (row.wave_at or row.goal_at) - given_back_ms
+    return gone_ms / 1000
 
 
 def _standing(number: int, under_way: int) -> str:
