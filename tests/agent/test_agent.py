@@ -209,8 +209,10 @@ async def test_nobody_waits_for_a_release_to_end_that_never_was_in_service(regio
 async def test_a_release_that_never_was_healthy_does_not_go_on_running(
     region: Any, agents: Agents, tmp_path: Path, until: Until
 ) -> None:
-    sick = server(region, tmp_path, "a", health="exit 1", health_timeout_s=0.2)
-    agent = agents()
+    """Nobody waits for it to end either: it was never in service."""
+    stays = f'echo "$FLEETCAST_COMMIT $$" >> "$FLEETCAST_DATA/starts"; {stubborn(tmp_path / "told", tmp_path / "never")}'
+    sick = server(region, tmp_path, "a", activate=stays, health="exit 1", health_timeout_s=0.2, drain_s=900.0)
+    agent = agents(stop_grace_s=0.1)
     await agent.start()
     await region.reported(region.want(sick, 1), "FAILED")
     await until(lambda: not running(agent))

@@ -181,6 +181,27 @@ async def test_the_one_before_has_the_time_to_finish_that_its_recipe_gives_it(
     assert not spawning.alive(leaving.process)
 
 
+async def test_only_the_one_in_service_has_that_time_where_another_comes_up_beside_it(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    agent = agents(environment={"PORT": str(free_ports(1, "127.0.0.1", random.Random())[0])}, stop_grace_s=0.5)
+    a, b = (web(region, tmp_path, commit, drain_s=60.0) for commit in "ab")
+    c = region.publish(tmp_path, {"version": "c"}, commit="c", activate="exec sleep 60", health="true")
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    data = agent.service() / "data"
+    for held in ("sick-b", "busy-a", "busy-b"):
+        (data / held).touch()
+    region.want(b, 2, baseline=a)
+    await until(lambda: "b" in starts(agent))
+    goal = region.want(c, 3, baseline=a)
+    await region.until(lambda: region.reports["m1", "web"].waiting_for == f"{a.ref.artifact} to end, within 60 s")
+    (data / "busy-a").unlink()
+    await region.reported(goal, "ACTIVE")
+    assert starts(agent) == ["a", "b"]
+    assert agent.current() == c.files
+
+
 async def test_a_release_that_is_sick_beside_the_one_before_never_stops_it(
     region: Any, agent: Any, client: Client, tmp_path: Path, until: Until
 ) -> None:

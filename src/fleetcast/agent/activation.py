@@ -129,9 +129,10 @@ class Activator:
                     "not_started_again", f"{active.release.artifact} is not started again: {error}; {advice}"
                 ) from error
 
-    async def stop(self) -> None:
-        """End all that runs of the service, and close its sockets."""
-        await self.process.stop(self.config.stop_grace_s, drain=True)
+    async def stop(self, *, drain: bool) -> None:
+        """End all that runs of the service, and close its sockets. ``drain``: as far as it was in service it has the time to
+        finish that its recipe gives it."""
+        await self._end_all((self.process.leaving or self.process.instance) if drain else None)
         await self.sockets.keep_only(())
         await self.tidy()
 
@@ -266,13 +267,18 @@ class Activator:
 
     async def _swap(self, activation: Activation, *, start: bool) -> None:
         if start:
-            # One that was never in service has nothing to finish, and the way back does not wait for it.
-            await self.process.stop(self.config.stop_grace_s, drain=self._serving() is not None)
+            await self._end_all(self._serving())
             # What is not kept may be what the new one binds itself.
             await self.sockets.keep_only(self._addresses(activation.release))
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
         if start:
             await self._start(activation.id, activation.release)
+
+    async def _end_all(self, in_service: Instance | None) -> None:
+        """What was never in service has nothing to finish, and nobody waits for it to do so."""
+        newest, grace_s = self.process.instance, self.config.stop_grace_s
+        await self.process.end_newest(grace_s, drain=newest is not None and newest == in_service)
+        await self.process.end_leaving(grace_s, drain=in_service is not None and newest != in_service)
 
     async def _passed(self, activation: Activation) -> None:
         active = Active(activation.release, activation.id, True, boots.boot(), boots.uptime_ms())

@@ -226,7 +226,7 @@ class ServiceDriver:
             await self._forget()
             return 0.0
         if decision.stop:
-            await self._activator.stop()
+            await self._activator.stop(drain=goal is not None and goal.removed)
             self._wake.set()
         return await self._follow_restart(decision)
 
