@@ -13,6 +13,7 @@ import pytest
 
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Refused
+from fleetcast.model.hooks import Hook
 from served import LARGE, running, server, starts
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -190,6 +191,50 @@ async def test_a_release_has_the_time_to_end_that_its_recipe_gives_it(
     await region.reported(goal, "ACTIVE")
     assert Path(f"{told}.finished").exists()
     assert starts(agent) == ["b"]
+
+
+async def test_a_rollback_does_not_wait_for_all_of_the_time_that_a_release_has_to_end(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    told, go = tmp_path / "told", tmp_path / "go"
+    a = server(region, tmp_path, "a", activate=stubborn(told, go), health="true", drain_s=60.0)
+    b = server(region, tmp_path, "b")
+    agent = agents(stop_grace_s=0.5)
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    before = running(agent)
+    region.want(b, 2, baseline=a)
+    await until(told.exists)
+    try:
+        await region.reported(region.want(a, 3, baseline=a, rollback=True), "ACTIVE")
+        assert running(agent) != before
+        assert agent.current() == a.files
+        assert not Path(f"{told}.finished").exists()
+    finally:
+        go.touch()
+
+
+async def test_an_agent_that_stops_while_a_release_ends_leaves_it_the_usual_time_and_starts_the_next(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    told, never = tmp_path / "told", tmp_path / "never"
+    taken_out = Hook('echo "$FLEETCAST_TO" >> "$FLEETCAST_DATA/taken-out"')
+    hooks = {"deactivate": taken_out}
+    a = server(region, tmp_path, "a", activate=stubborn(told, never), health="true", drain_s=60.0, hooks=hooks)
+    b = server(region, tmp_path, "b")
+    agent = agents(stop_grace_s=0.5)
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    goal = region.want(b, 2, baseline=a)
+    await until(told.exists)
+    await agent.stop()
+    await until(lambda: starts(agent) == ["b"])
+    pid = running(agent)
+    region.reports.clear()
+    await agent.start()
+    await region.reported(goal, "ACTIVE")
+    assert running(agent) == pid
+    assert (agent.service() / "data" / "taken-out").read_text().splitlines() == [b.ref.artifact]
 
 
 async def test_nobody_waits_for_a_release_to_end_that_never_was_in_service(region: Any, agents: Agents, tmp_path: Path) -> None:

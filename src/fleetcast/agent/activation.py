@@ -34,7 +34,7 @@ from fleetcast.agent.sockets import CannotListen, ServiceSockets
 from fleetcast.agent.spawning import Account
 from fleetcast.agent.state import Activation, Active, failed, given_up, leaving, passed
 from fleetcast.agent.supervisor import FoundUnits, tidy
-from fleetcast.agent.uninterrupted import to_the_end
+from fleetcast.agent.uninterrupted import in_time, to_the_end
 from fleetcast.model.artifact import Root
 from fleetcast.model.errors import Refused
 from fleetcast.model.goal import ReleaseRef
@@ -132,7 +132,7 @@ class Activator:
     async def stop(self, *, drain: bool) -> None:
         """End all that runs of the service, and close its sockets. ``drain``: as far as it was in service it has the time to
         finish that its recipe gives it."""
-        await self._end_all((self.process.leaving or self.process.instance) if drain else None)
+        await self._end_all((self.process.leaving or self.process.instance) if drain else None, asyncio.Event())
         await self.sockets.keep_only(())
         await self.tidy()
 
@@ -234,17 +234,18 @@ class Activator:
             # It ended without a word while no agent looked, perhaps still at its gate: it gets another start.
             found = False
         # An agent that is told to stop in the middle must not leave the service down until it is started again.
+        hurry = asyncio.Event()
         if self._goes_beside(release):
             if not found:
                 await to_the_end(self._start_beside(activation))
         else:
             if not found:
                 await self._take_out(activation)
-            await to_the_end(self._swap(activation, start=not found))
+            await to_the_end(self._swap(activation, hurry, start=not found), hurry)
         await healthy(self.check(release), self.process)
         if self.process.leaving is not None:
             await self._take_out(activation)
-            await to_the_end(self._take_over(activation))
+            await to_the_end(self._take_over(activation, hurry), hurry)
         await to_the_end(self.sockets.keep_only(self._addresses(release)))
         went, deployment = activation.leaving, activation.deployment
         await self._hook(HookName.POST_ACTIVATE, release, deployment, leaving=went, coming=release)
@@ -261,24 +262,34 @@ class Activator:
             await self.process.end_newest(self.config.stop_grace_s)
         await self._start(activation.id, activation.release)
 
-    async def _take_over(self, activation: Activation) -> None:
+    async def _take_over(self, activation: Activation, hurry: asyncio.Event) -> None:
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
-        await self.process.end_leaving(self.config.stop_grace_s, drain=True)
+        grace_s = self.config.stop_grace_s
+        if not await in_time(self.process.end_leaving(grace_s, drain=True), hurry, grace_s):
+            await self.process.end_leaving(0.0)
 
-    async def _swap(self, activation: Activation, *, start: bool) -> None:
+    async def _swap(self, activation: Activation, hurry: asyncio.Event, *, start: bool) -> None:
         if start:
-            await self._end_all(self._serving())
+            await self._end_all(self._serving(), hurry)
             # What is not kept may be what the new one binds itself.
             await self.sockets.keep_only(self._addresses(activation.release))
         await asyncio.to_thread(switch.point, self.layout, activation.release.digest)
         if start:
             await self._start(activation.id, activation.release)
 
-    async def _end_all(self, in_service: Instance | None) -> None:
+    async def _end_all(self, in_service: Instance | None, hurry: asyncio.Event) -> None:
+        """What is in service has the time to finish that its recipe gives it; ``hurry`` leaves it no more than others have."""
+        if not await in_time(self._end_each(in_service), hurry, self.config.stop_grace_s):
+            await self.process.stop(0.0)
+
+    async def _end_each(self, in_service: Instance | None) -> None:
         """What was never in service has nothing to finish, and nobody waits for it to do so."""
         newest, grace_s = self.process.instance, self.config.stop_grace_s
-        await self.process.end_newest(grace_s, drain=newest is not None and newest == in_service)
-        await self.process.end_leaving(grace_s, drain=in_service is not None and newest != in_service)
+        if in_service is None:
+            await self.process.stop(grace_s)
+        else:
+            await self.process.end_newest(grace_s, drain=newest == in_service)
+            await self.process.end_leaving(grace_s, drain=newest != in_service)
 
     async def _passed(self, activation: Activation) -> None:
         active = Active(activation.release, activation.id, True, boots.boot(), boots.uptime_ms())
