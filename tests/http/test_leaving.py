@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
-from litestar import post
+from litestar import Request, post
 from litestar.params import JSONBody
 from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
@@ -22,6 +23,13 @@ SOON_S = 10.0
 @post("/", status_code=200)
 async def _routed(data: JSONBody[Generation]) -> Generation:
     return data
+
+
+@post("/twice", status_code=200)
+async def _read_twice(request: Request[Any, Any, Any]) -> None:
+    for _ in range(2):
+        async for _piece in request.stream():
+            pass
 
 
 async def _bare(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,3 +58,11 @@ async def test_one_who_leaves_while_it_sends_its_request_is_no_error(
                         await asyncio.sleep(0.01)
     assert [(line["event"], line["log_level"]) for line in logs] == [("caller_gone", "debug")] * 2
     assert caplog.records == []
+
+
+async def test_a_body_that_is_read_twice_is_a_defect_of_ours_and_nobody_has_left(running: Any) -> None:
+    with capture_logs() as logs:
+        async with running(application([_read_twice], TokenSet({}))) as (url, _), httpx2.AsyncClient() as client:
+            answer = await client.post(f"{url}/twice", content=b"{}", timeout=SOON_S)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert [(line["event"], line["log_level"]) for line in logs] == [("request_failed", "error")]

@@ -24,9 +24,9 @@ async def register(database: Database, spec: ServiceSpec) -> ServiceSpec:
     """Store a service; returns it as stored.
 
     Raises:
-        Invalid: a name in it is illegal, the repository is missing, a limit is not positive, the recipe is none that a machine
-            could carry out.
-        Unprocessable: it is too large as a whole, or its plan cannot be taken.
+        Invalid: a name in it is illegal, the repository is missing, or a limit is not positive.
+        Unprocessable: it is too large as a whole, its recipe is none that a machine could carry out, its plan cannot be taken,
+            or what it says of pushes makes no sense together.
         Refused: its own environment is another one, or one of its environments may mean the same machines.
         NotFound: it requires an environment that it has not.
     """
