@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
 
 from fleetcast.model.deployment import DeploymentKind, DeploymentState
 from fleetcast.model.errors import FleetcastError, Stale
@@ -140,12 +141,7 @@ class RolloutController:
         """
         if not self._place:
             return
-        async with self._database.transaction() as tx:
-            await tx.execute(
-                update(deployments)
-                .where(deployments.c.state.in_(UNFINISHED), deployments.c.token.startswith(self._place))
-                .values(token=self._token, claim_expires_at=now_ms() + self._lease_ms)
-            )
+        await self._claim(deployments.c.token.startswith(self._place))
 
     async def step(self) -> None:
         """Advance every unfinished deployment as far as it goes now, and publish what was decided.
@@ -157,7 +153,7 @@ class RolloutController:
         await self._clock.set_right()
         claimed = await self._claimed()
         self._stuck.only(claimed)
-        self._counts.begin(len(claimed))
+        self._counts.begin(list(claimed.values()).count(DeploymentState.DISTRIBUTING))
         for deployment in claimed:
             stepped |= await self._stuck.apart(deployment, self._advance)
         await self._publisher.renew(self._goal_lifetime_s)
@@ -169,8 +165,8 @@ class RolloutController:
         await stop.wait()
         self._woken.set()
 
-    async def _claimed(self) -> list[DeploymentId]:
-        """Unfinished deployments that are ours now, newest trigger first."""
+    async def _claimed(self) -> dict[DeploymentId, DeploymentState]:
+        """Unfinished deployments that are ours now, newest trigger first, and how far they are."""
         unfinished = deployments.c.state.in_(UNFINISHED)
         ours = deployments.c.token == self._token
         free = or_(deployments.c.token.is_(None), deployments.c.claim_expires_at < now_ms())
@@ -178,15 +174,17 @@ class RolloutController:
         async with self._database.reading() as reading:
             due = (await reading.execute(select(deployments.c.id).where(unfinished, free | ageing).limit(1))).first()
         if due is not None:
-            async with self._database.transaction() as tx:
-                await tx.execute(
-                    update(deployments)
-                    .where(unfinished, free | ageing)
-                    .values(token=self._token, claim_expires_at=now_ms() + self._lease_ms)
-                )
+            await self._claim(free | ageing)
         async with self._database.reading() as reading:
-            held = select(deployments.c.id).where(unfinished, ours).order_by(deployments.c.sequence.desc(), deployments.c.id)
-            return [DeploymentId(id_) for id_ in (await reading.execute(held)).scalars()]
+            held = select(deployments.c.id, deployments.c.state).where(unfinished, ours)
+            rows = await reading.execute(held.order_by(deployments.c.sequence.desc(), deployments.c.id))
+            return {DeploymentId(row.id): DeploymentState(row.state) for row in rows}
+
+    async def _claim(self, which: ColumnElement[bool]) -> None:
+        """Of those that are unfinished."""
+        claim = {"token": self._token, "claim_expires_at": now_ms() + self._lease_ms}
+        async with self._database.transaction() as tx:
+            await tx.execute(update(deployments).where(deployments.c.state.in_(UNFINISHED), which).values(claim))
 
     async def _release(self) -> None:
         """Let another controller go on at once."""

@@ -1,8 +1,8 @@
 """How many machines of each region a selector means, and how many of them say nothing.
 
 Machines alike in all that a selector looks at are counted by the database and matched once. With 100,000 of them that is a
-tenth of a second and more, and the controller asks for each deployment under way at each turn: so it counts all of them once a
-turn, for all deployments together.
+tenth of a second and more, and the controller asks for each deployment that distributes at each turn: so it counts all of them
+once a turn, for all deployments together.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class TurnCounts:
         self._kinds: tuple[Kind, ...] | None = None
 
     def begin(self, deployments: int) -> None:
-        """A turn with so many deployments. For one alone it is cheaper to leave out what its selector does not mean."""
+        """A turn with so many deployments whose machines are counted: those that distribute. For one alone it is cheaper to
+        leave out what its selector does not mean."""
         self._shared, self._kinds = deployments > 1, None
 
     async def meant(self, reading: AsyncConnection, selector: Selector) -> Mapping[RegionName, Meant]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -65,7 +65,7 @@ class Stuck:
         self._troubles.pop(deployment, None)
         return stepped
 
-    def only(self, unfinished: list[DeploymentId]) -> None:
+    def only(self, unfinished: Collection[DeploymentId]) -> None:
         """Forget those that have ended, or are somebody else's."""
         self._troubles = {each: trouble for each, trouble in self._troubles.items() if each in unfinished}
 
