@@ -293,12 +293,15 @@ def _check_relations(settings: Settings, file: Path) -> None:
                 f"{file}: worker.slots is {worker.slots}: a worker has at most {WORKER_SLOTS_MAX}, run another one",
             )
     for region in settings.regions:
-        if 2 * region.agent_report_interval_s > MACHINE_SILENCE_S_MAX:
-            raise Invalid(
-                "bad_setting",
-                f"{file}: region.agent_report_interval_s is {region.agent_report_interval_s:g}: "
-                f"it must be at most {MACHINE_SILENCE_S_MAX / 2:g}, half of the time after which a machine counts as silent",
-            )
+        # One that looks at its machines more rarely would take each look for the first after a stop.
+        for key in ("report_interval_s", "agent_report_interval_s"):
+            interval_s, most_s = getattr(region, key), MACHINE_SILENCE_S_MAX / 2
+            if interval_s > most_s:
+                raise Invalid(
+                    "bad_setting",
+                    f"{file}: region.{key} is {interval_s:g}: "
+                    f"it must be at most {most_s:g}, half of the time after which a machine counts as silent",
+                )
 
 
 def _check_stores(settings: Settings, file: Path) -> None:
