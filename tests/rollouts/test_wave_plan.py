@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.plan import Plan, Policy, Preset, Stage
 from fleetcast.rollouts.cohorts import Alike
 from fleetcast.rollouts.plan_lint import must_be_legal, problems, remarks
-from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, left_s, timetable
+from fleetcast.rollouts.wave_plan import Usual, bound_s, draw_up, left_s, outline, timetable
 
 USUAL = Usual(first_wave_s=900, wave_s=60)
 
@@ -57,6 +59,8 @@ def _told(plan: Plan) -> list[str]:
 @given(policies, st.tuples(*[st.integers(0, 30)] * 3))
 def test_whatever_the_policy_everybody_comes_to_it_once(policy: Policy, counts: tuple[int, int, int]) -> None:
     plan = draw_up(policy, _fleet(ap=counts[0], eu=counts[1], us=counts[2]))
+    there = {RegionName(name) for name, count in zip(("ap", "eu", "us"), counts, strict=True) if count}
+    assert [replace(wave, machines={}) for wave in plan.waves] == list(outline(policy, there).waves)
     assert plan.waves[-1].everyone
     assert plan.waves[-1].selector == Selector()
     assert sum(sum(wave.machines.values()) for wave in plan.waves) == sum(counts)

@@ -129,10 +129,15 @@ async def unfinished_deployments(reading: AsyncConnection) -> tuple[tuple[Deploy
 
 
 async def unfinished_in(
-    reading: AsyncConnection, service: ServiceName, environment: str, *, before: int | None = None
+    reading: AsyncConnection,
+    service: ServiceName,
+    environment: str,
+    *,
+    before: int | None = None,
+    at_most: int = DEPLOYMENTS_LISTED_MAX,
 ) -> tuple[UnderWay, ...]:
-    """Those of one service and environment that are under way, in the order of their triggers, at most
-    ``DEPLOYMENTS_LISTED_MAX``. ``before``: only those of an earlier trigger than this sequence number."""
+    """Those of one service and environment that are under way, in the order of their triggers. ``before``: only those of an
+    earlier trigger than this sequence number."""
     rows = select(deployments.c.id, deployments.c.state).where(
         deployments.c.service == service,
         deployments.c.environment == environment,
@@ -140,7 +145,7 @@ async def unfinished_in(
     )
     if before is not None:
         rows = rows.where(deployments.c.sequence < before)
-    found = await reading.execute(rows.order_by(deployments.c.sequence).limit(DEPLOYMENTS_LISTED_MAX))
+    found = await reading.execute(rows.order_by(deployments.c.sequence).limit(at_most))
     return tuple(UnderWay(DeploymentId(row.id), DeploymentState(row.state)) for row in found)
 
 

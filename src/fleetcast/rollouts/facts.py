@@ -73,7 +73,7 @@ async def _ahead(reading: AsyncConnection, row: AnyRow) -> str:
     """A rollback waits for nobody: its policy is the default one."""
     if row.policy is None or row.policy.when_busy is not WhenBusy.QUEUE:
         return ""
-    ahead = await unfinished_in(reading, row.service, row.environment, before=row.sequence)
+    ahead = await unfinished_in(reading, row.service, row.environment, before=row.sequence, at_most=1)
     return ahead[0].words if ahead else ""
 
 

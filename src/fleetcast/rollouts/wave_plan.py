@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from fleetcast.model.deployment import DeploymentState
@@ -25,7 +25,13 @@ class Usual:
 def draw_up(policy: Policy, fleet: Sequence[Alike]) -> Plan:
     """The plan for the machines there are. It ends with a wave for everybody, whether the policy has one or not: what joins
     in the middle, or is meant by no stage, comes with that at the latest."""
-    regions = in_order(policy, {alike.like.region for alike in fleet if len(alike)})
+    plan = outline(policy, {alike.like.region for alike in fleet if len(alike)})
+    return replace(plan, waves=tuple(_counted(plan, fleet)))
+
+
+def outline(policy: Policy, there: Set[RegionName]) -> Plan:
+    """What :func:`draw_up` makes of it where these regions have machines, before anybody counts how many."""
+    regions = in_order(policy, there)
     waves = [wave for stage in policy.all_stages for wave in _guarded(stage, _of(stage, policy, regions))]
     if not policy.all_stages:
         waves.append(Wave("everyone", Selector(), None, None, 0, "all at once"))
@@ -34,11 +40,10 @@ def draw_up(policy: Policy, fleet: Sequence[Alike]) -> Plan:
         waves[-1] = replace(waves[-1], selector=Selector(), percent=None)
     else:
         waves.append(Wave("everyone else", Selector(), None, None, 0, "no stage before means all of them"))
-    plan = Plan(policy.name, tuple(waves), policy.failed_percent, policy.unreachable_percent)
-    return replace(plan, waves=tuple(_counted(plan, fleet)))
+    return Plan(policy.name, tuple(waves), policy.failed_percent, policy.unreachable_percent)
 
 
-def in_order(policy: Policy, regions: set[RegionName]) -> list[RegionName]:
+def in_order(policy: Policy, regions: Set[RegionName]) -> list[RegionName]:
     """As the policy takes them: those it names, then the others by name."""
     first = [region for region in dict.fromkeys(policy.region_order) if region in regions]
     return [*first, *sorted(regions - set(first))]

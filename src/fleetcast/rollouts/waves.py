@@ -16,11 +16,11 @@ from fleetcast.model.limits import MACHINE_SILENCE_S_MAX
 from fleetcast.model.plan import Plan, Policy, WavePicture
 from fleetcast.rollouts.check_asks import prepare
 from fleetcast.rollouts.cohorts import Opening
+from fleetcast.rollouts.counting import meant
 from fleetcast.rollouts.deployments import deployment_rows
 from fleetcast.rollouts.gate import GateLimits, RegionFacts
-from fleetcast.rollouts.inventory import alike
 from fleetcast.rollouts.wave_gate import RegionWave, WaveFacts
-from fleetcast.rollouts.wave_plan import draw_up, left_s
+from fleetcast.rollouts.wave_plan import left_s, outline
 from fleetcast.schema.columns import AnyRow
 from fleetcast.schema.events import record_event
 from fleetcast.schema.rollout_tables import rollouts
@@ -115,7 +115,9 @@ async def bounded(reading: AsyncConnection, shown: Deployment, limits: GateLimit
     policy = Policy() if row.policy is None else row.policy
     plan = row.plan
     if plan is None:
-        plan = draw_up(policy, await alike(reading, row.selector, shown.id) if policy.all_stages else ())
+        # Machines are counted, not looked at one by one: there may be 100,000 of them, and most who trigger are not told.
+        there = await meant(reading, row.selector) if policy.all_stages else {}
+        plan = outline(policy, there.keys())
     bound_s = left_s(
         shown.state,
         plan,
