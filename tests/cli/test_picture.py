@@ -17,42 +17,16 @@ from fleetcast.cli.picture.scene import Paper, Scene
 from fleetcast.cli.picture.summary import summary
 from fleetcast.cli.picture.text import ASCII, UNICODE, Line, Symbols, amount, cells, plain, span_of
 from fleetcast.model.build import Build, BuildStatus
-from fleetcast.model.deployment import ByteCounts, Deployment, DeploymentKind, DeploymentState, Progress
-from fleetcast.model.ids import ArtifactName, BuildId, CommitSha, DeploymentId, MachineId, RegionName, ServiceName
+from fleetcast.model.deployment import ByteCounts, Deployment, DeploymentState, Progress
+from fleetcast.model.ids import ArtifactName, BuildId, MachineId, RegionName, ServiceName
 from fleetcast.model.messages.deployments import DeploymentDetail
 from fleetcast.model.picture import RegionPicture
 from fleetcast.model.report import MachineProgress, Phase
+from shown_deployment import SHA, SIZE, a_deployment
 
 GOLDEN = Path(__file__).parent / "golden"
-SHA = CommitSha("7e583c86d2de" + "0" * 28)
 MIB = 1 << 20
-SIZE = 64 * MIB
 NOW = 1000.0
-
-
-def a_deployment(state: DeploymentState, **changes: Any) -> Deployment:
-    known: dict[str, Any] = {
-        "id": DeploymentId("dd3eb8a5b58f3311"),
-        "service": ServiceName("web"),
-        "environment": "production",
-        "kind": DeploymentKind.DEPLOY,
-        "sequence": 1,
-        "commit_sha": SHA,
-        "state": state,
-        "reason": "",
-        "build": BuildId(5),
-        "artifact": ArtifactName(f"web/{SHA}"),
-        "release": None,
-        "generation": None,
-        "created_at_ms": 0,
-        "finished_at_ms": None,
-        "build_s": 12.4,
-        "replicate_s": 3.1,
-        "distribute_s": None,
-        "artifact_bytes": SIZE,
-        "progress": Progress(),
-    }
-    return Deployment(**{**known, **changes})
 
 
 def a_build(status: BuildStatus) -> Build:

@@ -16,7 +16,9 @@ from running import wait_until
 
 CONTROL = {"distribute_s_max": 240, "replicate_s_max": 100}
 HALF_MAY_FAIL = "failed_percent = 60\n"
-BOUND = re.compile(r"it has ended within (\d+) (s|min) whatever happens, pauses(?: and holds|, holds and its turn in line) apart")
+BOUND = re.compile(
+    r"it has ended within (\d+) (s|min) whatever happens, pauses(?: and holds|, holds and its turn in line) apart"
+)
 
 
 class Web:

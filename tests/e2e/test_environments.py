@@ -128,6 +128,10 @@ def test_what_is_done_in_one_leaves_the_other_alone(place: Place) -> None:
     assert_one_line(place.fleetcast("retry", "web", "--environment", "qa"), 3, "it has production, staging")
     again = _deployed(place, "retry", "web", "--environment", "staging")
     assert again["environment"] == "staging"
+    ended = f"deployment {again['id']} is SUCCEEDED already"
+    assert_one_line(place.fleetcast("approve", "web", "--environment", "staging"), 4, ended, "deployment_ended")
+    refusal = ("refuse", "web", "--reason", "a try", "--environment", "staging")
+    assert_one_line(place.fleetcast(*refusal), 4, ended, "deployment_ended")
     assert (_runs(place, "staging"), _runs(place, "production")) == ([(one, "three")], [(other, "two")])
 
     unsaid = place.fleetcast("region", "rollback", "web")

@@ -11,7 +11,7 @@ from fleetcast.cli.environments import must_be_understood
 from fleetcast.cli.failures import tell_failed_build
 from fleetcast.cli.output import print_json, seconds, short, size
 from fleetcast.model.deployment import DeploymentState
-from fleetcast.model.errors import Invalid
+from fleetcast.model.errors import Incompatible, Invalid
 from fleetcast.model.spans import at_most
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def retry(
     async def trigger(control: ControlClient) -> Deployment:
         await must_be_understood(control, wanted, environment)
         triggered = await control.retry(RetryRequest(wanted, environment))
+        must_be_in(triggered, environment)
         if not json:
             print("; ".join(["machines that failed try again", *ends_within(triggered)]), flush=True)
         return triggered if no_wait else await to_the_end(control, triggered.id, json=json)
@@ -244,6 +245,19 @@ def describe(deployment: Deployment) -> str:
     """A deployment in one line: what it is, how far, what it waits for or why it ended."""
     where = "" if deployment.environment == _USUAL else f" in {deployment.environment}"
     return f"{deployment.kind} {deployment.service}@{short(deployment.commit_sha)}{where} {state_of(deployment)}"
+
+
+def must_be_in(done: Deployment, environment: str | None) -> None:
+    """A control of the version before may know environments, and not see that this request names one.
+
+    Raises:
+        Incompatible: something was done to a deployment in another one.
+    """
+    if environment is not None and done.environment != environment:
+        raise Incompatible(
+            "environment_not_seen",
+            f"control is of an older version, and did it in {done.environment}: see fleetcast status {done.id}; upgrade it",
+        )
 
 
 def ends_within(deployment: Deployment) -> list[str]:
