@@ -66,3 +66,17 @@ async def test_a_body_that_is_read_twice_is_a_defect_of_ours_and_nobody_has_left
             answer = await client.post(f"{url}/twice", content=b"{}", timeout=SOON_S)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert [(line["event"], line["log_level"]) for line in logs] == [("request_failed", "error")]
+
+
+async def _half(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+
+async def test_an_answer_that_breaks_off_because_of_us_is_an_error_in_the_log(
+    running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(_half) as (url, _), httpx2.AsyncClient() as client:
+        with pytest.raises(httpx2.TransportError):
+            await client.get(url, timeout=SOON_S)
+    assert [record.getMessage() for record in caplog.records] == ["ASGI callable returned without completing response."]

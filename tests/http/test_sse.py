@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from litestar import Request, get
+from structlog.testing import capture_logs
 
 from fleetcast.http.application import application
 from fleetcast.http.holding import Bell, Bells
@@ -176,6 +177,14 @@ async def test_what_fails_at_once_is_a_problem_and_later_ends_the_stream(running
 async def test_a_reader_who_takes_nothing_is_left_and_nobody_complains(running: Any, caplog: pytest.LogCaptureFixture) -> None:
     board, pace = Board(), Pace(look_interval_s=0.01, look_s_min=0, keep_alive_s=FAR_S, send_s_max=0.2)
     streams = Streams(pace=pace)
+    with capture_logs() as logs:
+        await _stuck(running, board, streams)
+    assert [(line["event"], line["log_level"]) for line in logs] == [("stream_reader_stuck", "info")]
+    assert caplog.records == []
+
+
+async def _stuck(running: Any, board: Board, streams: Streams) -> None:
+    """Until a reader who takes nothing has been left."""
     async with running(_app(board, streams)) as (url, _):
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
@@ -187,7 +196,6 @@ async def test_a_reader_who_takes_nothing_is_left_and_nobody_complains(running: 
                 await asyncio.sleep(0.01)
         writer.transport.abort()
         assert board.told > 1
-    assert caplog.records == []
 
 
 async def test_a_stream_that_breaks_off_is_unavailable() -> None:

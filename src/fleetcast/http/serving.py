@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final
 
 import uvicorn
@@ -17,17 +18,24 @@ from fleetcast.stores.obstacles import address_refused
 
 _BACKLOG: Final = 1024
 _TICK_S: Final = 1.0
+_ON_PURPOSE: Final = ContextVar("_ON_PURPOSE", default=False)
+"""Of a request: see :func:`cut_short`."""
 
 
 class _CutShort(logging.Filter):
-    """Leaves out that an answer was not completed. Only one that nobody takes is cut short here, on purpose: whoever stopped
-    reading is a case like whoever has left, of which nothing is said either."""
+    """Leaves out that an answer was not completed, where that is no defect."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.msg != "ASGI callable returned without completing response."
+        return not (_ON_PURPOSE.get() and record.msg == "ASGI callable returned without completing response.")
 
 
 _CUT_SHORT: Final = _CutShort()
+
+
+def cut_short() -> None:
+    """The answer to the present request ends without its end, on purpose: the server closes the connection, and says nothing
+    of it. To be called in the task that the server calls the application in."""
+    _ON_PURPOSE.set(True)
 
 
 def bind(host: str, port: int, setting: str = "") -> socket.socket:

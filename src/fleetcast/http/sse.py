@@ -20,6 +20,7 @@ from litestar.types import Receive, Scope, Send
 from fleetcast.http import messages
 from fleetcast.http.holding import Bell
 from fleetcast.http.messages import END, EVENT_STREAM
+from fleetcast.http.serving import cut_short
 from fleetcast.model.errors import FleetcastError, Unavailable
 from fleetcast.model.limits import (
     STREAM_KEEP_ALIVE_S,
@@ -126,8 +127,8 @@ class EventStream(Response[bytes]):
                 gone = asyncio.create_task(_gone(receive))
                 try:
                     await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
-                    if pump.done():
-                        pump.result()
+                    if pump.done() and not pump.result():
+                        cut_short()
                 finally:
                     pump.cancel()
                     gone.cancel()
@@ -158,7 +159,9 @@ async def _frames(source: Source, bell: Bell, pace: Pace) -> AsyncGenerator[byte
             await asyncio.sleep(looked_at + pace.look_s_min - clock())
 
 
-async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send, send_s_max: float) -> None:
+async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send, send_s_max: float) -> bool:
+    """Whether the answer has an end; it has none where nobody takes it."""
+
     async def say(frame: bytes) -> None:
         async with asyncio.timeout(send_s_max):
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -169,12 +172,13 @@ async def _pump(first: bytes, frames: AsyncGenerator[bytes, None], send: Send, s
         async for frame in frames:
             await say(frame)
     except TimeoutError:
-        log.debug("stream_reader_stuck", send_s_max=send_s_max)
-        return  # without an end: the server closes the connection
+        log.info("stream_reader_stuck", send_s_max=send_s_max)
+        return False
     except FleetcastError as error:
         # It is too late for a problem: the stream ends, and its reader is told what is wrong when it resumes.
         log.warning("stream_ended", error=error.message)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return True
 
 
 async def _gone(receive: Receive) -> None:
