@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fleetcast.agent.leftovers import stop_services
 from fleetcast.model.deployment import ByteCounts
 from fleetcast.model.errors import Refused
 from fleetcast.model.hooks import Hook
@@ -191,6 +192,25 @@ async def test_a_release_has_the_time_to_end_that_its_recipe_gives_it(
     await region.reported(goal, "ACTIVE")
     assert Path(f"{told}.finished").exists()
     assert starts(agent) == ["b"]
+
+
+async def test_whoever_stops_everything_is_told_what_takes_its_time(
+    region: Any, agents: Agents, tmp_path: Path, until: Until
+) -> None:
+    told, go, said = tmp_path / "told", tmp_path / "go", list[str]()
+    a = server(region, tmp_path, "a", activate=stubborn(told, go), health="true", drain_s=60.0)
+    agent = agents()
+    await agent.start()
+    await region.reported(region.want(a, 1), "ACTIVE")
+    await agent.stop()
+    stopping = asyncio.create_task(stop_services(agent.config.root, 0.1, said.append))
+    await until(told.exists)
+    assert said == [f"web (production) in {agent.config.root} to end, within 60 s"]
+    go.touch()
+    assert await stopping == 1
+    assert Path(f"{told}.finished").exists()
+    assert await stop_services(agent.config.root, 0.1, said.append) == 0
+    assert len(said) == 1
 
 
 async def test_a_rollback_does_not_wait_for_all_of_the_time_that_a_release_has_to_end(

@@ -123,8 +123,11 @@ def down(data: Path = Path("fleetcast-data"), *, json: bool = False) -> int:
     file = installation.settings_in(data)
     settings = sources.load(file, environ=os.environ)
 
+    def waiting(line: str) -> None:
+        print(f"waiting for {line}", file=sys.stderr, flush=True)
+
     async def stop_all() -> int:
-        return sum(await asyncio.gather(*(stop_services(item.directory) for item in settings.agents)))
+        return sum(await asyncio.gather(*(stop_services(item.directory, waiting=waiting) for item in settings.agents)))
 
     with installation.supervised(file.parent, advice="end it first (Ctrl-C there, or kill {pid})"):
         ended = asyncio.run(stop_all())
