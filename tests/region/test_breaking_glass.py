@@ -131,18 +131,31 @@ def test_a_release_that_will_not_do_is_refused_in_a_line(to: str, error: type[Fl
 
 def test_a_service_of_one_environment_needs_none_named() -> None:
     elsewhere = replace(GOAL, environment="staging")
-    assert only([GOAL, replace(GOAL, service=ServiceName("db"))], "web", EU) == GOAL
+    assert only([GOAL, replace(GOAL, service=ServiceName("db"))], "web", EU, ()) == GOAL
     with pytest.raises(Refused, match="production, staging"):
-        only([elsewhere, GOAL], "web", EU)
+        only([elsewhere, GOAL], "web", EU, ())
     with pytest.raises(NotFound, match="no goal for a service api"):
-        only([GOAL], "api", EU)
+        only([GOAL], "api", EU, ())
 
 
 def test_an_environment_that_means_nobody_here_need_not_be_told_from_the_one_that_does() -> None:
     removed = replace(GOAL, environment="qa", removed=True)
     far = replace(GOAL, environment="staging", selector=Selector(regions=(RegionName("us"),)))
-    assert only([far, GOAL, removed], "web", EU) == GOAL
-    assert only([removed], "web", EU) == removed, "and is told that it was removed"
+    assert only([far, GOAL, removed], "web", EU, ()) == GOAL
+    assert only([removed], "web", EU, ()) == removed, "and is told that it was removed"
+
+
+def test_environments_are_told_apart_by_the_machines_there_are() -> None:
+    """Most are by labels, and their machines may be in any region."""
+    production = replace(GOAL, selector=Selector(labels={"env": "production"}))
+    staging = replace(GOAL, environment="staging", selector=Selector(labels={"env": "staging"}))
+    goals = (production, staging)
+    one, other = (Machine(MachineId(env), EU, labels={"env": env}) for env in ("production", "staging"))
+    assert only(goals, "web", EU, (one,)) == production
+    assert only(goals, "web", EU, (other,)) == staging
+    for several in ((one, other), (), (Machine(MachineId("idle"), EU),)):
+        with pytest.raises(Refused, match="web runs here in production, staging: say which"):
+            only(goals, "web", EU, several)
 
 
 @given(st.integers(0, 2 * NOW_MS), st.integers(0, 2**40), st.integers(0, 10**6))

@@ -207,6 +207,7 @@ def test_nothing_is_said_of_who_is_missing_until_a_region_has_listened_for_long_
     assert book.gathering(now=60)
     for now in (25, 50, 61):
         book.heard(MachineReport(make_machine("m1"), ()), now)
+        assert book.everybody(now) == (() if now <= 60 else (make_machine("m1"),)), "there may be more until then"
     assert not book.gathering(now=61)
     for now in (90, 120, 150):
         book.listen(now)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fleetcast.model.errors import NotFound, Refused
 from fleetcast.model.goal import EVERYONE, Cohort, Goal, ReleaseRef
 from fleetcast.model.ids import DeploymentId, RegionName
 from fleetcast.model.limits import REASON_NAMES_MAX
-from fleetcast.model.machine import Selector
+from fleetcast.model.machine import Machine, Selector
 from fleetcast.model.region_rollback import RegionRollback
 from fleetcast.region.past import Past, before
 from fleetcast.rollouts.reasons import and_more
@@ -78,9 +78,12 @@ def renewed(goal: Goal, now_ms: int, lifetime_ms: int) -> Goal | None:
     return replace(goal, generation=goal.generation.next(), expires_at_ms=now_ms + lifetime_ms)
 
 
-def only(goals: Iterable[Goal], service: str, region: RegionName) -> Goal:
-    """The goal of a service of which nobody said in which environment: the one that may mean machines of ``region``. A region
-    has the goals of all environments, and those of removed ones for a while.
+def only(goals: Iterable[Goal], service: str, region: RegionName, machines: Collection[Machine]) -> Goal:
+    """The goal of a service of which nobody said in which environment: the one that means some of ``machines``. A region has
+    the goals of all environments, and those of removed ones for a while.
+
+    ``machines``: all that ``region`` knows; none where that may not be all of them yet. Where no goal means any of them it is
+    the one that may mean a machine of the region.
 
     Raises:
         NotFound: the region has none.
@@ -89,8 +92,9 @@ def only(goals: Iterable[Goal], service: str, region: RegionName) -> Goal:
     found = [goal for goal in goals if goal.service == service]
     if not found:
         raise NotFound("unknown_service", f"this region has no goal for a service {service}: check the name")
-    meant = [goal for goal in found if not goal.removed and (not goal.selector.regions or region in goal.selector.regions)]
-    found = meant or found
+    might = [goal for goal in found if not goal.removed and (not goal.selector.regions or region in goal.selector.regions)]
+    does = [goal for goal in might if any(map(goal.selects, machines))]
+    found = does or might or found
     if len(found) > 1:
         where = ", ".join(sorted(goal.environment for goal in found))
         raise Refused("several_environments", f"{service} runs here in {where}: say which with --environment")

@@ -87,6 +87,10 @@ class MachineBook:
         """How many are known, silent ones included."""
         return len(self._known)
 
+    def everybody(self, now: float) -> tuple[Machine, ...]:
+        """All that are known, silent ones included; none while it is :meth:`gathering`."""
+        return () if self.gathering(now) else tuple(known.machine for known in self._known.values())
+
     def claim(self, machine: Machine, now: float, instance: str = "") -> None:
         """An agent that was let in says who and where it is; from now on only its reports are taken under this id.
 

@@ -132,7 +132,8 @@ class RegionRollbacks:
                 log.info("goal_renewed", service=goal.service, environment=goal.environment, deployment=rollback.deployment)
 
     def _environment_of(self, service: ServiceName) -> str:
-        return only((held.goal for held in self._view.goals), service, self._region).environment
+        machines = self._machines.everybody(time.monotonic())
+        return only((held.goal for held in self._view.goals), service, self._region, machines).environment
 
     async def _attempt(self, request: RegionRollbackRequest, environment: str) -> tuple[RegionRollback, Goal]:
         """Raises :class:`Conflict` when the goal was written by somebody else meanwhile."""
