@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from fleetcast.agent import ending, spawning
-from fleetcast.agent.gate import stop_file
+from fleetcast.agent import ending, processes, spawning
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import ServiceProcess
 from fleetcast.agent.reconcile import ProcessStatus
-from fleetcast.agent.supervisor import chosen, tidy
+from fleetcast.agent.supervisor import chosen, end, tidy
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -168,7 +167,7 @@ async def test_a_service_may_end_in_its_own_time(service: ServiceProcess, layout
 
 
 @pytest.mark.parametrize(("code", "known"), [(0, 143), (3, 3)])
-async def test_one_that_somebody_else_ends_has_not_done_its_work(
+async def test_one_that_is_asked_to_end_has_not_done_its_work(
     service: ServiceProcess, layout: ServiceLayout, until: Until, code: int, known: int
 ) -> None:
     command = f"trap 'exit {code}' TERM; echo > ready; while :; do sleep 0.05; done"
@@ -180,16 +179,20 @@ async def test_one_that_somebody_else_ends_has_not_done_its_work(
     assert ServiceProcess(layout).status() is ProcessStatus.DOWN, "the next agent sees the same"
 
 
-async def test_one_that_an_agent_which_was_killed_had_asked_to_end_is_taken_at_its_word(
-    service: ServiceProcess, layout: ServiceLayout, until: Until
+async def test_one_whose_agent_is_killed_while_it_ends_it_has_not_done_its_work(
+    service: ServiceProcess, layout: ServiceLayout, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def ended_and_killed(instance: Any, grace_s: float) -> None:
+        await end(instance, grace_s)
+        raise InterruptedError
+
     command = "trap 'exit 0' TERM; echo > ready; while :; do sleep 0.05; done"
-    instance = await service.start("activation", command, layout.base, ENVIRONMENT)
+    await service.start("activation", command, layout.base, ENVIRONMENT)
     await until((layout.base / "ready").exists)
-    stop_file(layout.run, instance.id).touch()
-    os.killpg(instance.process.pid, signal.SIGTERM)
-    await asyncio.wait_for(service.ended(), 10)
-    assert service.exit_code() == 0
+    monkeypatch.setattr(processes, "end", ended_and_killed)
+    with pytest.raises(InterruptedError):
+        await service.stop(10)
+    assert ServiceProcess(layout).status() is ProcessStatus.DOWN, "the next agent starts it again"
 
 
 async def test_one_that_is_stopped_before_it_has_begun_does_not_begin(service: ServiceProcess, layout: ServiceLayout) -> None:
@@ -229,3 +232,11 @@ async def test_a_service_sees_what_it_is_given_and_nothing_else(service: Service
     assert names == {"PATH", "PORT", "FLEETCAST_INSTANCE"}
     assert f"FLEETCAST_INSTANCE={service.instance.id}" in lines
     assert "4" in lines, "stdin, stdout, stderr and the directory being listed"
+
+
+async def test_what_a_recipe_sets_is_what_its_command_sees(service: ServiceProcess, layout: ServiceLayout) -> None:
+    names = ("word", "command", "directory", "code", "counts", "gate")
+    told = {name: f"the recipe's {name}" for name in names}
+    await service.start("one", "env", layout.base, {**ENVIRONMENT, **told})
+    await service.ended()
+    assert {f"{name}={value}" for name, value in told.items()} <= {*service.log.read_text().split("\n")}

@@ -6,9 +6,9 @@ started. An agent killed before that closes the pipe with its death, and the pro
 one killed later left a record, and pid with start time and boot names a process for good.
 
 The process is a shell that runs the command and then writes down its exit code: an agent that is started later is not its
-parent and could not learn it otherwise. It outlasts the command's reaction to SIGTERM. A command that somebody else than the
-agent asked to end (``systemctl stop``, for instance) has not done its work, even if it exits with 0: what is written down then
-is the code of one that SIGTERM has killed.
+parent and could not learn it otherwise. It outlasts the command's reaction to SIGTERM. A command that was asked to end (by
+``systemctl stop``, for instance, or by an agent that was killed before it started it again) has not done its work, even if it
+exits with 0: what is written down then is the code of one that SIGTERM has killed.
 """
 
 from __future__ import annotations
@@ -27,27 +27,30 @@ from fleetcast.stores import boots
 
 INSTANCE_VARIABLE: Final = "FLEETCAST_INSTANCE"
 
-# $1 the command, $2 the directory it runs in, $3 where its exit code goes, $4 what says that it shall not begin any more, all
-# others what makes the command somebody else's.
-# The command has the number that LISTEN_PID says as long as it begins with exec.
-# $4 exists before the agent sends SIGTERM: whoever sees it not has reset its traps in time to be ended by the signal.
-# The variable is named like those that no recipe may set: one from outside would be the command's as well.
+# $1 where the exit code goes, $2 what says that nothing shall begin any more, all others what is to begin.
+# $2 exists before the agent sends SIGTERM: whoever sees it not has reset its traps in time to be ended by the signal.
+# Variables are named like those that no recipe may set: what is set here of one from outside is the command's as well.
 _GATE: Final = """
 FLEETCAST_TOLD=
 trap FLEETCAST_TOLD=1 TERM
 trap : INT HUP
-IFS= read -r word || exit 0
-(command=$1 directory=$2
-    [ -e "$4" ] && exit
-    shift 4
-    exec "$@" /bin/sh -c '
-        cd "$2" || exit
-        [ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
-        exec /bin/sh -c "$1"' "$0" "$command" "$directory") </dev/null
+IFS= read -r FLEETCAST_WORD || exit 0
+(
+    [ -e "$2" ] && exit
+    shift 2
+    exec "$@"
+) </dev/null
 code=$? counts=$?
-[ -n "$FLEETCAST_TOLD" ] && [ "$code" = 0 ] && ! [ -e "$4" ] && counts=143
-printf '%s\\n' "$counts" >"$3"
+[ -n "$FLEETCAST_TOLD" ] && [ "$code" = 0 ] && counts=143
+printf '%s\\n' "$counts" >"$1"
 exit "$code"
+"""
+
+# $1 the command, $2 the directory it runs in. It has the number that LISTEN_PID says as long as it begins with exec.
+_COMMAND: Final = """
+cd "$2" || exit
+[ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$
+exec /bin/sh -c "$1"
 """
 
 
@@ -136,8 +139,9 @@ def start_at_gate(start: Start, launch: Launch = as_child) -> Instance:
         OSError: the machine is out of something; and whatever ``launch`` raises.
     """
     instance_id, account = uuid.uuid4().hex, start.account
-    files = (start.directory, exit_file(start.run, instance_id), stop_file(start.run, instance_id))
-    words = ("/bin/sh", "-c", _GATE, "fleetcast-service", start.command, *map(str, files))
+    gate_files = map(str, (exit_file(start.run, instance_id), stop_file(start.run, instance_id)))
+    begun = ("/bin/sh", "-c", _COMMAND, "fleetcast-service", start.command, str(start.directory))
+    words = ("/bin/sh", "-c", _GATE, "fleetcast-service", *gate_files, *(account.launcher if account else ()), *begun)
     with contextlib.ExitStack() as stack:
         gate, word = os.pipe()
         stack.callback(os.close, word)
@@ -149,7 +153,7 @@ def start_at_gate(start: Start, launch: Launch = as_child) -> Instance:
             os.fchown(output.fileno(), account.uid, -1)
         seen = {**start.environment, INSTANCE_VARIABLE: instance_id}
         inherited = Inherited(gate, output.fileno(), start.passed.descriptors)
-        launched = launch(instance_id, (*words, *(account.launcher if account else ())), seen, inherited)
+        launched = launch(instance_id, words, seen, inherited)
         instance = Instance(
             instance_id,
             start.activation,

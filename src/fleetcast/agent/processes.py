@@ -60,8 +60,8 @@ class ServiceProcess:
         return ProcessStatus.DONE if same_boot and self.exit_code() == 0 else ProcessStatus.DOWN
 
     def exit_code(self) -> int | None:
-        """Of the newest instance; ``None``: it runs, was killed, or never passed its gate. 143 where it exited with 0 because
-        somebody else than an agent sent it SIGTERM."""
+        """Of the newest instance; ``None``: it runs, was killed, or never passed its gate. 143 where it exited with 0 after
+        somebody had sent it SIGTERM."""
         if self.instance is None:
             return None
         with contextlib.suppress(OSError, ValueError):
