@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fleetcast.agent import sockets, spawning
-from fleetcast.agent.layout import ServiceLayout
+from fleetcast.agent.layout import MachineLayout, ServiceKey, ServiceLayout
 from fleetcast.agent.leftovers import stop_services
 from fleetcast.agent.processes import Instance, ServiceProcess
 from fleetcast.agent.sockets import ServiceSockets
@@ -291,16 +291,16 @@ async def test_a_release_without_sockets_has_its_address_to_itself(region: Any, 
 @pytest.fixture
 async def layout(tmp_path: Path) -> AsyncIterator[ServiceLayout]:
     """Of a service without an agent; nothing is kept for it at the end."""
-    layout = ServiceLayout(tmp_path / "alone" / "production" / "kept")
+    layout = MachineLayout(tmp_path / "alone").service(ServiceKey("production", "kept"))
     layout.make()
     yield layout
     await ServiceSockets(layout).keep_only(())
     await tidy(layout.run, ())
 
 
-@pytest.mark.parametrize("more", [1, 0], ids=["more is kept", "nothing is kept"])
+@pytest.mark.parametrize("following", ["more is kept", "nothing is kept", "services are stopped"])
 async def test_a_keeper_that_does_not_end_when_another_takes_its_place_is_ended_later(
-    layout: ServiceLayout, supervisor: Any, monkeypatch: pytest.MonkeyPatch, more: int
+    layout: ServiceLayout, supervisor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, following: str
 ) -> None:
     async def refuse(*_: object) -> None:
         raise Refused("process_unkillable", "it survives SIGKILL")
@@ -316,11 +316,14 @@ async def test_a_keeper_that_does_not_end_when_another_takes_its_place_is_ended_
             async with kept.opened((first, second), own=False):
                 pass
     assert spawning.alive(before.process), "two have the first socket now"
-    if more:
+    if following == "more is kept":
         async with kept.opened((first, second), own=False):
             assert kept.kept == (first, second)
-    else:
+    elif following == "nothing is kept":
         await kept.keep_only(())
+        assert kept.kept == ()
+    else:
+        await stop_services(tmp_path / "alone")
         assert kept.kept == ()
     assert not spawning.alive(before.process)
 

@@ -29,9 +29,15 @@ async def stop_services(root: Path, grace_s: float = STOP_GRACE_S, waiting: Call
         if (within_s := _drains(process)) > grace_s:
             waiting(f"{key.service} ({key.environment}) in {root} to end, within {within_s:g} s")
     await asyncio.gather(*(process.stop(grace_s, drain=True) for process in started))
-    await asyncio.gather(*(ServiceSockets(layout.service(key)).keep_only(()) for key in layout.services()))
+    await asyncio.gather(*(_close(ServiceSockets(layout.service(key))) for key in layout.services()))
     await asyncio.gather(*(tidy(layout.service(key).run, ()) for key in layout.services()))
     return len(started)
+
+
+async def _close(sockets: ServiceSockets) -> None:
+    """Whoever keeps them: keepers that were replaced and did not end are on no record."""
+    await sockets.end_leftovers()
+    await sockets.keep_only(())
 
 
 def _drains(process: ServiceProcess) -> float:
