@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.agent.conftest import region, until
+from tests.agent.conftest import agents, region, supervisor, until
 
-__all__ = ["region", "until"]
+__all__ = ["agents", "region", "supervisor", "until"]

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,6 +289,26 @@ async def test_an_agent_that_begins_asks_once_for_all_services_what_systemd_has_
     for each, service in zip(layouts, (mine, strange), strict=False):
         await service.stop(5)
         await tidy(each.run, ())
+
+
+async def test_an_agent_that_begins_with_two_releases_and_a_silent_systemd_begins_and_ends_one_later(
+    region: Any, agents: Callable[..., Any], tmp_path: Path
+) -> None:
+    agent = agents(supervisor="systemd")
+    goal = region.want(region.publish(tmp_path, {"version": "a"}, activate="exec sleep 60"), 1)
+    await agent.start()
+    await region.reported(goal, "ACTIVE")
+    await agent.stop()
+    process = ServiceProcess(ServiceLayout(agent.service()), Units(5.0))
+    serving = process.instance
+    process.step_aside()
+    sick = await process.start("sick", "exec sleep 60", tmp_path, ENVIRONMENT)
+    with held_up(tmp_path, SILENT):
+        await agent.start()
+        await region.until(lambda: "does not answer" in region.reports["m1", "web"].error)
+    await region.until(lambda: region.reports["m1", "web"].error == "")
+    assert ServiceProcess(ServiceLayout(agent.service())).instance == serving
+    assert not spawning.alive(sick.process)
 
 
 async def test_a_start_that_systemd_refuses_leaves_nothing(

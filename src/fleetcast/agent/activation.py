@@ -85,10 +85,18 @@ class Activator:
         await self.hooks.end_leftovers()
         await probing.end_leftovers(self.health_log)
         await self.sockets.end_leftovers()
-        if self.memory.state.activation is None and self.process.leaving is not None:
+        await units.tidy(self.layout.run, [instance.id for instance in self.on_record])
+
+    async def settle(self) -> None:
+        """Of two that run after a change-over, as an agent leaves them that is killed at its end, the one in service stays.
+
+        Raises:
+            Refused: the other one survives SIGKILL, or systemd does not end it.
+        """
+        state = self.memory.state
+        if state.activation is None and state.active is not None and self.process.leaving is not None:
             serves = self._serving() == self.process.leaving
             await (self.process.come_back if serves else self.process.end_leaving)(self.config.stop_grace_s)
-        await units.tidy(self.layout.run, [instance.id for instance in self.on_record])
 
     async def run(self, order: Activate) -> None:
         """Carry it out to its end: active, or failed with the way back on record. Safe to cancel at any point.

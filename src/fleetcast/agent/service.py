@@ -104,10 +104,7 @@ class ServiceDriver:
         self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch", "repair")}
 
     async def find_again(self, units: FoundUnits) -> None:
-        """What is on disk, and share it; what hooks and checks have left running is ended.
-
-        To be called once, before :meth:`run`.
-        """
+        """What is on disk, and share it; what hooks and checks have left running is ended. To be called before :meth:`run`."""
         await self._activator.find_again(units)
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
@@ -217,6 +214,7 @@ class ServiceDriver:
         if self._activation is not None and self._activation.over:
             self._activation = None
         if self._activation is None:
+            await self._activator.settle()
             await self._straighten()
         decision = reconcile(self._observe(await self._around.room.short_bytes()), self._around.now_ms())
         if not await self._follow_activation(decision):
