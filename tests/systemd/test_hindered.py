@@ -131,6 +131,20 @@ async def test_a_systemd_that_does_not_answer_is_named_and_what_ran_has_ended(
     assert (service.status(), remembered(layout)) == (ProcessStatus.IDLE, [])
 
 
+async def test_who_is_cancelled_while_systemd_ends_a_unit_leaves_nobody_waiting_for_that(
+    service: ServiceProcess, layout: ServiceLayout, until: Until, tmp_path: Path
+) -> None:
+    await service.start("activation", "exec sleep 60", layout.base, ENVIRONMENT)
+    waits = tmp_path / "waits"
+    with held_up(tmp_path, f'case "$3" in stop) echo $$ > {waits}; {SILENT};; esac', answer_s=60.0):
+        stopping = asyncio.create_task(service.stop(60))
+        await until(lambda: waits.exists() and waits.read_text().endswith("\n"))
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+    assert not Path(f"/proc/{waits.read_text().strip()}").exists()
+
+
 async def test_a_stop_that_systemd_refuses_ends_what_is_known(
     service: ServiceProcess, layout: ServiceLayout, tmp_path: Path
 ) -> None:

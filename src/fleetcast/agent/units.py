@@ -49,10 +49,9 @@ _DOOR_LOOK_S: Final = 0.5
 """How often it is looked at whether the unit that is waited for may still come."""
 _ON_ITS_WAY: Final = frozenset(("condition", "start-pre", "start", "running", "start-post"))
 """What systemd says of such a unit; not so of one that has ended, and of one that it will start once more."""
+_SYSTEMCTL: Final = ("systemctl", "--no-ask-password", "--no-pager")
 _CALLS: Final = ThreadPoolExecutor(SYSTEMD_CALLS_MAX, thread_name_prefix="systemctl")
-_STOPS: Final = ThreadPoolExecutor(SYSTEMD_CALLS_MAX, thread_name_prefix="systemctl-stop")
-"""Threads of their own, so that a systemd which is slow holds up nothing else of an agent; and what waits for processes to end
-not what signals them."""
+"""Threads of their own, so that a systemd which is slow holds up nothing else of an agent."""
 _CREDENTIALS: Final = struct.Struct("iII")
 
 
@@ -92,7 +91,7 @@ class Units:
 
     async def start(self, start: Start) -> Instance:
         """Raises :class:`OSError`, :class:`Refused`: systemd does not start it."""
-        return await _aside(_CALLS, self._start, start)
+        return await _aside(self._start, start)
 
     def _start(self, start: Start) -> Instance:
         asked: list[str] = []
@@ -205,36 +204,45 @@ async def end(instance: Instance, grace_s: float) -> None:
     name, clock = instance.unit, asyncio.get_running_loop().time
     # Not "stop": how long a release may take is its own, and that of a unit's file is one for all of them. Most of the time
     # goes by below, where it takes no thread.
-    await _aside(_CALLS, _signal, instance, signal.SIGTERM)
+    await _aside(_signal, instance, signal.SIGTERM)
     # Only now: until it is delivered, systemd and the threads of this process may have taken their time.
     deadline = clock() + grace_s
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             await spawning.ended(instance.process)
-    stopping = asyncio.create_task(_aside(_STOPS, _stopped, name, grace_s + KILL_S_MAX * 2))
-    await asyncio.wait({stopping}, timeout=max(0.0, deadline - clock()))
-    if not stopping.done():
-        log.warning("process_killed", pid=instance.process.pid, unit=name, after_s=grace_s)
-        await _aside(_CALLS, _signal, instance, signal.SIGKILL)
-        await asyncio.wait({stopping}, timeout=KILL_S_MAX)
-    # What was moved out of the unit, and everything of one that systemd does not know any more, or does not end.
-    await ending.end(instance, max(0.0, deadline - clock()))
-    if not stopping.done():
-        # Raises where systemd does not answer at all.
-        await _aside(_CALLS, _systemctl, "show", "--property=ActiveState", name)
-        raise Refused("process_unkillable", f"{name} survives SIGKILL: look at it by hand (systemctl status {name})")
-    if (refused := stopping.result()) is not None:
-        raise refused
-    await _aside(_CALLS, _systemctl, "reset-failed", name)
-
-
-def _stopped(name: str, patience_s: float) -> Refused | None:
-    """Why systemd has not ended a unit; ``None``: it has. Blocking."""
+    stopping = asyncio.create_task(_stopped(name))
     try:
-        _systemctl("stop", name, patience_s=patience_s)
-    except Refused as refused:
-        return refused
-    return None
+        await asyncio.wait({stopping}, timeout=max(0.0, deadline - clock()))
+        if not stopping.done():
+            log.warning("process_killed", pid=instance.process.pid, unit=name, after_s=grace_s)
+            await _aside(_signal, instance, signal.SIGKILL)
+            await asyncio.wait({stopping}, timeout=KILL_S_MAX)
+        # What was moved out of the unit, and everything of one that systemd does not know any more, or does not end.
+        await ending.end(instance, max(0.0, deadline - clock()))
+        if not stopping.done():
+            # Raises where systemd does not answer at all.
+            await _aside(_systemctl, "show", "--property=ActiveState", name)
+            raise Refused("process_unkillable", f"{name} survives SIGKILL: look at it by hand (systemctl status {name})")
+        if (refused := stopping.result()) is not None:
+            raise refused
+    finally:
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    await _aside(_systemctl, "reset-failed", name)
+
+
+async def _stopped(name: str) -> Refused | None:
+    """Have systemd end a unit, however long that takes. Why it does not; ``None``: it has. Once cancelled, nobody waits."""
+    words = ("stop", name)
+    nothing, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    asking = await asyncio.create_subprocess_exec(*_SYSTEMCTL, *words, stdin=nothing, stdout=nothing, stderr=pipe)
+    try:
+        _, said = await asking.communicate()
+    finally:
+        if asking.returncode is None:
+            asking.kill()
+        code = await asking.wait()
+    return _refusal(words, code, said.decode(errors="replace"))
 
 
 async def remembered() -> frozenset[str]:
@@ -243,7 +251,7 @@ async def remembered() -> frozenset[str]:
     Raises:
         Refused: systemd does not say that.
     """
-    return await _aside(_CALLS, _listed, "fleetcast-*@*.service")
+    return await _aside(_listed, "fleetcast-*@*.service")
 
 
 def has_files(run: Path) -> bool:
@@ -265,7 +273,7 @@ async def tidy(run: Path, known: Collection[str], found: Collection[str] | None 
     place = _place(run)
     for kind in (SERVICE, SOCKETS):
         if _file(place, kind).exists():
-            await _aside(_CALLS, _tidy, place, kind, known, found)
+            await _aside(_tidy, place, kind, known, found)
 
 
 def _tidy(place: Place, kind: str, known: Collection[str], found: Collection[str] | None) -> None:
@@ -276,8 +284,8 @@ def _tidy(place: Place, kind: str, known: Collection[str], found: Collection[str
         _systemctl("stop", *strange, patience_s=KILL_S_MAX * 2)
         _systemctl("reset-failed", *strange)
     if not known:
+        # systemd need not be told: it reads the file for a unit that it does not have yet, and there is none.
         _file(place, kind).unlink(missing_ok=True)
-        _systemctl("daemon-reload")
 
 
 def _listed(pattern: str) -> frozenset[str]:
@@ -311,9 +319,9 @@ def _listening(run: Path, name: str) -> Iterator[socket.socket]:
         (run / name).unlink(missing_ok=True)
 
 
-async def _aside(threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+async def _aside(work: Callable[..., T], *arguments: object) -> T:
     """What ``work`` returns, which blocks."""
-    return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*arguments))
+    return await asyncio.get_running_loop().run_in_executor(_CALLS, lambda: work(*arguments))
 
 
 def _signal(instance: Instance, number: signal.Signals) -> None:
@@ -327,19 +335,25 @@ def _signal(instance: Instance, number: signal.Signals) -> None:
 
 
 def _systemctl(*words: str, patience_s: float | None = None) -> str:
-    """What it prints, within ``SYSTEMD_ANSWER_S_MAX`` if nothing else is said. Blocking. That systemd does not have a unit is
-    no failure.
+    """What it prints, within ``SYSTEMD_ANSWER_S_MAX`` if nothing else is said. Blocking.
 
     Raises:
         Refused: systemd does not do it, or does not answer.
     """
-    command = ("systemctl", "--no-ask-password", "--no-pager", *words)
+    command = (*_SYSTEMCTL, *words)
     within_s = SYSTEMD_ANSWER_S_MAX if patience_s is None else patience_s
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:
         raise Refused("systemd_silent", f"systemd does not answer to systemctl {words[0]}: see systemctl list-jobs") from None
-    if done.returncode and "not loaded" not in done.stderr:
-        said = " ".join(done.stderr.split())[:500]
-        raise Refused("systemd_refused", f"systemd refuses {' '.join(words)}, see systemctl status: {said or done.returncode}")
+    if (refused := _refusal(words, done.returncode, done.stderr)) is not None:
+        raise refused
     return done.stdout
+
+
+def _refusal(words: Sequence[str], code: int, said: str) -> Refused | None:
+    """What ``systemctl`` ended with; ``None``: it did what it was asked. That systemd does not have a unit is no failure."""
+    if code == 0 or "not loaded" in said:
+        return None
+    why = " ".join(said.split())[:500] or str(code)
+    return Refused("systemd_refused", f"systemd refuses {' '.join(words)}, see systemctl status: {why}")

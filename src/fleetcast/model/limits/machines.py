@@ -69,7 +69,7 @@ KILL_S_MAX: Final = 30
 SYSTEMD_ANSWER_S_MAX: Final = 30
 """How long systemd may take to do what an agent asks of it, and a unit that has begun to come to its agent."""
 SYSTEMD_CALLS_MAX: Final = 8
-"""That an agent has under way at a time, and as many more that wait for processes to end."""
+"""That an agent has under way at a time; more where units are stopped, each of which is waited for."""
 SERVICE_LOG_BYTES_MAX: Final = 64 * MIB
 """Of a service's output on a machine; then it becomes the one earlier log kept beside it."""
 AGENT_TICK_S: Final = 5
