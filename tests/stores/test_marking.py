@@ -39,9 +39,24 @@ def test_a_congestion_control_that_gives_way_is_used_where_the_kernel_has_one(mo
         usual = _congestion_control(plain)
     # reno is in every kernel: it stands in for one that is not in this one.
     for kinds, expected in ((("no-such",), usual), (("no-such", "reno"), "reno")):
+        monkeypatch.setattr(marking, "DEAF", ())
         monkeypatch.setattr(marking, "LOW_PRIORITY", kinds)
-        marking._low_priority.cache_clear()
+        marking._control.cache_clear()
         with socket.socket() as marked:
             mark_background(marked)
             assert _congestion_control(marked) == expected
-    marking._low_priority.cache_clear()
+    marking._control.cache_clear()
+
+
+def test_a_congestion_control_that_does_not_heed_losses_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as plain:
+        usual = _congestion_control(plain)
+    monkeypatch.setattr(marking, "LOW_PRIORITY", ())
+    for deaf, expected in (((), usual), ((usual,), "reno")):
+        monkeypatch.setattr(marking, "DEAF", deaf)
+        monkeypatch.setattr(marking, "USUAL", ("no-such", "reno"))
+        marking._control.cache_clear()
+        with socket.socket() as marked:
+            mark_background(marked)
+            assert _congestion_control(marked) == expected
+    marking._control.cache_clear()
