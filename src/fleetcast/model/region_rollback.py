@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from fleetcast.model.generation import Generation
 from fleetcast.model.goal import ReleaseRef
-from fleetcast.model.ids import DeploymentId, RegionName, ServiceName
+from fleetcast.model.ids import NAME, DeploymentId, RegionName, ServiceName
 from fleetcast.model.spelling import Natural
 
 
@@ -17,7 +18,7 @@ class RegionRollback:
 
     region: RegionName
     service: ServiceName
-    environment: str
+    environment: Annotated[str, NAME.meta]
     deployment: DeploymentId
     """By which the region's goal and its machines name it. Control has no deployment of that id."""
     over: DeploymentId
