@@ -103,6 +103,38 @@ def test_what_gets_on_is_not_given_up_however_often_it_fails() -> None:
     assert not schedule.progress(now)[0].given_up
 
 
+def test_what_finds_only_what_was_there_before_does_not_get_on() -> None:
+    """An attempt begins with nothing, and tells what the bucket holds of it already."""
+    schedule, now, pause_s = CopySchedule(RECHECK_S), 0.0, 0.0
+    schedule.want({A: 100})
+    while now <= COPY_FAILING_S_MAX + COPY_BACKOFF_S_MAX:
+        assert schedule.start_due(now) == [A]
+        for copied in (0, 40):
+            schedule.progressed(A, copied)
+        assert (schedule.progress(now)[0].error != "") == (now > 0), "it is told all the time"
+        schedule.failed(A, "no space left", now, rng())
+        due_at = schedule.next_due_at()
+        assert due_at is not None
+        now, pause_s = due_at, due_at - now
+    assert pause_s >= COPY_BACKOFF_S_MAX / 2
+    assert schedule.progress(now)[0].given_up
+    schedule.progressed(A, 41)
+    assert (schedule.progress(now)[0].given_up, schedule.progress(now)[0].error) == (False, "")
+
+
+def test_what_was_complete_and_is_gone_gets_on_from_nothing() -> None:
+    schedule = CopySchedule(RECHECK_S)
+    schedule.want({A: 100})
+    schedule.start_due(0)
+    schedule.progressed(A, 60)
+    schedule.finished(A, 0, rng())
+    schedule.start_due(2 * RECHECK_S)
+    schedule.progressed(A, 0)
+    schedule.failed(A, "away", 2 * RECHECK_S, rng())
+    schedule.progressed(A, 20)
+    assert schedule.progress(2 * RECHECK_S)[0].error == ""
+
+
 def test_whoever_demands_a_copy_has_it_attempted_at_once_with_all_patience_again() -> None:
     schedule = CopySchedule(RECHECK_S)
     schedule.want({A: 100})

@@ -18,6 +18,8 @@ from fleetcast.model.replication import CopyProgress
 class _Copy:
     bytes_total: int
     bytes_copied: int = 0
+    bytes_most: int = 0
+    """Most that an attempt has had since it was complete. Each begins with nothing, and finds again what is there."""
     complete: bool = False
     running: bool = False
     failures: int = 0
@@ -68,8 +70,10 @@ class CopySchedule:
         """An attempt found something missing, and has so many bytes now."""
         copy = self._copies.get(digest)
         if copy is not None:
-            if bytes_copied > copy.bytes_copied:  # it gets on again
-                copy.error, copy.failures, copy.failing_since = "", 0, None
+            if copy.complete:
+                copy.bytes_most = 0
+            if bytes_copied > copy.bytes_most:  # it gets on again
+                copy.error, copy.failures, copy.failing_since, copy.bytes_most = "", 0, None, bytes_copied
             copy.complete = False
             copy.bytes_copied = bytes_copied
 
