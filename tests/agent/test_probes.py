@@ -74,10 +74,10 @@ async def test_a_service_is_active_once_it_answers_as_often_as_it_must(region: A
 async def test_one_that_answers_badly_fails_with_what_it_answered(region: Any, agent: Any, tmp_path: Path) -> None:
     well(agent).unlink()
     await agent.start()
-    sick = web(region, tmp_path, "a", Probe(http="http://127.0.0.1:${PORT}/health"), health_timeout_s=1.0)
+    sick = web(region, tmp_path, "a", Probe(http="http://127.0.0.1:${PORT}/health"), health_timeout_s=4.0)
     report = await region.reported(region.want(sick, 1), "FAILED")
     url = f"http://127.0.0.1:{agent.config.environment['PORT']}/health"
-    assert report.error == f"the health check did not pass within 1 s: {url} answered 503: no database"
+    assert report.error == f"the health check did not pass within 4 s: {url} answered 503: no database"
 
 
 async def test_one_that_is_sick_later_is_reported_and_started_again_and_flaps(

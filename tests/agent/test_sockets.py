@@ -47,6 +47,8 @@ for each in listening:
     each.setblocking(False)
 while not asked:
     for ready in select.select(listening, [], [], 0.02)[0]:
+        if asked:
+            break
         try:
             connection, _ = ready.accept()
         except BlockingIOError:
@@ -205,7 +207,7 @@ async def test_only_the_one_in_service_has_that_time_where_another_comes_up_besi
 async def test_a_release_that_is_sick_beside_the_one_before_never_stops_it(
     region: Any, agent: Any, client: Client, tmp_path: Path, until: Until
 ) -> None:
-    a, b = web(region, tmp_path, "a"), web(region, tmp_path, "b", health_timeout_s=1.0)
+    a, b = web(region, tmp_path, "a"), web(region, tmp_path, "b", health_timeout_s=4.0)
     await agent.start()
     await region.reported(region.want(a, 1), "ACTIVE")
     (agent.service() / "data" / "sick-b").touch()

@@ -12,7 +12,7 @@ import pytest
 from fleetcast.worker import leftovers
 from place import show_gates
 
-GONE_S = 15.0
+GONE_S = 20.0
 Until = Callable[..., None]
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from fleetcast.cli.demo.repository import Commit, make_example
-from fleetcast.launch import sweeper
 from place import small_installation
-from running import PROGRAM
+from running import PROGRAM, command_lines
 
 Fleetcast = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,8 +54,7 @@ class Fleet:
 
     def servers(self) -> int:
         """How many machines run the service."""
-        running = [Path(f"/proc/{pid}/cmdline") for pid in sweeper.processes_of(self.directory)]
-        return sum("server.py" in line.read_text().split("\0") for line in running if line.exists())
+        return sum("server.py" in line.split("\0") for line in command_lines(self.directory))
 
 
 @pytest.fixture(scope="module")

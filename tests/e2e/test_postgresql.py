@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fleetcast.cli.demo.engines.postgres import PASSWORD, PostgresServer
-from fleetcast.launch import sweeper
 from place import Place, Repository, bring_up
+from running import command_lines
 
 RECIPE = ("--build", "cp page out", "--output", "out")
 
@@ -68,8 +68,7 @@ def test_from_a_commit_to_machines_and_back_with_two_control_processes(company: 
 
     assert "PostgreSQL" in company.fleetcast("doctor").stdout
     assert PASSWORD not in company.fleetcast("settings").stdout + company.log("control")
-    lines = [Path(f"/proc/{pid}/cmdline") for pid in sweeper.processes_of(company.directory)]
-    assert not any(PASSWORD in line.read_text() for line in lines if line.exists())
+    assert not any(PASSWORD in line for line in command_lines(company.directory))
     assert company.tracebacks() == []
 
 

@@ -15,6 +15,7 @@ import pytest
 from fleetcast.cli.demo.repository import Commit, make_example
 from fleetcast.launch import sweeper
 from place import PACE, small_installation
+from running import command_lines
 
 
 class Installation:
@@ -220,8 +221,7 @@ def test_stopped_the_services_stay_until_they_are_ended_too(installed: Installat
     installed.run.signal(signal.SIGINT)
     assert installed.run.end() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    services = [Path(f"/proc/{pid}/cmdline").read_text() for pid in sweeper.processes_of(installed.directory)]
-    assert sum("server.py" in line for line in services) >= 2
+    assert sum("server.py" in line for line in command_lines(installed.directory)) >= 2
     down = installed.fleetcast("down", str(installed.directory))
     assert (down.returncode, down.stdout) == (0, "2 services ended\n")
     assert sweeper.processes_of(installed.directory) == []

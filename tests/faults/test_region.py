@@ -11,6 +11,7 @@ import victims
 from company import MIB, PART_BYTES, Company, Deploying
 from fleetcast.model.limits import CHUNK_BYTES_MAX, DATA_PORT_LOOK_S_MAX
 from founding import found
+from running import wait_until
 
 Strike = Callable[..., AbstractContextManager[None]]
 Figure = Callable[[str], AbstractContextManager[None]]
@@ -56,6 +57,18 @@ def test_before_anything_has_come(company: Company, strike: Strike, figure: Figu
         company.settle(deploying)
 
 
+def at_rest(company: Company) -> int:
+    """Bytes that the main store's valve has passed, once it passes no more of what it still lets through."""
+    looks: list[int] = []
+
+    def quiet() -> bool:
+        looks.append(company.main.down.passed)
+        return looks[-10:].count(looks[-1]) == 10
+
+    wait_until(quiet, "nothing more comes from the main store")
+    return looks[-1]
+
+
 def test_while_it_copies(company: Company, strike: Strike, figure: Figure, fault: str) -> None:
     """It goes on where it was: what the bucket holds is not read again."""
     # Of the parts on their way at a time each may be almost whole: at least four of twelve are.
@@ -69,7 +82,7 @@ def test_while_it_copies(company: Company, strike: Strike, figure: Figure, fault
     share = received(company, deploying)
     there = round(share * company.content_bytes)
     with figure(f"{fault} with {share:.0%} of a copy"):
-        passed = company.main.down.passed
+        passed = at_rest(company)
         # Long enough for control, which looks into the bucket meanwhile, to give up waiting for an answer.
         with strike(company, "region-eu", pid, in_the_middle, DATA_PORT_LOOK_S_MAX + 1):
             pass

@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from fleetcast.launch import sweeper
 
 PROGRAM = (sys.executable, "-m", "fleetcast")
 LINE_S_MAX = 90.0
@@ -28,6 +31,15 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = END
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
         time.sleep(0.05)
+
+
+def command_lines(directory: Path) -> list[str]:
+    """Of the processes that ``fleetcast`` started for ``directory``; arguments end in NUL."""
+    lines = []
+    for pid in sweeper.processes_of(directory):
+        with suppress(OSError):  # it has ended meanwhile
+            lines.append(Path(f"/proc/{pid}/cmdline").read_text())
+    return lines
 
 
 class Run:
