@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from fleetcast.agent import probing
 from fleetcast.agent.layout import ServiceLayout
 from fleetcast.agent.processes import Instance, ServiceProcess
 from fleetcast.launch.ports import free_ports
+from fleetcast.model.errors import Refused
 from fleetcast.model.hooks import Hook
 from fleetcast.model.probe import Probe
 
@@ -122,3 +124,32 @@ async def test_one_that_dies_or_is_removed_leaves_the_other_alone(
     log = {name: (agent.service(name) / "log" / "service.log").read_text() for name in ("web", "shop")}
     assert (log["web"].count("serving as web a\n"), log["shop"]) == (2, "serving as shop a\n")
     assert "shop" not in log["web"]
+
+
+async def test_what_one_has_left_running_and_cannot_be_ended_keeps_no_other_from_being_deployed(
+    region: Any, agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = free_ports(2, "127.0.0.1", random.Random())
+    agent = agents()
+    await agent.start()
+    web, shop = (made(region, tmp_path, service, "a", port) for service, port in zip(("web", "shop"), ports, strict=True))
+    for goal in [region.want(each, 1) for each in (web, shop)]:
+        await region.reported(goal, "ACTIVE")
+    await agent.stop()
+    left = {str(agent.service("web") / "log" / "health.log")}
+
+    async def end_leftovers(log: Path) -> None:
+        if str(log) in left:
+            raise Refused("process_unkillable", "process 7 survives SIGKILL: look at it by hand")
+
+    monkeypatch.setattr(probing, "end_leftovers", end_leftovers)
+    await agent.start()
+    newer = {service: made(region, tmp_path, service, "b", port) for service, port in zip(("web", "shop"), ports, strict=True)}
+    await region.reported(region.want(newer["shop"], 2, baseline=shop), "ACTIVE")
+    goal = region.want(newer["web"], 2, baseline=web)
+    await region.until(lambda: "process 7 survives SIGKILL" in region.reports["m1", "web"].error)
+    assert [await asked(port) for port in ports] == ["web a", "shop b"], "nothing is started beside what cannot be ended"
+    left.clear()
+    await region.reported(goal, "ACTIVE")
+    assert region.reports["m1", "web"].error == ""
+    assert [await asked(port) for port in ports] == ["web b", "shop b"]

@@ -80,8 +80,13 @@ class Activator:
         started = (self.process.instance, self.process.leaving, self.sockets.keeper)
         return [instance for instance in started if instance is not None]
 
-    async def find_again(self, units: FoundUnits) -> None:
-        """End what an agent that was killed has left running and nobody needs. To be called before anything else."""
+    async def end_leftovers(self, units: FoundUnits) -> None:
+        """End what an agent that was killed has left running and nobody needs. To be called before anything else, until it
+        succeeds: what still runs would tread on what is started.
+
+        Raises:
+            OSError, Refused: some of it survives SIGKILL, or its record cannot be removed.
+        """
         await self.hooks.end_leftovers()
         await probing.end_leftovers(self.health_log)
         await self.sockets.end_leftovers()

@@ -63,11 +63,11 @@ class AgentLoop:
         """Until cancelled; ``ready`` is called once what is on this machine has been found again."""
         units = FoundUnits()
         for key in self._layout.services():
-            await self._add(key, units)
+            await self._add(key)
         self._pursue()
         async with asyncio.TaskGroup() as group:
             for driver in self._drivers.values():
-                group.create_task(driver.run())
+                group.create_task(driver.run(units))
             group.create_task(self._reporter.run())
             ready()
             await self._follow(group)
@@ -107,8 +107,8 @@ class AgentLoop:
                 self._reporter.alarm(line)
             units = FoundUnits()
             for key in self._concerned() - self._drivers.keys():
-                await self._add(key, units)
-                group.create_task(self._drivers[key].run())
+                await self._add(key)
+                group.create_task(self._drivers[key].run(units))
             self._pursue()
         return reply.etag
 
@@ -127,9 +127,9 @@ class AgentLoop:
         goals = self._book.goals()
         return {key for key, goal in goals.items() if not goal.removed or self._layout.service(key).base.exists()}
 
-    async def _add(self, key: ServiceKey, units: FoundUnits) -> None:
+    async def _add(self, key: ServiceKey) -> None:
         driver = ServiceDriver(key, self._layout.service(key), self._around)
-        await driver.find_again(units)
+        await driver.find_again()
         self._drivers[key] = driver
 
     def _pursue(self) -> None:

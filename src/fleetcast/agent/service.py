@@ -103,9 +103,8 @@ class ServiceDriver:
         self._watching: UnderWay[Instance] | None = None
         self._troubles = {kind: Trouble() for kind in ("service", "activation", "fetch", "repair")}
 
-    async def find_again(self, units: FoundUnits) -> None:
-        """What is on disk, and share it; what hooks and checks have left running is ended. To be called before :meth:`run`."""
-        await self._activator.find_again(units)
+    async def find_again(self) -> None:
+        """What is on disk, and share it. To be called before :meth:`run`."""
         await asyncio.to_thread(self._store.scan)
         for root_digest, root in self._store.roots():
             if root.digest in self._store.disk.releases:
@@ -124,8 +123,13 @@ class ServiceDriver:
         """Something outside of this service has changed: decide again."""
         self._wake.set()
 
-    async def run(self) -> None:
-        """Until cancelled. What runs then goes on running."""
+    async def run(self, units: FoundUnits) -> None:
+        """Until cancelled. What runs then goes on running. Nothing is done before what hooks and checks left running ended."""
+        alone = False
+        while not alone:
+            async with self._guarded("service"):
+                await self._activator.end_leftovers(units)
+                alone = True
         watching = {asyncio.create_task(self._drift.run()), asyncio.create_task(self._vitals.watch.run())}
         try:
             while True:
@@ -338,8 +342,7 @@ class ServiceDriver:
 
     async def _refuse(self, release: ReleaseRef, error: str) -> None:
         log.error("release_untrusted", service=self._key.service, release=release.artifact, error=error)
-        goal = self._goal
-        if goal is not None:
+        if (goal := self._goal) is not None:
             await self._memory.change(lambda state: given_up(state, goal.deployment, release.root, error, ()))
 
     async def _pre_fetch(self, release: ReleaseRef) -> None:
@@ -348,8 +351,7 @@ class ServiceDriver:
     async def _count(self, release: ReleaseRef, counts: ByteCounts) -> None:
         deployment = self._fetch.order.deployment if self._fetch else None
         if deployment is not None:
-            fetched = Fetched(deployment, release.root, counts)
-            await self._memory.change(lambda state: replace(state, fetched=fetched))
+            await self._memory.change(lambda state: replace(state, fetched=Fetched(deployment, release.root, counts)))
 
     @contextlib.asynccontextmanager
     async def _guarded(self, kind: str) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ what the one before it had started.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -81,20 +82,22 @@ class FoundUnits:
     def __init__(self) -> None:
         self._names: frozenset[str] | None = None
         self._silent = False
+        self._turn = asyncio.Lock()
 
     async def tidy(self, run: Path, known: Collection[str]) -> None:
         """As :func:`tidy`, before anything of the service is started. That it cannot be done holds up nothing: what it would
         have ended does nothing, and the service's next start says what is wrong with systemd. A systemd that does not answer
         is asked no more, since it takes its time to do that for each service."""
-        if self._silent or not units.has_files(run):
-            return
-        try:
-            if self._names is None:
-                self._names = await units.remembered()
-            await units.tidy(run, known, self._names)
-        except Refused as error:
-            self._silent = error.code == "systemd_silent"
-            log.warning("units_not_tidied", service=str(run.parent), error=error.message)
+        async with self._turn:
+            if self._silent or not units.has_files(run):
+                return
+            try:
+                if self._names is None:
+                    self._names = await units.remembered()
+                await units.tidy(run, known, self._names)
+            except Refused as error:
+                self._silent = error.code == "systemd_silent"
+                log.warning("units_not_tidied", service=str(run.parent), error=error.message)
 
 
 async def tidy(run: Path, known: Collection[str]) -> None:
