@@ -1,8 +1,8 @@
 """How many machines of each region a selector means, and how many of them say nothing.
 
 Machines alike in all that a selector looks at are counted by the database and matched once. With 100,000 of them that is a
-tenth of a second and more, and the controller asks for each deployment that distributes at each turn: so it counts all of them
-once a turn, for all deployments together.
+tenth of a second and more (where each has a label of its own, one to two seconds: SQLite), and the controller asks for each
+deployment that distributes at each turn: so it counts all of them once a turn, for all deployments together.
 """
 
 from __future__ import annotations
