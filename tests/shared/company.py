@@ -23,6 +23,7 @@ from typing import Any
 import victims
 from fleetcast.launch import sweeper
 from running import PROGRAM, Run, wait_until
+from uploads import open_uploads
 from valve import Valve
 
 MIB = 1 << 20
@@ -227,12 +228,8 @@ class Company:
         """How much of a content an open upload holds, by its record: 0 to 1. A blob that is there already: 1."""
         if (bucket / "blobs" / key).exists():
             return 1.0
-        for record in (bucket / "uploads").glob("*.parts"):
-            head, *lines = record.read_text().splitlines()
-            if head.split()[-1] == key:
-                sizes = {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
-                return sum(sizes.values()) / self.content_bytes
-        return 0.0
+        received = (sum(parts.values()) for of, parts in open_uploads(bucket) if of == key)
+        return next(received, 0) / self.content_bytes
 
     def share_fetched(self, machine: str, sha: str) -> float:
         """How many of a release's pieces are in a machine's incoming files, by the journal: 0 to 1. Whole: 1."""
@@ -311,7 +308,7 @@ class Company:
         left = [str(path) for place in places if place.exists() for path in place.iterdir()]
         # A file of bytes without a record is nobody's, and goes within a day.
         buckets = [self.main_bucket, *(self.bucket(region) for region in self.regions)]
-        left += [path.read_text() for bucket in buckets for path in (bucket / "uploads").glob("*.parts")]
+        left += [str(upload) for bucket in buckets for upload in open_uploads(bucket)]
         left += [str(path) for path in (self.directory / "machines").rglob(".*.next")]
         supervised = {self.pid(name) for name in self.names()}
         services = {pid for machine in self.machines for pid in _with_children(self.instance(machine)["process"]["pid"])}
@@ -389,8 +386,10 @@ def hash_of(path: Path) -> str:
 
 
 def _with_children(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return [pid, *(int(child) for child in children.read_text().split())] if children.exists() else [pid]
+    found = [pid]
+    with contextlib.suppress(OSError):  # it has ended
+        found += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found
 
 
 def _command(pid: int) -> str:

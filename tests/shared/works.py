@@ -27,6 +27,7 @@ from fleetcast.launch.installation import Blueprint
 from fleetcast.launch.ports import free_ports
 from founding import CONTROL, WORKER
 from running import PROGRAM, Run, wait_until
+from uploads import open_uploads
 
 SILENCE_S_MAX = 2.0
 """A worker that is paused for longer has lost its build."""
@@ -164,18 +165,13 @@ class Works:
     def stored(self, prefix: str) -> list[str]:
         """Keys of all blobs below a prefix, and of uploads that are open."""
         blobs = [str(path.relative_to(self.blob(""))) for path in self.blob(prefix).rglob("*") if path.is_file()]
-        records = (self.directory / "control" / "bucket" / "uploads").glob("*.parts")
-        return blobs + [record.read_text().splitlines()[0].split()[-1] for record in records]
+        return blobs + [key for key, _ in open_uploads(self.directory / "control" / "bucket")]
 
     def received(self, key: str) -> bool:
         """Whether the store has bytes of this blob, of an upload that is open or complete."""
         if self.blob(key).exists():
             return True
-        for record in (self.directory / "control" / "bucket" / "uploads").glob("*.parts"):
-            head, *parts = record.read_text().splitlines()
-            if head.split()[-1] == key:
-                return any(parts)
-        return False
+        return any(parts for of, parts in open_uploads(self.directory / "control" / "bucket") if of == key)
 
     def expected(self, commit: str) -> str:
         """Digest of the content that the commit's build makes."""
