@@ -32,8 +32,8 @@ demo: $(STAMP)  ## a company on one machine: deploy, deploy again, trigger a thi
 recording: $(STAMP)  ## run the demo in a terminal in memory and write what it shows into the README
 	$(BIN)/python docs/recording.py
 
-# Whole companies, all but two files of them; pages that are typed from top to bottom; benchmarks run small.
-LONG := tests/docs/test_pages.py tests/bench $(filter-out %/test_up.py %/test_commands.py,$(sort $(wildcard tests/e2e/test_*.py)))
+# Whole companies, all but one file of them; pages that are typed from top to bottom; benchmarks run small.
+LONG := tests/docs/test_pages.py tests/bench $(filter-out %/test_up.py,$(sort $(wildcard tests/e2e/test_*.py)))
 
 test: $(STAMP)  ## every test, real processes included, but for those of test-long, test-faults and test-lab
 	$(BIN)/pytest --numprocesses 3 $(LONG:%=--ignore %) --ignore tests/faults --ignore tests/lab --ignore tests/systemd

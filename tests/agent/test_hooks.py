@@ -200,8 +200,8 @@ def ended(file: Path) -> bool:
 async def test_at_the_time_limit_all_of_it_is_ended(layout: ServiceLayout) -> None:
     stubborn = "trap '' TERM; echo $$ > one; setsid sleep 61 & echo $! > two; sleep 62 & echo $! > three; echo waiting; wait"
     with pytest.raises(HookFailed) as failed:
-        await run(layout, stubborn, 3.0)
-    assert str(failed.value) == "pre_activate did not end within 3 s: waiting"
+        await run(layout, stubborn, 2.0)
+    assert str(failed.value) == "pre_activate did not end within 2 s: waiting"
     for name in ("one", "two", "three"):
         assert ended(layout.base / name)
     assert not list(layout.run.iterdir())
